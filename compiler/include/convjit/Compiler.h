@@ -1,0 +1,101 @@
+//===- Compiler.h - from a layer to a kernel -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The only public door to the compiler. No type of LLVM or MLIR appears here:
+// they are linked into the library and hidden.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_COMPILER_H
+#define CONVJIT_COMPILER_H
+
+#include "convjit/Convolution.h"
+#include "convjit/Error.h"
+#include "convjit/Kernel.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace convjit {
+
+/// A CPU to compile for. Empty fields mean the host's.
+struct Target {
+  std::string triple;   ///< derived from `cpu` where that names another family
+  std::string cpu;      ///< LLVM's name: znver5, haswell, neoverse-v2, ...
+  std::string features; ///< LLVM's list: "+avx2,-fma"
+};
+
+/// The stages of the pipeline, in order.
+enum class Stage {
+  Conv,    ///< the layer form
+  General, ///< conv.convolution, mask folded, planned
+  Phases,  ///< conv.phase on packed filters
+  Tiles,   ///< tasks and register tiles: scf + conv.tile
+  Linalg,  ///< taps: scf + linalg on memrefs
+  Vector,  ///< vector, accumulators in registers
+  LLVM,    ///< LLVM IR
+  Asm,     ///< assembly of the target
+  Object   ///< an object file's bytes
+};
+
+/// A candidate of the plan and why it was or was not taken.
+struct Candidate {
+  std::string name;
+  bool chosen = false;
+  std::string reason;
+};
+
+/// What will be compiled and why.
+struct PlanReport {
+  std::string plan; ///< the plan attribute's text; accepted by CompileOptions
+  std::vector<Candidate> candidates;
+  int64_t tasksPerImage = 0;
+  size_t packedWeightBytes = 0;
+  size_t scratchBytes = 0;
+  std::string target; ///< "x86_64-...: znver5, 16 f32 lanes, 32 registers"
+};
+
+struct CompileOptions {
+  Target target;
+  /// Text of a plan attribute (`#conv.plan<...>`), or empty to let the cost
+  /// model choose.
+  std::string plan;
+};
+
+/// Compiles layers and owns the machinery for it. Thread-safe: any number of
+/// threads may compile at once; kernels outlive the compiler.
+class Compiler {
+public:
+  /// Errors: the host's CPU is not one this build can generate code for.
+  static Expected<std::unique_ptr<Compiler>> create();
+  ~Compiler();
+
+  /// Compiles for the target and loads the code. A target that the host cannot
+  /// execute is an error of kind BadInput: use `emit` for it.
+  Expected<Kernel> compile(const Convolution &conv,
+                           const CompileOptions &options = {}) const;
+
+  /// The text (or bytes) of one stage, for any target. Stage::Conv shows the
+  /// layer form when `problem` is given.
+  Expected<std::string> emit(const Convolution &conv, Stage stage,
+                             const CompileOptions &options = {},
+                             const Problem *problem = nullptr) const;
+
+  Expected<PlanReport> plan(const Convolution &conv,
+                            const CompileOptions &options = {}) const;
+
+private:
+  struct Impl;
+  explicit Compiler(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl;
+};
+
+} // namespace convjit
+
+#endif // CONVJIT_COMPILER_H

@@ -1,0 +1,87 @@
+//===- Kernel.h - a compiled kernel and how it is called -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A kernel is one function over an argument block and a range of tasks. Tasks
+// write disjoint parts of the output, so any executor may run them in any
+// order and on any threads; results do not depend on how. Kernels hold no
+// state: the same kernel may run on many threads and batches at once.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_KERNEL_H
+#define CONVJIT_KERNEL_H
+
+#include "convjit/Convolution.h"
+#include "convjit/Error.h"
+#include "convjit/Executor.h"
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+namespace convjit {
+
+extern "C" {
+/// What generated code reads; its layout is part of the kernel ABI. Tensors
+/// are contiguous in the axis order of the convolution's dimension numbers,
+/// aligned to their element at least.
+struct ConvjitKernelArgs {
+  const void *input;
+  const void *packedWeights; ///< as written by ConvjitPackFn
+  const void *bias;          ///< outChannels elements, or null
+  const void *residual;      ///< the output's shape, or null
+  void *output;
+  void *scratch; ///< unused so far; null
+  int64_t batch; ///< images in the input; a multiple of batchGroups
+};
+/// Runs tasks [begin, end) of `args`.
+typedef void (*ConvjitKernelFn)(const ConvjitKernelArgs *args, int64_t begin,
+                                int64_t end);
+/// Reorders a weight tensor into the form the kernel reads. `packed` has
+/// Kernel::packedWeightBytes bytes and any alignment of the element.
+typedef void (*ConvjitPackFn)(const void *weights, void *packed);
+} // extern "C"
+
+/// A kernel in memory. Immutable and thread-safe.
+class Kernel {
+public:
+  Convolution conv;
+  ConvjitKernelFn run = nullptr;
+  ConvjitPackFn pack = nullptr;
+  size_t packedWeightBytes = 0;
+  /// Tasks for one image of the output.
+  int64_t tasksPerImage = 0;
+  /// The plan that was compiled, as the text of its attribute.
+  std::string plan;
+  /// Wall time that making it took, in milliseconds.
+  double compileMilliseconds = 0;
+  /// Bytes of machine code and constants.
+  size_t codeBytes = 0;
+  /// Keeps the code mapped; released with the last copy of the kernel.
+  std::shared_ptr<void> code;
+};
+
+/// One call's tensors. Pointers as in ConvjitKernelArgs, weights not packed.
+struct Operands {
+  const void *input = nullptr;
+  const void *packedWeights = nullptr;
+  const void *bias = nullptr;
+  const void *residual = nullptr;
+  void *output = nullptr;
+  int64_t batch = 1;
+};
+
+/// Runs the whole layer on the executor; returns when the output is written.
+/// Errors: a null tensor that the layer needs, a batch that is negative or not
+/// a multiple of batchGroups. A batch of 0 writes nothing.
+Status runKernel(const Kernel &kernel, const Operands &operands,
+                 Executor &executor);
+
+} // namespace convjit
+
+#endif // CONVJIT_KERNEL_H
