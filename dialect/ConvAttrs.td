@@ -1,0 +1,206 @@
+//===- ConvAttrs.td - attributes of the conv dialect -*- tablegen -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_DIALECT_CONVATTRS_TD
+#define CONVJIT_DIALECT_CONVATTRS_TD
+
+include "ConvDialect.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+
+class Conv_Attr<string name, string attrMnemonic> : AttrDef<Conv_Dialect, name> {
+  let mnemonic = attrMnemonic;
+}
+
+//===----------------------------------------------------------------------===//
+// Enumerations
+//===----------------------------------------------------------------------===//
+
+def Conv_PaddingMode : I32EnumAttr<"PaddingMode", "how a layer pads", [
+    I32EnumAttrCase<"Same", 0, "same">,
+    I32EnumAttrCase<"Valid", 1, "valid">,
+    I32EnumAttrCase<"Explicit", 2, "explicit">]> {
+  let cppNamespace = "::convjit::conv";
+}
+
+def Conv_Layout : I32EnumAttr<"Layout", "where the channels of the data lie", [
+    I32EnumAttrCase<"ChannelsLast", 0, "channels_last">,
+    I32EnumAttrCase<"ChannelsFirst", 1, "channels_first">]> {
+  let cppNamespace = "::convjit::conv";
+}
+
+def Conv_Activation : I32EnumAttr<"Activation", "the epilogue's function", [
+    I32EnumAttrCase<"None", 0, "none">,
+    I32EnumAttrCase<"Relu", 1, "relu">,
+    I32EnumAttrCase<"LeakyRelu", 2, "leaky_relu">,
+    I32EnumAttrCase<"Sigmoid", 3, "sigmoid">,
+    I32EnumAttrCase<"Tanh", 4, "tanh">,
+    I32EnumAttrCase<"Silu", 5, "silu">,
+    I32EnumAttrCase<"Gelu", 6, "gelu">,
+    I32EnumAttrCase<"GeluTanh", 7, "gelu_tanh">]> {
+  let cppNamespace = "::convjit::conv";
+}
+
+def Conv_Lanes : I32EnumAttr<"Lanes", "what the lanes of a vector hold", [
+    // output channels of one group
+    I32EnumAttrCase<"Channels", 0, "channels">,
+    // the same output channel of neighbouring groups
+    I32EnumAttrCase<"Groups", 1, "groups">]> {
+  let cppNamespace = "::convjit::conv";
+}
+
+def Conv_RowForm : I32EnumAttr<"RowForm", "how an output row is cut into tiles", [
+    // border tiles know at compile time which pixels a tap has
+    I32EnumAttrCase<"Unrolled", 0, "unrolled">,
+    // border pixels find their tap range at run time
+    I32EnumAttrCase<"Ranged", 1, "ranged">]> {
+  let cppNamespace = "::convjit::conv";
+}
+
+//===----------------------------------------------------------------------===//
+// Window and dimension numbers
+//===----------------------------------------------------------------------===//
+
+def Conv_WindowAttr : Conv_Attr<"Window", "window"> {
+  let summary = "strides, padding, dilations and reversal of each spatial dimension";
+  let description = [{
+    One entry a spatial dimension. Fields that are all 1 (strides, dilations),
+    0 (padding) or false (reversal) are left out in the text:
+
+    ```mlir
+    #conv.window<rank = 2, stride = [2, 1], pad = [[1, 1], [0, -2]],
+                 lhs_dilate = [1, 2], rhs_dilate = [2, 2],
+                 reverse = [true, false]>
+    ```
+  }];
+  let parameters = (ins
+    ArrayRefParameter<"int64_t">:$strides,
+    ArrayRefParameter<"int64_t">:$padLow,
+    ArrayRefParameter<"int64_t">:$padHigh,
+    ArrayRefParameter<"int64_t">:$lhsDilation,
+    ArrayRefParameter<"int64_t">:$rhsDilation,
+    ArrayRefParameter<"bool">:$reversal);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    int64_t getRank() const { return getStrides().size(); }
+    /// Length of the output along `dim` for these lengths of input and kernel.
+    int64_t outputSize(int64_t dim, int64_t input, int64_t kernel) const;
+  }];
+}
+
+def Conv_DimensionNumbersAttr : Conv_Attr<"DimensionNumbers", "dims"> {
+  let summary = "which axis of each tensor is what";
+  let description = [{
+    As in StableHLO: `b`, `f` are batch and feature of the data, `i`, `o` the
+    input and output features of the filter, and digits spatial dimensions.
+
+    ```mlir
+    #conv.dims<[b, 0, 1, f]x[0, 1, o, i]->[b, 0, 1, f]>
+    ```
+  }];
+  let parameters = (ins
+    "int64_t":$inputBatch, "int64_t":$inputFeature,
+    ArrayRefParameter<"int64_t">:$inputSpatial,
+    "int64_t":$kernelInputFeature, "int64_t":$kernelOutputFeature,
+    ArrayRefParameter<"int64_t">:$kernelSpatial,
+    "int64_t":$outputBatch, "int64_t":$outputFeature,
+    ArrayRefParameter<"int64_t">:$outputSpatial);
+  let hasCustomAssemblyFormat = 1;
+  let extraClassDeclaration = [{
+    int64_t getRank() const { return getInputSpatial().size(); }
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Epilogue, mask, plan
+//===----------------------------------------------------------------------===//
+
+def Conv_EpilogueAttr : Conv_Attr<"Epilogue", "epilogue"> {
+  let summary = "the function applied to each output before it is stored";
+  let description = [{
+    `y = activation(conv + bias + residual)`. `slope` belongs to `leaky_relu`.
+
+    ```mlir
+    #conv.epilogue<relu>
+    #conv.epilogue<leaky_relu, 1.000000e-02>
+    ```
+  }];
+  let parameters = (ins
+    EnumParameter<Conv_Activation>:$activation,
+    APFloatParameter<"slope of leaky_relu">:$slope);
+  let hasCustomAssemblyFormat = 1;
+}
+
+def Conv_LiveAttr : Conv_Attr<"Live", "live"> {
+  let summary = "the taps and input channels that a mask leaves to some output channels";
+  let description = [{
+    Output channels [`first`, `last`) read, of filter tap `tap` (row-major
+    index over the kernel's spatial dimensions, window order), the input
+    channels [`begin`, `end`) of their group; a row of `terms` is
+    `tap, begin, end`. Whatever is not listed is not part of the program.
+
+    ```mlir
+    #conv.live<0, 16, [0, 0, 64, 1, 0, 32]>
+    ```
+  }];
+  let parameters = (ins "int64_t":$first, "int64_t":$last,
+                        ArrayRefParameter<"int64_t">:$terms);
+  let assemblyFormat = "`<` $first `,` $last `,` `[` $terms `]` `>`";
+}
+
+def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
+  let summary = "how a convolution is carried out";
+  let description = [{
+    - `lanes`: what a vector's lanes hold, `width` of them, in as many machine
+      vectors as that takes (accumulators of one pixel);
+    - `pixels`: pixels of an output row in one register tile;
+    - `unroll`: input channels in one iteration of the innermost loop;
+    - `row`: how rows are cut into tiles;
+    - `chunks`: pieces of a row that are separate tasks.
+
+    ```mlir
+    #conv.plan<lanes = channels, width = 32, pixels = 8, unroll = 4,
+               row = unrolled, chunks = 1>
+    ```
+  }];
+  let parameters = (ins
+    EnumParameter<Conv_Lanes>:$lanes, "int64_t":$width, "int64_t":$pixels,
+    "int64_t":$unroll, EnumParameter<Conv_RowForm>:$row, "int64_t":$chunks);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Phases
+//===----------------------------------------------------------------------===//
+
+def Conv_PhaseSplitAttr : Conv_Attr<"PhaseSplit", "split"> {
+  let summary = "the phases of one spatial dimension";
+  let description = [{
+    Output o = q * `step` + r belongs to phase r. Phase r has `taps[r]` taps;
+    its tap j is tap `first_tap[r] + j * tap_step` of the window and reads the
+    input at `q * input_step + base[r] + j * input_tap_step`, when that lies
+    inside [0, `input`); elsewhere the tap contributes nothing. `output` is the
+    length of the whole dimension.
+  }];
+  let parameters = (ins
+    "int64_t":$input, "int64_t":$output, "int64_t":$step, "int64_t":$inputStep,
+    "int64_t":$tapStep, "int64_t":$inputTapStep,
+    ArrayRefParameter<"int64_t">:$firstTap,
+    ArrayRefParameter<"int64_t">:$taps,
+    ArrayRefParameter<"int64_t">:$base);
+  let assemblyFormat = [{
+    `<` `input` `=` $input `,` `output` `=` $output `,` `step` `=` $step `,`
+    `input_step` `=` $inputStep `,` `tap_step` `=` $tapStep `,`
+    `input_tap_step` `=` $inputTapStep `,` `first_tap` `=` `[` $firstTap `]` `,`
+    `taps` `=` `[` $taps `]` `,` `base` `=` `[` $base `]` `>`
+  }];
+}
+
+#endif // CONVJIT_DIALECT_CONVATTRS_TD

@@ -1,0 +1,263 @@
+//===- ConvOps.td - operations of the conv dialect -*- tablegen -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_DIALECT_CONVOPS_TD
+#define CONVJIT_DIALECT_CONVOPS_TD
+
+include "ConvAttrs.td"
+include "mlir/IR/BuiltinAttributes.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def Conv_Float : AnyTypeOf<[F32, F64]>;
+def Conv_Tensor : RankedTensorOf<[Conv_Float]>;
+def Conv_Buffer : MemRefOf<[Conv_Float]>;
+
+//===----------------------------------------------------------------------===//
+// Layer forms
+//===----------------------------------------------------------------------===//
+
+class Conv_LayerOp<string mnemonic>
+    : Conv_Op<mnemonic, [Pure, AttrSizedOperandSegments,
+                         InferTypeOpAdaptor]> {
+  dag layerArguments = (ins
+    Conv_Tensor:$input, Conv_Tensor:$filter,
+    Optional<Conv_Tensor>:$bias, Optional<Conv_Tensor>:$residual,
+    DenseI64ArrayAttr:$stride,
+    DefaultValuedAttr<Conv_PaddingMode, "PaddingMode::Same">:$padding_mode,
+    OptionalAttr<DenseI64ArrayAttr>:$padding,
+    DenseI64ArrayAttr:$rhs_dilation,
+    DefaultValuedAttr<I64Attr, "1">:$feature_group_count,
+    DefaultValuedAttr<I64Attr, "1">:$batch_group_count,
+    DefaultValuedAttr<Conv_Layout, "Layout::ChannelsLast">:$layout,
+    OptionalAttr<Conv_EpilogueAttr>:$epilogue,
+    OptionalAttr<ElementsAttr>:$mask);
+  let results = (outs Conv_Tensor:$result);
+  let assemblyFormat = [{
+    $input `,` $filter (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def Conv_ConvOp : Conv_LayerOp<"conv"> {
+  let summary = "a convolution layer";
+  let description = [{
+    `stride` moves the window, `lhs_dilation` dilates the input, `rhs_dilation`
+    the kernel. `same` gives ceil(n / stride) outputs. The filter is
+    (k..., ic/g, oc) in both layouts and is not reversed. With `explicit`
+    padding, `padding` holds lo and hi of each dimension in turn.
+
+    ```mlir
+    %y = conv.conv %x, %w bias(%b) {stride = array<i64: 2, 2>,
+        rhs_dilation = array<i64: 1, 1>, lhs_dilation = array<i64: 1, 1>}
+        : (tensor<?x224x224x3xf32>, tensor<7x7x3x64xf32>, tensor<64xf32>)
+        -> tensor<?x112x112x64xf32>
+    ```
+  }];
+  let arguments = !con(layerArguments, (ins DenseI64ArrayAttr:$lhs_dilation));
+}
+
+def Conv_ConvTransposeOp : Conv_LayerOp<"conv_transpose"> {
+  let summary = "a transposed convolution layer";
+  let description = [{
+    `stride` dilates the input; the window moves by one. The filter is
+    (k..., oc, ic/g) in both layouts and its spatial axes are flipped when it
+    is applied. `same` gives n * stride outputs, `valid` n * stride +
+    max(k - stride, 0); `explicit` padding is added to the dilated input.
+
+    ```mlir
+    %y = conv.conv_transpose %x, %w {stride = array<i64: 2, 2, 2>,
+        rhs_dilation = array<i64: 1, 1, 1>}
+        : (tensor<?x8x16x16x64xf32>, tensor<4x4x4x32x64xf32>)
+        -> tensor<?x16x32x32x32xf32>
+    ```
+  }];
+  let arguments = layerArguments;
+}
+
+//===----------------------------------------------------------------------===//
+// The general convolution
+//===----------------------------------------------------------------------===//
+
+def Conv_ConvolutionOp : Conv_Op<"convolution", [
+    Pure, AttrSizedOperandSegments, InferTypeOpAdaptor]> {
+  let summary = "the general convolution";
+  let description = [{
+    StableHLO's `convolution` with an epilogue. Per spatial dimension, with
+    input n, kernel k, window stride ws, dilations ld and rd and padding that
+    may be negative:
+
+        L   = (n-1)*ld + 1 + lo + hi
+        out = max(0, (L - ((k-1)*rd + 1)) / ws + 1)
+        y[b,oc,o] = act(bias[oc] + residual[b,oc,o] + sum over ic, t of
+                        w[oc,ic,t'] * P[b, group(oc)*Cin/g + ic, o*ws + t*rd])
+
+    where P is the input, first dilated, then padded or cropped, and t' is
+    k-1-t where the window is reversed. Constraints carry StableHLO's labels.
+
+    With `swapped_filter` the filter is stored as the layer it is the gradient
+    of stores it: its `i` axis has all input features, its `o` axis the output
+    features of one group.
+
+    `mask` multiplies the filter; `live` (made by `conv-fold-mask`) lists what
+    a mask leaves; `plan` is made by `conv-plan`.
+
+    ```mlir
+    %y = conv.convolution %x, %w
+        window #conv.window<rank = 1, pad = [[3, 3]], lhs_dilate = [2]>
+        dims #conv.dims<[b, 0, f]x[0, o, i]->[b, 0, f]>
+        : (tensor<?x16x8xf32>, tensor<4x6x8xf32>) -> tensor<?x34x6xf32>
+    ```
+  }];
+  let arguments = (ins
+    Conv_Tensor:$input, Conv_Tensor:$filter,
+    Optional<Conv_Tensor>:$bias, Optional<Conv_Tensor>:$residual,
+    Conv_WindowAttr:$window, Conv_DimensionNumbersAttr:$dimension_numbers,
+    DefaultValuedAttr<I64Attr, "1">:$feature_group_count,
+    DefaultValuedAttr<I64Attr, "1">:$batch_group_count,
+    UnitAttr:$swapped_filter,
+    OptionalAttr<Conv_EpilogueAttr>:$epilogue,
+    OptionalAttr<ElementsAttr>:$mask,
+    OptionalAttr<TypedArrayAttrBase<Conv_LiveAttr, "live sets">>:$live,
+    OptionalAttr<Conv_PlanAttr>:$plan);
+  let results = (outs Conv_Tensor:$result);
+  let assemblyFormat = [{
+    $input `,` $filter (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)?
+    `window` $window `dims` $dimension_numbers (`plan` $plan^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Phases and filter packing
+//===----------------------------------------------------------------------===//
+
+def Conv_PhasesOp : Conv_Op<"phases", [AttrSizedOperandSegments]> {
+  let summary = "a convolution split into interleaved output phases, on buffers";
+  let description = [{
+    Writes every element of `output`. Each spatial dimension is described by a
+    `#conv.split`; the phases of the convolution are the products of the
+    dimensions' phases. No inserted zero exists at this level: a phase reads
+    the input through exactly its own taps and stores with a stride.
+
+    The filter is either a layer's (`packed` absent) or the result of
+    `conv.pack_filter`: [block][tap of each dimension][ic][width].
+  }];
+  let arguments = (ins
+    Arg<Conv_Buffer, "", [MemRead]>:$input,
+    Arg<Conv_Buffer, "", [MemRead]>:$filter,
+    Arg<Optional<Conv_Buffer>, "", [MemRead]>:$bias,
+    Arg<Optional<Conv_Buffer>, "", [MemRead]>:$residual,
+    Arg<Conv_Buffer, "", [MemWrite]>:$output,
+    Optional<Index>:$first_task, Optional<Index>:$last_task,
+    TypedArrayAttrBase<Conv_PhaseSplitAttr, "phase splits">:$splits,
+    DenseBoolArrayAttr:$reversal,
+    Conv_DimensionNumbersAttr:$dimension_numbers,
+    DefaultValuedAttr<I64Attr, "1">:$feature_group_count,
+    DefaultValuedAttr<I64Attr, "1">:$batch_group_count,
+    UnitAttr:$swapped_filter, UnitAttr:$packed,
+    OptionalAttr<Conv_EpilogueAttr>:$epilogue,
+    OptionalAttr<ElementsAttr>:$mask,
+    OptionalAttr<TypedArrayAttrBase<Conv_LiveAttr, "live sets">>:$live,
+    Conv_PlanAttr:$plan);
+  let assemblyFormat = [{
+    $input `,` $filter (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)?
+    `into` $output (`tasks` `(` $first_task^ `to` $last_task `)`)?
+    attr-dict `:` type(operands)
+  }];
+  let extraClassDeclaration = [{
+    int64_t getRank() { return getSplits().size(); }
+    PhaseSplitAttr getSplit(int64_t dim) {
+      return ::llvm::cast<PhaseSplitAttr>(getSplits()[dim]);
+    }
+  }];
+  let hasVerifier = 1;
+}
+
+def Conv_PackFilterOp : Conv_Op<"pack_filter"> {
+  let summary = "lays a filter out as kernels read it";
+  let description = [{
+    `packed[block][t...][ic][lane]` takes the filter's element for window tap t
+    (so a reversed window is undone here), input channel ic of the group, and
+    the output channel that `lanes` gives to `lane` of `block`; lanes past the
+    last channel are zero, and so are weights whose mask is zero; other weights
+    are multiplied by the mask. The tap order serves every phase: a phase steps
+    through it with a stride, so one packed filter does for all of them.
+
+    `groups` is the number of channel groups whose blocks are separate:
+    feature groups or batch groups.
+  }];
+  let arguments = (ins
+    Arg<Conv_Buffer, "", [MemRead]>:$filter,
+    Arg<Conv_Buffer, "", [MemWrite]>:$packed,
+    Conv_DimensionNumbersAttr:$dimension_numbers,
+    DenseBoolArrayAttr:$reversal,
+    Conv_Lanes:$lanes, I64Attr:$groups, UnitAttr:$swapped_filter,
+    OptionalAttr<ElementsAttr>:$mask);
+  let assemblyFormat =
+      "$filter `into` $packed attr-dict `:` type($filter) `,` type($packed)";
+}
+
+//===----------------------------------------------------------------------===//
+// Register tiles
+//===----------------------------------------------------------------------===//
+
+def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
+  let summary = "one register tile: some pixels of an output row by some channels";
+  let description = [{
+    Computes `pixels` outputs of one row, `output_step` apart, for up to
+    `width` lanes of which `valid` exist, and stores them with the epilogue.
+
+    `input_at` indexes the input element that tap 0 of pixel 0 reads (it may
+    lie outside when that pixel has no tap 0), `filter_at` the packed filter's
+    element of tap 0, `output_at` the first output. Tap (j...) reads
+    `input_at + j * input_tap_steps` and the filter at
+    `filter_at + j * filter_tap_steps`.
+
+    `tap_ranges` holds lo and hi of j for each dimension but, with
+    `tap_pixels`, the innermost: there, tap j of the innermost dimension
+    applies to pixels [`tap_pixels[2j]`, `tap_pixels[2j+1]`) of the tile, known
+    at compile time, so that borders cost neither a branch nor a zero.
+
+    With `live`, the taps and channels are rows of that table from `live_first`
+    to `live_last`: (j of each dimension..., first channel, last channel); rows
+    whose j falls outside the ranges are skipped.
+  }];
+  let arguments = (ins
+    Arg<Conv_Buffer, "", [MemRead]>:$input,
+    Variadic<Index>:$input_at,
+    Arg<Conv_Buffer, "", [MemRead]>:$filter,
+    Variadic<Index>:$filter_at,
+    Arg<Optional<Conv_Buffer>, "", [MemRead]>:$bias,
+    Arg<Optional<Conv_Buffer>, "", [MemRead]>:$residual,
+    Arg<Conv_Buffer, "", [MemWrite]>:$output,
+    Variadic<Index>:$output_at,
+    Variadic<Index>:$tap_ranges,
+    Optional<MemRefOf<[Index]>>:$live,
+    Optional<Index>:$live_first, Optional<Index>:$live_last,
+    Conv_DimensionNumbersAttr:$dimension_numbers,
+    Conv_Lanes:$lanes, I64Attr:$pixels, I64Attr:$width, I64Attr:$valid,
+    I64Attr:$unroll, I64Attr:$input_step, I64Attr:$output_step,
+    I64Attr:$channel_step,
+    DenseI64ArrayAttr:$input_tap_steps, DenseI64ArrayAttr:$filter_tap_steps,
+    OptionalAttr<DenseI64ArrayAttr>:$tap_pixels,
+    OptionalAttr<Conv_EpilogueAttr>:$epilogue);
+  let assemblyFormat = [{
+    $input `[` $input_at `]` `,` $filter `[` $filter_at `]`
+    (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)?
+    `into` $output `[` $output_at `]` `taps` `(` $tap_ranges `)`
+    (`live` $live^ `[` $live_first `to` $live_last `]`)?
+    attr-dict `:` type($input) `,` type($filter) (`,` type($bias)^)?
+    (`residual` type($residual)^)? `into` type($output) (`live` type($live)^)?
+  }];
+  let hasVerifier = 1;
+}
+
+#endif // CONVJIT_DIALECT_CONVOPS_TD
