@@ -1,0 +1,173 @@
+//===- Geometry.cpp - phases, channel blocks and row tiles as plain numbers -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Geometry.h"
+
+#include "llvm/ADT/bit.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <numeric>
+
+using namespace convjit;
+using namespace convjit::conv;
+using namespace mlir;
+using llvm::divideCeilSigned;
+using llvm::divideFloorSigned;
+
+PhaseSplitAttr convjit::splitDimension(WindowAttr window, int64_t dim,
+                                       int64_t input, int64_t kernel) {
+  int64_t ws = window.getStrides()[dim], lo = window.getPadLow()[dim];
+  int64_t ld = window.getLhsDilation()[dim], rd = window.getRhsDilation()[dim];
+  int64_t step = ld / std::gcd(ld, ws);
+  int64_t common = std::gcd(ld, rd);
+  int64_t tapStep = ld / common;
+  SmallVector<int64_t> firstTap(step, 0), taps(step, 0), base(step, 0);
+  for (int64_t r = 0; r < step; ++r)
+    // The first of tapStep consecutive taps that falls on an input element;
+    // no tap does when gcd(ld, rd) does not divide lo - r*ws.
+    for (int64_t t = 0; t < std::min(tapStep, kernel); ++t) {
+      int64_t position = r * ws + t * rd - lo;
+      if (position % ld)
+        continue;
+      firstTap[r] = t;
+      taps[r] = (kernel - 1 - t) / tapStep + 1;
+      base[r] = position / ld;
+      break;
+    }
+  return PhaseSplitAttr::get(window.getContext(), input,
+                             window.outputSize(dim, input, kernel), step,
+                             ws / std::gcd(ld, ws), tapStep, rd / common,
+                             firstTap, taps, base);
+}
+
+//===----------------------------------------------------------------------===//
+// Channels
+//===----------------------------------------------------------------------===//
+
+int64_t ChannelBlocks::blocksPerGroup() const {
+  return llvm::divideCeil(lanes == Lanes::Channels ? perGroup : groups, width);
+}
+
+int64_t ChannelBlocks::blocks() const {
+  return blocksPerGroup() * (lanes == Lanes::Channels ? groups : perGroup);
+}
+
+int64_t ChannelBlocks::tail() const {
+  return (lanes == Lanes::Channels ? perGroup : groups) % width;
+}
+
+bool ChannelBlocks::hasFullBlock() const {
+  return (lanes == Lanes::Channels ? perGroup : groups) >= width;
+}
+
+int64_t ChannelBlocks::vectorWidth(int64_t valid) const {
+  int64_t rounded =
+      valid > 16 ? llvm::alignTo(valid, 16) : llvm::bit_ceil<uint64_t>(valid);
+  return std::min(rounded, width);
+}
+
+int64_t ChannelBlocks::channel(int64_t block, int64_t lane) const {
+  int64_t outer = block / blocksPerGroup();
+  int64_t inner = block % blocksPerGroup() * width + lane;
+  if (inner >= (lanes == Lanes::Channels ? perGroup : groups))
+    return -1;
+  return lanes == Lanes::Channels ? outer * perGroup + inner
+                                  : inner * perGroup + outer;
+}
+
+//===----------------------------------------------------------------------===//
+// Rows
+//===----------------------------------------------------------------------===//
+
+int64_t convjit::phaseLength(PhaseSplitAttr split, int64_t phase) {
+  return std::max<int64_t>(
+      0, divideCeilSigned(split.getOutput() - phase, split.getStep()));
+}
+
+RowCut convjit::cutRow(PhaseSplitAttr split, int64_t phase, int64_t pixels) {
+  RowCut cut;
+  int64_t length = phaseLength(split, phase), lo = 0, hi = length;
+  if (int64_t taps = split.getTaps()[phase]) {
+    int64_t base = split.getBase()[phase], stride = split.getInputStep();
+    int64_t reach = base + (taps - 1) * split.getInputTapStep();
+    lo = std::clamp<int64_t>(divideCeilSigned(-base, stride), 0, length);
+    hi = std::clamp<int64_t>(
+        divideFloorSigned(split.getInput() - 1 - reach, stride) + 1, lo,
+        length);
+  }
+  int64_t at = 0;
+  while (at < lo) {
+    int64_t size = std::min(pixels, length - at);
+    cut.left.push_back({at, size});
+    at += size;
+  }
+  cut.midFirst = at;
+  cut.midCount = std::max<int64_t>(0, (hi - at) / pixels);
+  at += cut.midCount * pixels;
+  // Equal shares rather than a full tile and a small rest: a tile of few pixels
+  // does not fill the FMA pipeline.
+  for (int64_t left = length - at; left > 0;) {
+    int64_t tiles = llvm::divideCeil(left, pixels);
+    int64_t size = llvm::divideCeil(left, tiles);
+    cut.right.push_back({at, size});
+    at += size;
+    left -= size;
+  }
+  return cut;
+}
+
+SmallVector<int64_t> convjit::tapPixels(PhaseSplitAttr split, int64_t phase,
+                                        RowTile tile) {
+  SmallVector<int64_t> result;
+  int64_t stride = split.getInputStep();
+  for (int64_t tap = 0; tap < split.getTaps()[phase]; ++tap) {
+    int64_t at = tile.first * stride + split.getBase()[phase] +
+                 tap * split.getInputTapStep();
+    int64_t lo = std::clamp<int64_t>(divideCeilSigned(-at, stride), 0,
+                                     tile.pixels);
+    int64_t hi = std::clamp<int64_t>(
+        divideFloorSigned(split.getInput() - 1 - at, stride) + 1, lo,
+        tile.pixels);
+    result.append({lo, hi});
+  }
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Tasks
+//===----------------------------------------------------------------------===//
+
+int64_t TaskSpace::phases(int64_t dim) const {
+  return std::min(splits[dim].getStep(), splits[dim].getOutput());
+}
+
+int64_t TaskSpace::rows(int64_t dim) const {
+  return phaseLength(splits[dim], 0);
+}
+
+int64_t TaskSpace::tasksPerImage() const {
+  int64_t tasks = splits.back().getOutput() ? channels.blocks() * chunks : 0;
+  for (size_t dim = 0; dim + 1 < splits.size(); ++dim)
+    tasks *= phases(dim) * rows(dim);
+  return tasks;
+}
+
+TaskSpace convjit::taskSpace(PhasesOp op) {
+  TaskSpace space;
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  auto output = cast<MemRefType>(op.getOutput().getType());
+  int64_t groups = op.getFeatureGroupCount() * op.getBatchGroupCount();
+  PlanAttr plan = op.getPlan();
+  space.channels = {plan.getLanes(), groups,
+                    output.getDimSize(numbers.getOutputFeature()) / groups,
+                    plan.getWidth()};
+  llvm::append_range(space.splits,
+                     op.getSplits().getAsRange<PhaseSplitAttr>());
+  space.chunks = plan.getChunks();
+  return space;
+}

@@ -1,0 +1,84 @@
+//===- Geometry.h - phases, channel blocks and row tiles as plain numbers -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+// The arithmetic that several passes share, free of IR construction.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_LIB_GEOMETRY_H
+#define CONVJIT_LIB_GEOMETRY_H
+
+#include "ConvDialect.h"
+
+namespace convjit {
+
+/// The phases of spatial dimension `dim` of a convolution.
+conv::PhaseSplitAttr splitDimension(conv::WindowAttr window, int64_t dim,
+                                    int64_t input, int64_t kernel);
+
+/// How output channels are divided among vectors.
+struct ChannelBlocks {
+  conv::Lanes lanes;
+  int64_t groups;   ///< feature or batch groups
+  int64_t perGroup; ///< output channels of a group
+  int64_t width;    ///< lanes of a full block
+
+  /// Lane::Channels: blocks of one group. Lane::Groups: blocks of all groups,
+  /// for one output channel of each.
+  int64_t blocksPerGroup() const;
+  int64_t blocks() const;
+  /// Lanes of the last of those blocks that exist; 0 when it is full.
+  int64_t tail() const;
+  bool hasFullBlock() const;
+  /// Vector length for `valid` lanes: a whole number of 16 lanes, or a power of
+  /// two below that, so that a tail costs no more than it must.
+  int64_t vectorWidth(int64_t valid) const;
+  /// The output channel in `lane` of `block`, or -1.
+  int64_t channel(int64_t block, int64_t lane) const;
+};
+
+/// A run of pixels [first, first + pixels) of one phase of an output row.
+struct RowTile {
+  int64_t first;
+  int64_t pixels;
+};
+
+/// One phase of a row cut into tiles: those at the left border, `midCount`
+/// tiles of `pixels` that have all their taps, from `midFirst` on, and the
+/// rest.
+struct RowCut {
+  llvm::SmallVector<RowTile> left, right;
+  int64_t midFirst = 0;
+  int64_t midCount = 0;
+};
+
+/// Number of outputs of phase `phase`.
+int64_t phaseLength(conv::PhaseSplitAttr split, int64_t phase);
+RowCut cutRow(conv::PhaseSplitAttr split, int64_t phase, int64_t pixels);
+
+/// For each tap of the phase the pixels [lo, hi) of a tile that have it.
+llvm::SmallVector<int64_t> tapPixels(conv::PhaseSplitAttr split, int64_t phase,
+                                     RowTile tile);
+
+/// Channels and tasks of one planned convolution.
+struct TaskSpace {
+  ChannelBlocks channels;
+  llvm::SmallVector<conv::PhaseSplitAttr> splits;
+  int64_t chunks;
+
+  /// Phases of `dim` that any output belongs to, and the longest of them.
+  int64_t phases(int64_t dim) const;
+  int64_t rows(int64_t dim) const;
+  int64_t tasksPerImage() const;
+};
+
+TaskSpace taskSpace(conv::PhasesOp op);
+
+} // namespace convjit
+
+#endif // CONVJIT_LIB_GEOMETRY_H

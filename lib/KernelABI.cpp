@@ -1,0 +1,151 @@
+//===- KernelABI.cpp - the runtime's calling convention -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Passes.h"
+
+namespace convjit {
+#define GEN_PASS_DEF_CONVKERNELABI
+#include "Passes.h.inc"
+} // namespace convjit
+
+using namespace mlir;
+using namespace convjit;
+
+namespace {
+
+/// Position of each field in ConvjitKernelArgs (runtime/include/convjit/Kernel.h).
+int64_t fieldOf(StringRef operand) {
+  return llvm::StringSwitch<int64_t>(operand)
+      .Case("input", 0)
+      .Case("filter", 1)
+      .Case("bias", 2)
+      .Case("residual", 3)
+      .Case("output", 4)
+      .Default(-1);
+}
+constexpr int64_t batchField = 6;
+
+struct ConvKernelABIPass : convjit::impl::ConvKernelABIBase<ConvKernelABIPass> {
+  using ConvKernelABIBase::ConvKernelABIBase;
+
+  void runOnOperation() override {
+    for (auto func : getOperation().getOps<func::FuncOp>()) {
+      if (func->hasAttr("conv.batch_group_count"))
+        rewriteKernel(func);
+      else if (func.getName().ends_with("_pack"))
+        rewritePack(func);
+    }
+  }
+
+  /// A contiguous buffer of `type` at `pointer`; `batch` is the size of its
+  /// dynamic axis.
+  static Value buffer(OpBuilder &b, Location loc, Value pointer,
+                      MemRefType type, Value batch) {
+    MLIRContext *context = b.getContext();
+    Type i64 = b.getI64Type();
+    int64_t rank = type.getRank();
+    auto array = LLVM::LLVMArrayType::get(i64, rank);
+    auto pointerType = LLVM::LLVMPointerType::get(context);
+    auto structType = LLVM::LLVMStructType::getLiteral(
+        context, {pointerType, pointerType, i64, array, array});
+    auto constant = [&](int64_t value) -> Value {
+      return LLVM::ConstantOp::create(b, loc, i64, b.getI64IntegerAttr(value));
+    };
+    Value descriptor = LLVM::PoisonOp::create(b, loc, structType);
+    auto insert = [&](Value value, ArrayRef<int64_t> position) {
+      descriptor =
+          LLVM::InsertValueOp::create(b, loc, descriptor, value, position);
+    };
+    insert(pointer, {0});
+    insert(pointer, {1});
+    insert(constant(0), {2});
+    Value dynamicStride;
+    int64_t staticStride = 1;
+    for (int64_t axis = rank - 1; axis >= 0; --axis) {
+      bool dynamic = type.isDynamicDim(axis);
+      insert(dynamic ? batch : constant(type.getDimSize(axis)), {3, axis});
+      Value stride = constant(staticStride);
+      if (dynamicStride)
+        stride = LLVM::MulOp::create(b, loc, dynamicStride, stride);
+      insert(stride, {4, axis});
+      if (dynamic)
+        dynamicStride = batch;
+      else
+        staticStride *= type.getDimSize(axis);
+    }
+    return UnrealizedConversionCastOp::create(b, loc, TypeRange{type},
+                                              ValueRange{descriptor})
+        .getResult(0);
+  }
+
+  void finish(func::FuncOp func, ArrayRef<Value> replacements,
+              ArrayRef<Type> arguments, StringRef suffix) {
+    Block &body = func.getBody().front();
+    size_t old = replacements.size();
+    for (size_t i = 0; i < old; ++i)
+      body.getArgument(i).replaceAllUsesWith(replacements[i]);
+    body.eraseArguments(0, old);
+    func.removeArgAttrsAttr();
+    func.setFunctionType(FunctionType::get(func.getContext(), arguments, {}));
+    func.setName((symbolPrefix + suffix).str());
+  }
+
+  void rewriteKernel(func::FuncOp func) {
+    Location loc = func.getLoc();
+    Block &body = func.getBody().front();
+    size_t old = body.getNumArguments();
+    OpBuilder b = OpBuilder::atBlockBegin(&body);
+    Type i64 = b.getI64Type();
+    auto pointer = LLVM::LLVMPointerType::get(b.getContext());
+    SmallVector<Type> types = {pointer, i64, i64};
+    Value block = body.addArgument(pointer, loc);
+    Value first = body.addArgument(i64, loc), last = body.addArgument(i64, loc);
+    auto load = [&](Type type, int64_t field) -> Value {
+      Value address = LLVM::GEPOp::create(b, loc, pointer, i64, block,
+                                          ArrayRef<LLVM::GEPArg>{field});
+      return LLVM::LoadOp::create(b, loc, type, address);
+    };
+    Value batch = load(i64, batchField);
+    int64_t groups =
+        func->getAttrOfType<IntegerAttr>("conv.batch_group_count").getInt();
+    Value images = batch;
+    if (groups > 1)
+      images = LLVM::UDivOp::create(
+          b, loc, batch,
+          LLVM::ConstantOp::create(b, loc, i64, b.getI64IntegerAttr(groups)));
+    SmallVector<Value> replacements;
+    for (size_t i = 0; i + 2 < old; ++i) {
+      auto role = func.getArgAttrOfType<StringAttr>(i, "conv.operand");
+      auto type = cast<MemRefType>(body.getArgument(i).getType());
+      replacements.push_back(
+          buffer(b, loc, load(pointer, fieldOf(role.getValue())), type,
+                 role.getValue() == "input" ? batch : images));
+    }
+    for (Value bound : {first, last})
+      replacements.push_back(
+          arith::IndexCastOp::create(b, loc, b.getIndexType(), bound));
+    finish(func, replacements, types, "_kernel");
+  }
+
+  void rewritePack(func::FuncOp func) {
+    Location loc = func.getLoc();
+    Block &body = func.getBody().front();
+    size_t old = body.getNumArguments();
+    OpBuilder b = OpBuilder::atBlockBegin(&body);
+    auto pointer = LLVM::LLVMPointerType::get(b.getContext());
+    SmallVector<Type> types(old, pointer);
+    SmallVector<Value> replacements;
+    for (size_t i = 0; i < old; ++i)
+      replacements.push_back(
+          buffer(b, loc, body.addArgument(pointer, loc),
+                 cast<MemRefType>(body.getArgument(i).getType()), Value()));
+    finish(func, replacements, types, "_pack");
+  }
+};
+
+} // namespace

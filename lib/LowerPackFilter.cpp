@@ -1,0 +1,128 @@
+//===- LowerPackFilter.cpp - conv.pack_filter to loops -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "LowerPackFilter.h"
+#include "Geometry.h"
+#include "IndexMath.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/SymbolTable.h"
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+/// The mask as a constant array of the filter's type.
+static FailureOr<Value> maskArray(PackFilterOp op, OpBuilder &b) {
+  auto mask = dyn_cast<DenseElementsAttr>(*op.getMask());
+  if (!mask || !isa<FloatType>(mask.getElementType()))
+    return op.emitOpError("mask: valid: dense elements of a float type");
+  auto filter = cast<MemRefType>(op.getFilter().getType());
+  auto element = cast<FloatType>(filter.getElementType());
+  auto values = llvm::map_to_vector(mask.getValues<APFloat>(), [&](APFloat v) {
+    bool losesInfo;
+    v.convert(element.getFloatSemantics(), APFloat::rmNearestTiesToEven,
+              &losesInfo);
+    return v;
+  });
+  auto module = op->getParentOfType<ModuleOp>();
+  OpBuilder outer(module.getBodyRegion());
+  auto global = memref::GlobalOp::create(
+      outer, op.getLoc(), "mask", outer.getStringAttr("private"), filter,
+      DenseElementsAttr::get(
+          RankedTensorType::get(filter.getShape(), element), values),
+      /*constant=*/true, /*alignment=*/IntegerAttr());
+  SymbolTable(module).insert(global);
+  return Value(memref::GetGlobalOp::create(b, op.getLoc(), filter,
+                                           global.getSymName()));
+}
+
+LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
+  Location loc = op.getLoc();
+  IndexMath math{b, loc};
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  int64_t rank = numbers.getRank();
+  auto filter = cast<MemRefType>(op.getFilter().getType());
+  auto packed = cast<MemRefType>(op.getPacked().getType());
+  if (packed.getNumElements() == 0)
+    return success();
+  int64_t groups = op.getGroups();
+  int64_t perGroup = filter.getDimSize(numbers.getKernelOutputFeature());
+  if (!op.getSwappedFilter())
+    perGroup /= groups;
+  int64_t reduction = packed.getDimSize(rank + 1);
+  ChannelBlocks channels{op.getLanes(), groups, perGroup,
+                         packed.getDimSize(rank + 2)};
+  Value mask;
+  if (op.getMask()) {
+    FailureOr<Value> array = maskArray(op, b);
+    if (failed(array))
+      return failure();
+    mask = *array;
+  }
+  Value zero = arith::ConstantOp::create(
+      b, loc, b.getZeroAttr(filter.getElementType()));
+
+  SmallVector<Value> to;
+  auto copy = [&] {
+    // The filter element of this packed element.
+    Value outer = to[0], lane = to[rank + 2], input = to[rank + 1];
+    Value block = math.takeDigit(outer, channels.blocksPerGroup());
+    Value inner = math.add(math.mul(block, channels.width), lane);
+    bool byGroup = channels.lanes == Lanes::Channels;
+    Value group = byGroup ? outer : inner, channel = byGroup ? inner : outer;
+    SmallVector<Value> from(rank + 2);
+    if (op.getSwappedFilter())
+      input = math.add(math.mul(group, reduction), input);
+    else
+      channel = math.add(math.mul(group, perGroup), channel);
+    from[numbers.getKernelInputFeature()] = input;
+    from[numbers.getKernelOutputFeature()] = channel;
+    for (int64_t dim = 0; dim < rank; ++dim) {
+      Value tap = to[1 + dim];
+      int64_t last = packed.getDimSize(1 + dim) - 1;
+      from[numbers.getKernelSpatial()[dim]] =
+          op.getReversal()[dim] ? math.sub(math.constant(last), tap) : tap;
+    }
+    auto store = [&](Value value) {
+      memref::StoreOp::create(b, loc, value, op.getPacked(), to);
+    };
+    auto existing = [&] {
+      Value value = memref::LoadOp::create(b, loc, op.getFilter(), from);
+      if (mask) {
+        Value factor = memref::LoadOp::create(b, loc, mask, from);
+        Value product = arith::MulFOp::create(b, loc, value, factor);
+        // Absent, even where the weight is infinite or NaN.
+        Value absent = arith::CmpFOp::create(
+            b, loc, arith::CmpFPredicate::OEQ, factor, zero);
+        value = arith::SelectOp::create(b, loc, absent, zero, product);
+      }
+      store(value);
+    };
+    int64_t count = byGroup ? perGroup : groups;
+    if (channels.tail() == 0)
+      return existing();
+    math.branch(math.compare(arith::CmpIPredicate::slt, inner,
+                             math.constant(count)),
+                existing, [&] { store(zero); });
+  };
+  std::function<void()> nest = [&] {
+    size_t axis = to.size();
+    if (axis == packed.getShape().size())
+      return copy();
+    math.loop(math.constant(0), math.constant(packed.getDimSize(axis)), 1,
+              [&](Value i) {
+                to.push_back(i);
+                nest();
+                to.pop_back();
+              });
+  };
+  nest();
+  return success();
+}

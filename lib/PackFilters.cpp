@@ -1,0 +1,73 @@
+//===- PackFilters.cpp - filters in the order in which kernels read them -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Geometry.h"
+#include "Passes.h"
+
+namespace convjit {
+#define GEN_PASS_DEF_CONVPACKFILTERS
+#include "Passes.h.inc"
+} // namespace convjit
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+namespace {
+
+struct ConvPackFiltersPass : convjit::impl::ConvPackFiltersBase<ConvPackFiltersPass> {
+  void runOnOperation() override {
+    SmallVector<PhasesOp> ops;
+    getOperation().walk([&](PhasesOp op) { ops.push_back(op); });
+    for (PhasesOp op : ops)
+      if (!op.getPacked() && failed(pack(op)))
+        return signalPassFailure();
+  }
+
+  static LogicalResult pack(PhasesOp op) {
+    auto argument = dyn_cast<BlockArgument>(op.getFilter());
+    auto func = op->getParentOfType<func::FuncOp>();
+    if (!argument || !argument.hasOneUse() || !func)
+      return op.emitOpError("filter; valid: an argument of the function with "
+                            "no other use");
+    DimensionNumbersAttr numbers = op.getDimensionNumbers();
+    auto filter = cast<MemRefType>(argument.getType());
+    TaskSpace space = taskSpace(op);
+    SmallVector<int64_t> shape = {space.channels.blocks()};
+    for (int64_t axis : numbers.getKernelSpatial())
+      shape.push_back(filter.getDimSize(axis));
+    shape.push_back(filterInputFeatures(filter.getShape(), numbers,
+                                        op.getFeatureGroupCount(),
+                                        op.getSwappedFilter()));
+    shape.push_back(space.channels.width);
+    auto packed = MemRefType::get(shape, filter.getElementType());
+
+    OpBuilder builder(func);
+    builder.setInsertionPointAfter(func);
+    auto packer = func::FuncOp::create(
+        builder, op.getLoc(), (func.getName() + "_pack").str(),
+        builder.getFunctionType({filter, packed}, {}));
+    Block *body = packer.addEntryBlock();
+    builder.setInsertionPointToStart(body);
+    PackFilterOp::create(builder, op.getLoc(), body->getArgument(0),
+                         body->getArgument(1), numbers, op.getReversalAttr(),
+                         space.channels.lanes, space.channels.groups,
+                         op.getSwappedFilter(), op.getMaskAttr());
+    func::ReturnOp::create(builder, op.getLoc());
+
+    argument.setType(packed);
+    func.setFunctionType(FunctionType::get(
+        func.getContext(), func.getBody().front().getArgumentTypes(), {}));
+    op.setPacked(true);
+    op.removeMaskAttr();
+    op.setSwappedFilter(false);
+    return success();
+  }
+};
+
+} // namespace

@@ -1,0 +1,69 @@
+//===- Passes.h - passes and pipelines of convjit -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_LIB_PASSES_H
+#define CONVJIT_LIB_PASSES_H
+
+#include "ConvDialect.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassOptions.h"
+
+namespace convjit {
+
+#define GEN_PASS_DECL
+#include "Passes.h.inc"
+
+#define GEN_PASS_REGISTRATION
+#include "Passes.h.inc"
+
+/// What the CPU pipeline needs to know of its target.
+struct CPUPipelineOptions
+    : public mlir::PassPipelineOptions<CPUPipelineOptions> {
+  Option<int64_t> vectorBits{*this, "vector-bits",
+                             llvm::cl::desc("bits of a vector register"),
+                             llvm::cl::init(512)};
+  Option<int64_t> registers{*this, "registers",
+                            llvm::cl::desc("vector registers"),
+                            llvm::cl::init(32)};
+  Option<std::string> symbolPrefix{
+      *this, "symbol-prefix",
+      llvm::cl::desc("what exported symbols start with"),
+      llvm::cl::init("convjit")};
+};
+
+/// The pipeline in the pieces between which a stage can be printed: layer to
+/// planned convolution, to phases on packed filters, to tiles, to linalg, to
+/// vectors, to the LLVM dialect.
+void buildPlanPipeline(mlir::OpPassManager &pm,
+                       const CPUPipelineOptions &options);
+void buildPhasesPipeline(mlir::OpPassManager &pm);
+void buildTilePipeline(mlir::OpPassManager &pm);
+void buildLinalgPipeline(mlir::OpPassManager &pm);
+void buildVectorPipeline(mlir::OpPassManager &pm);
+void buildLLVMPipeline(mlir::OpPassManager &pm,
+                       const CPUPipelineOptions &options);
+/// All of them in turn: `conv-cpu-pipeline`.
+void buildCPUPipeline(mlir::OpPassManager &pm,
+                      const CPUPipelineOptions &options);
+/// Canonicalization and common subexpressions, for stages that people read.
+void addReadabilityPasses(mlir::OpPassManager &pm);
+void registerPipelines();
+
+} // namespace convjit
+
+#endif // CONVJIT_LIB_PASSES_H

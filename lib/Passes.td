@@ -1,0 +1,255 @@
+//===- Passes.td - passes of convjit -*- tablegen -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+
+#ifndef CONVJIT_LIB_PASSES_TD
+#define CONVJIT_LIB_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def ConvLegalize : Pass<"conv-legalize"> {
+  let summary = "rewrite layer forms into the general convolution";
+  let description = [{
+    Resolves padding modes, names the axes and reverses the window of transposed
+    layers, so that every later pass meets one operation only.
+
+    Before:
+    ```mlir
+    %y = conv.conv_transpose %x, %w {stride = array<i64: 2>, rhs_dilation = array<i64: 1>}
+        : (tensor<?x16x8xf32>, tensor<4x6x8xf32>) -> tensor<?x32x6xf32>
+    ```
+    After:
+    ```mlir
+    %y = conv.convolution %x, %w
+        window #conv.window<rank = 1, pad = [[2, 2]], lhs_dilate = [2], reverse = [true]>
+        dims #conv.dims<[b, 0, f]x[0, o, i]->[b, 0, f]>
+        : (tensor<?x16x8xf32>, tensor<4x6x8xf32>) -> tensor<?x32x6xf32>
+    ```
+  }];
+  let dependentDialects = ["::convjit::conv::ConvDialect"];
+}
+
+def ConvFoldMask : Pass<"conv-fold-mask"> {
+  let summary = "turn a constant weight mask into the list of what it leaves";
+  let description = [{
+    A weight whose mask is zero is not multiplied but absent. For each run of
+    output channels with the same pattern, `live` lists the taps and the ranges
+    of input channels that have a nonzero mask; a gap of fewer than 8 channels
+    inside a range is kept (a loop's start costs more than it saves). A mask
+    that then only says 1 is dropped; other factors stay for filter packing.
+
+    Before (a causal kernel of three taps):
+    ```mlir
+    conv.convolution %x, %w window #conv.window<rank = 1> dims #conv.dims<...>
+        {mask = dense<[[[1.0]], [[1.0]], [[0.0]]]> : tensor<3x1x1xf64>}
+    ```
+    After:
+    ```mlir
+    conv.convolution %x, %w window #conv.window<rank = 1> dims #conv.dims<...>
+        {live = [#conv.live<0, 1, [0, 0, 1, 1, 0, 1]>]}
+    ```
+  }];
+  let dependentDialects = ["::convjit::conv::ConvDialect"];
+}
+
+def ConvPlan : Pass<"conv-plan"> {
+  let summary = "choose how each convolution is carried out";
+  let description = [{
+    Attaches a `#conv.plan` where there is none: the candidate with the fewest
+    predicted cycles for one row of output on a machine with these vectors and
+    registers. A plan that is already there is kept, so it can be written by
+    hand or replayed.
+
+    After:
+    ```mlir
+    conv.convolution %x, %w ... plan <lanes = channels, width = 32, pixels = 8,
+        unroll = 4, row = unrolled, chunks = 1>
+    ```
+  }];
+  let options = [
+    Option<"vectorBits", "vector-bits", "int64_t", "512", "bits of a vector register">,
+    Option<"registers", "registers", "int64_t", "32", "vector registers">];
+  let dependentDialects = ["::convjit::conv::ConvDialect"];
+}
+
+def ConvSplitPhases : Pass<"conv-split-phases", "::mlir::ModuleOp"> {
+  let summary = "split the output into interleaved phases, on buffers";
+  let description = [{
+    With input dilation ld and window stride ws, output o = q*P + r, where
+    P = ld / gcd(ld, ws), always meets the same taps: those t with
+    r*ws + t*rd = lo (mod ld). They are an arithmetic progression, so each phase
+    is an ordinary convolution with stride ws/gcd(ld, ws) and kernel dilation
+    rd/gcd(rd, ld), and no inserted zero is left to multiply. Phases without a
+    tap write the epilogue of zero.
+
+    The function becomes destination-passing: tensors become buffers, the result
+    an argument, and two more arguments say which tasks to run.
+
+    Before:
+    ```mlir
+    func.func @layer(%x: tensor<?x16x8xf32>, %w: tensor<4x6x8xf32>) -> tensor<?x32x6xf32> {
+      %y = conv.convolution %x, %w window #conv.window<rank = 1, pad = [[2, 2]],
+          lhs_dilate = [2], reverse = [true]> dims #conv.dims<...> plan <...>
+      return %y
+    }
+    ```
+    After:
+    ```mlir
+    func.func @layer(%x: memref<?x16x8xf32>, %w: memref<4x6x8xf32>,
+                     %y: memref<?x32x6xf32>, %first: index, %last: index) {
+      conv.phases %x, %w into %y tasks(%first to %last) {splits = [
+          #conv.split<input = 16, output = 32, step = 2, input_step = 1,
+                      tap_step = 2, input_tap_step = 1, first_tap = [0, 1],
+                      taps = [2, 2], base = [-1, 0]>], ...}
+      return
+    }
+    ```
+  }];
+  let dependentDialects = ["::convjit::conv::ConvDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::func::FuncDialect"];
+}
+
+def ConvPackFilters : Pass<"conv-pack-filters", "::mlir::ModuleOp"> {
+  let summary = "give the filter the order in which kernels read it";
+  let description = [{
+    The filter argument becomes [block][taps][ic][width], one vector row of
+    weights after another, and a function `NAME_pack` makes it from the layer's
+    own order, once for a weight.
+
+    After:
+    ```mlir
+    func.func @layer(%x: ..., %w: memref<1x4x8x8xf32>, ...)
+    func.func @layer_pack(%w: memref<4x6x8xf32>, %packed: memref<1x4x8x8xf32>) {
+      conv.pack_filter %w into %packed {...}
+      return
+    }
+    ```
+  }];
+  let dependentDialects = ["::convjit::conv::ConvDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::func::FuncDialect"];
+}
+
+def ConvTile : Pass<"conv-tile", "::mlir::ModuleOp"> {
+  let summary = "cut phases into independent tasks and register tiles";
+  let description = [{
+    One task is an output row of one channel block (or a piece of it); tasks
+    write disjoint elements. Inside, each phase of the innermost dimension is
+    cut into `conv.tile`s. Outer dimensions clip their tap ranges to the input
+    once a row. In the innermost, `row = unrolled` places border tiles at
+    compile-time positions, so that each tap knows its pixels; `row = ranged`
+    is for many phases, long kernels and masks: interior tiles with all taps and
+    single border pixels with clipped ranges.
+
+    linalg's own tiling is not used here: it cannot clip the iteration domain
+    of a reduction dimension at the borders, and peeling the product of all
+    border regions multiplies the code by up to 27 in three dimensions.
+
+    After:
+    ```mlir
+    scf.for %task = %first to %last step %c1 {
+      ...
+      conv.tile %x[%b, %c-1, %c0], %w[%c0, %c0, %c0, %c0] into %y[%b, %c0, %c0]
+          taps() {pixels = 8, tap_pixels = array<i64: 1, 8, 0, 8>, ...}
+    ```
+  }];
+  let dependentDialects = ["::convjit::conv::ConvDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
+def ConvToLinalg : Pass<"conv-to-linalg", "::mlir::ModuleOp"> {
+  let summary = "expand register tiles into loops over taps around linalg";
+  let description = [{
+    Each `conv.tile` becomes an accumulator buffer, loops over its taps and
+    input channels around one `linalg.generic` contraction of (pixels, lanes |
+    channels), and one `linalg.generic` for the epilogue and the store. Strides,
+    dilations and axis orders are in the `memref.subview`s. `conv.pack_filter`
+    becomes loops.
+
+    After:
+    ```mlir
+    %acc = memref.alloca() : memref<8x32xf32>
+    linalg.fill ins(%zero : f32) outs(%acc : memref<8x32xf32>)
+    scf.for %j = %lo to %hi step %c1 {
+      scf.for %ic = %c0 to %c64 step %c4 {
+        %xs = memref.subview ... : memref<8x4xf32, strided<[64, 1], offset: ?>>
+        %ws = memref.subview ... : memref<4x32xf32, strided<[32, 1], offset: ?>>
+        linalg.generic {iterator_types = ["parallel", "parallel", "reduction"]}
+            ins(%xs, %ws) outs(%acc) {...}
+    ```
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect",
+                           "::mlir::linalg::LinalgDialect"];
+}
+
+def ConvVectorize : Pass<"conv-vectorize", "::mlir::ModuleOp"> {
+  let summary = "vectorize tiles with their accumulators in registers";
+  let description = [{
+    Every accumulator buffer becomes one vector a pixel, carried as iteration
+    arguments through all loops over taps and channels; contractions become
+    `vector.fma` of a broadcast input element with a row of weights, and the
+    epilogue runs on the vectors before they are stored. No accumulator touches
+    memory.
+
+    Upstream's linalg vectorizer, transfer hoisting and contraction lowering
+    reach the same inner loop for a single tile, but run pattern drivers over
+    the whole function once a step; this pass knows the shape of the tiles that
+    `conv-to-linalg` makes and rewrites them in one walk.
+
+    After:
+    ```mlir
+    %acc:8 = scf.for %ic = %c0 to %c64 step %c4 iter_args(...) -> (vector<32xf32>, ...) {
+      %w = vector.load %ws[%c0, %c0] : ..., vector<32xf32>
+      %x = memref.load %xs[%c0, %c0]
+      %b = vector.broadcast %x : f32 to vector<32xf32>
+      %r = vector.fma %b, %w, %acc0 : vector<32xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::vector::VectorDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect"];
+}
+
+def ConvApproximateMath : Pass<"conv-approximate-math"> {
+  let summary = "f32 exp, tanh and erf as polynomials";
+  let description = [{
+    Applies upstream's polynomial approximations, which work on whole vectors.
+    f64 functions are left to the C library (`convert-math-to-libm`).
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
+def ConvKernelABI : Pass<"conv-kernel-abi", "::mlir::ModuleOp"> {
+  let summary = "give kernels the runtime's calling convention";
+  let description = [{
+    `@layer(buffers..., first, last)` becomes the body of
+    `@NAME_kernel(args: !llvm.ptr, first: i64, last: i64)`, which reads the
+    runtime's argument block, and `@layer_pack` that of
+    `@NAME_pack(filter: !llvm.ptr, packed: !llvm.ptr)`. Buffers are contiguous in
+    their axis order; strides that depend on the batch are computed once a call.
+  }];
+  let options = [
+    Option<"symbolPrefix", "symbol-prefix", "std::string", "\"convjit\"",
+           "what exported symbols start with">];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::func::FuncDialect"];
+}
+
+#endif // CONVJIT_LIB_PASSES_TD

@@ -1,0 +1,83 @@
+//===- Pipelines.cpp - the passes in order -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Passes.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace convjit;
+
+void convjit::buildPlanPipeline(OpPassManager &pm,
+                                const CPUPipelineOptions &options) {
+  pm.addPass(createConvLegalize());
+  pm.addPass(createConvFoldMask());
+  pm.addPass(createConvPlan({options.vectorBits, options.registers}));
+}
+
+void convjit::buildPhasesPipeline(OpPassManager &pm) {
+  pm.addPass(createConvSplitPhases());
+  pm.addPass(createConvPackFilters());
+}
+
+void convjit::buildTilePipeline(OpPassManager &pm) {
+  pm.addPass(createConvTile());
+}
+
+void convjit::buildLinalgPipeline(OpPassManager &pm) {
+  pm.addPass(createConvToLinalg());
+}
+
+void convjit::buildVectorPipeline(OpPassManager &pm) {
+  pm.addPass(createConvVectorize());
+}
+
+void convjit::buildLLVMPipeline(OpPassManager &pm,
+                                const CPUPipelineOptions &options) {
+  pm.addPass(createConvApproximateMath());
+  pm.addPass(createConvKernelABI({options.symbolPrefix}));
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(arith::createArithExpandOpsPass());
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertMathToLibmPass());
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+void convjit::buildCPUPipeline(OpPassManager &pm,
+                               const CPUPipelineOptions &options) {
+  buildPlanPipeline(pm, options);
+  buildPhasesPipeline(pm);
+  buildTilePipeline(pm);
+  buildLinalgPipeline(pm);
+  buildVectorPipeline(pm);
+  buildLLVMPipeline(pm, options);
+}
+
+void convjit::addReadabilityPasses(OpPassManager &pm) {
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+void convjit::registerPipelines() {
+  PassPipelineRegistration<CPUPipelineOptions>(
+      "conv-cpu-pipeline", "from a layer to the LLVM dialect",
+      buildCPUPipeline);
+}

@@ -1,0 +1,103 @@
+//===- SplitPhases.cpp - the general convolution to output phases on buffers -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Geometry.h"
+#include "Passes.h"
+
+namespace convjit {
+#define GEN_PASS_DEF_CONVSPLITPHASES
+#include "Passes.h.inc"
+} // namespace convjit
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+namespace {
+
+struct ConvSplitPhasesPass : convjit::impl::ConvSplitPhasesBase<ConvSplitPhasesPass> {
+  void runOnOperation() override {
+    for (auto func :
+         llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
+      if (!func.isExternal() && failed(convert(func)))
+        return signalPassFailure();
+  }
+
+  /// Functions of the form { conv.convolution of arguments; return }.
+  static LogicalResult convert(func::FuncOp func) {
+    SmallVector<ConvolutionOp> ops(func.getOps<ConvolutionOp>());
+    if (ops.empty())
+      return success();
+    ConvolutionOp op = ops.front();
+    auto isArgument = [&](Value v) { return !v || isa<BlockArgument>(v); };
+    if (ops.size() != 1 || !llvm::all_of(op.getOperands(), isArgument) ||
+        llvm::range_size(func.getBody().front()) != 2)
+      return func.emitOpError("valid: one conv.convolution of the function's "
+                              "arguments, and its return");
+    PlanAttr plan = op.getPlanAttr();
+    if (!plan)
+      return op.emitOpError("has no plan; run conv-plan first");
+    if (plan.getRow() == RowForm::Unrolled && op.getLive())
+      return op.emitOpError("plan: row = unrolled; valid with a mask: ranged");
+
+    MLIRContext *context = func.getContext();
+    Block &body = func.getBody().front();
+    auto buffer = [](Type type) -> Type {
+      auto tensor = cast<RankedTensorType>(type);
+      return MemRefType::get(tensor.getShape(), tensor.getElementType());
+    };
+    for (BlockArgument argument : body.getArguments())
+      argument.setType(buffer(argument.getType()));
+    Location loc = op.getLoc();
+    Value output = body.addArgument(buffer(op.getType()), loc);
+    Value first = body.addArgument(IndexType::get(context), loc);
+    Value last = body.addArgument(IndexType::get(context), loc);
+
+    int64_t batchGroups = op.getBatchGroupCount();
+    DimensionNumbersAttr numbers = op.getDimensionNumbers();
+    auto input = cast<MemRefType>(op.getInput().getType());
+    auto filter = cast<MemRefType>(op.getFilter().getType());
+    SmallVector<Attribute> splits;
+    for (int64_t dim = 0; dim < numbers.getRank(); ++dim)
+      splits.push_back(splitDimension(
+          op.getWindow(), dim, input.getDimSize(numbers.getInputSpatial()[dim]),
+          filter.getDimSize(numbers.getKernelSpatial()[dim])));
+
+    // What each argument is to the kernel, for the calling convention.
+    SmallVector<std::pair<Value, StringRef>> roles = {
+        {op.getInput(), "input"},       {op.getFilter(), "filter"},
+        {op.getBias(), "bias"},         {op.getResidual(), "residual"},
+        {output, "output"}};
+
+    OpBuilder builder(op);
+    PhasesOp::create(
+        builder, loc, op.getInput(), op.getFilter(), op.getBias(),
+        op.getResidual(), output, first, last,
+        ArrayAttr::get(context, splits),
+        DenseBoolArrayAttr::get(context, op.getWindow().getReversal()), numbers,
+        op.getFeatureGroupCount(), op.getBatchGroupCount(),
+        op.getSwappedFilter(), /*packed=*/false, op.getEpilogueAttr(),
+        op.getMaskAttr(), op.getLiveAttr(), plan);
+    Operation *terminator = body.getTerminator();
+    builder.setInsertionPoint(terminator);
+    func::ReturnOp::create(builder, loc);
+    terminator->erase();
+    op.erase();
+    func.setFunctionType(
+        FunctionType::get(context, body.getArgumentTypes(), {}));
+    for (auto [value, role] : roles)
+      if (value)
+        func.setArgAttr(cast<BlockArgument>(value).getArgNumber(),
+                        "conv.operand", builder.getStringAttr(role));
+    func->setAttr("conv.batch_group_count",
+                  builder.getI64IntegerAttr(batchGroups));
+    return success();
+  }
+};
+
+} // namespace

@@ -1,0 +1,389 @@
+//===- Tile.cpp - phases to tasks and register tiles -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Geometry.h"
+#include "IndexMath.h"
+#include "LiveTable.h"
+#include "Passes.h"
+
+namespace convjit {
+#define GEN_PASS_DEF_CONVTILE
+#include "Passes.h.inc"
+} // namespace convjit
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+namespace {
+
+/// Taps up to which an interior tile is unrolled over the innermost dimension.
+constexpr int64_t maxUnrolledTaps = 8;
+
+/// What one phase of one dimension is at run time.
+struct Phase {
+  Value taps, firstTap, base;
+};
+
+/// Builds the loop nest of one conv.phases.
+class Tiler {
+public:
+  Tiler(PhasesOp op, OpBuilder &builder)
+      : op(op), b(builder), math{builder, op.getLoc()},
+        numbers(op.getDimensionNumbers()), space(taskSpace(op)),
+        rank(op.getRank()), row(space.splits.back()),
+        live(op.getLive() ? LiveTable(op, space) : LiveTable()),
+        inputAt(rank + 2), filterAt(rank + 3), outputAt(rank + 2) {}
+
+  void run();
+
+private:
+  Value table(ArrayRef<int64_t> values, Value index, StringRef name);
+  Phase phase(PhaseSplitAttr split, Value index, int64_t dim);
+  void clipTaps(PhaseSplitAttr split, const Phase &phase, Value at,
+                std::optional<std::pair<int64_t, int64_t>> span, Value &lo,
+                Value &hi);
+  void outerDimension(int64_t dim, Value phaseIndex, Value q,
+                      llvm::function_ref<void()> body);
+  void channelVariants(llvm::function_ref<void()> body);
+  void unrolledRow();
+  void rangedRow();
+  void tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
+            std::optional<ArrayRef<int64_t>> tapPixels, Value lo, Value hi);
+  void liveRange(Value phaseIndex);
+
+  PhasesOp op;
+  OpBuilder &b;
+  IndexMath math;
+  DimensionNumbersAttr numbers;
+  TaskSpace space;
+  int64_t rank;
+  PhaseSplitAttr row;
+  LiveTable live;
+
+  // The state of the nest at the point of insertion.
+  SmallVector<Value> inputAt, filterAt, outputAt, outerRanges, phaseIndices;
+  Value block, blockOfGroup, chunk;
+  Value liveRows, liveStarts, liveFirst, liveLast;
+  int64_t width = 1, valid = 1;
+};
+
+/// values[index] for a table known at compile time: a constant or an affine
+/// function where it is one, else a load from a constant array.
+Value Tiler::table(ArrayRef<int64_t> values, Value index, StringRef name) {
+  int64_t slope = values.size() > 1 ? values[1] - values[0] : 0;
+  bool affine = true;
+  for (auto [i, value] : llvm::enumerate(values))
+    affine &= value == values[0] + static_cast<int64_t>(i) * slope;
+  if (affine)
+    return slope == 0 ? math.constant(values[0])
+                      : math.add(math.mul(index, slope), values[0]);
+  Value array = constantIndexTable(op, b, values, values.size(), 1, name);
+  return memref::LoadOp::create(b, op.getLoc(), array,
+                                ValueRange{index, math.constant(0)});
+}
+
+Phase Tiler::phase(PhaseSplitAttr split, Value index, int64_t dim) {
+  std::string suffix = "_" + std::to_string(dim);
+  int64_t used = space.phases(dim);
+  return {table(split.getTaps().take_front(used), index, "taps" + suffix),
+          table(split.getFirstTap().take_front(used), index, "first" + suffix),
+          table(split.getBase().take_front(used), index, "base" + suffix)};
+}
+
+/// The taps [lo, hi) that read inside the input from `at`, which lies in
+/// `span` when that is known.
+void Tiler::clipTaps(PhaseSplitAttr split, const Phase &phase, Value at,
+                     std::optional<std::pair<int64_t, int64_t>> span, Value &lo,
+                     Value &hi) {
+  int64_t step = split.getInputTapStep();
+  int64_t most = *llvm::max_element(split.getTaps());
+  if (span && span->first >= 0)
+    lo = math.constant(0);
+  else
+    lo = math.max(math.constant(0),
+                  math.ceilDiv(math.sub(math.constant(0), at), step));
+  if (span && span->second + (most - 1) * step < split.getInput()) {
+    hi = phase.taps;
+    return;
+  }
+  Value room = math.sub(math.constant(split.getInput() - 1), at);
+  hi = math.min(phase.taps, math.add(math.floorDiv(room, step), 1));
+}
+
+/// Positions for row `q` of a phase of an outer dimension.
+void Tiler::outerDimension(int64_t dim, Value phaseIndex, Value q,
+                           llvm::function_ref<void()> body) {
+  PhaseSplitAttr split = space.splits[dim];
+  Phase here = phase(split, phaseIndex, dim);
+  Value at = math.add(math.mul(q, split.getInputStep()), here.base);
+  Value out = math.add(math.mul(q, split.getStep()), phaseIndex);
+  ArrayRef<int64_t> bases = split.getBase().take_front(space.phases(dim));
+  std::pair<int64_t, int64_t> span = {
+      *llvm::min_element(bases),
+      *llvm::max_element(bases) +
+          (space.rows(dim) - 1) * split.getInputStep()};
+  Value lo, hi;
+  clipTaps(split, here, at, span, lo, hi);
+  outerRanges.append({lo, hi});
+  phaseIndices.push_back(phaseIndex);
+  inputAt[numbers.getInputSpatial()[dim]] = at;
+  outputAt[numbers.getOutputSpatial()[dim]] = out;
+  filterAt[1 + dim] = here.firstTap;
+  // The last row of some phases may not exist.
+  if (split.getOutput() % split.getStep() == 0 ||
+      split.getOutput() < split.getStep())
+    return body();
+  math.branch(math.compare(arith::CmpIPredicate::slt, out,
+                           math.constant(split.getOutput())),
+              body);
+}
+
+void Tiler::run() {
+  if (space.tasksPerImage() == 0)
+    return;
+  if (live) {
+    liveRows = live.rows(op, b);
+    liveStarts = live.starts(op, b);
+  }
+  Value zero = math.constant(0);
+  math.loop(op.getFirstTask(), op.getLastTask(), 1, [&](Value task) {
+    // Tasks in memory order of the packed filter: all rows of a block, and of a
+    // phase, before the next, so that its weights stay in the cache.
+    Value rest = task;
+    chunk = math.takeDigit(rest, space.chunks);
+    SmallVector<Value> q(rank - 1), r(rank - 1);
+    for (int64_t dim = rank - 2; dim >= 0; --dim)
+      q[dim] = math.takeDigit(rest, space.rows(dim));
+    for (int64_t dim = rank - 2; dim >= 0; --dim)
+      r[dim] = math.takeDigit(rest, space.phases(dim));
+    const ChannelBlocks &channels = space.channels;
+    block = math.takeDigit(rest, channels.blocks());
+    Value image = rest, outer = block;
+    blockOfGroup = math.takeDigit(outer, channels.blocksPerGroup());
+
+    filterAt[0] = block;
+    filterAt[rank + 1] = filterAt[rank + 2] = zero;
+    outputAt[numbers.getOutputBatch()] = image;
+    Value inBatch = image, inFeature = zero, first;
+    if (channels.lanes == Lanes::Groups) {
+      // Lane l is group blockOfGroup*width + l; `outer` the channel in each.
+      inFeature = math.mul(blockOfGroup, channels.width);
+      first = math.add(math.mul(inFeature, channels.perGroup), outer);
+    } else {
+      first = math.add(math.mul(outer, channels.perGroup),
+                       math.mul(blockOfGroup, channels.width));
+      if (op.getBatchGroupCount() > 1) {
+        Value images = memref::DimOp::create(b, op.getLoc(), op.getOutput(),
+                                             numbers.getOutputBatch());
+        inBatch = math.add(
+            b.createOrFold<arith::MulIOp>(op.getLoc(), outer, images), image);
+      } else {
+        auto filter = cast<MemRefType>(op.getFilter().getType());
+        inFeature = math.mul(outer, filter.getDimSize(rank + 1));
+      }
+    }
+    inputAt[numbers.getInputBatch()] = inBatch;
+    inputAt[numbers.getInputFeature()] = inFeature;
+    outputAt[numbers.getOutputFeature()] = first;
+
+    outerRanges.clear();
+    phaseIndices.clear();
+    std::function<void(int64_t)> nest = [&](int64_t dim) {
+      if (dim < rank - 1)
+        return outerDimension(dim, r[dim], q[dim], [&] { nest(dim + 1); });
+      channelVariants([&] {
+        if (op.getPlan().getRow() == RowForm::Unrolled)
+          unrolledRow();
+        else
+          rangedRow();
+      });
+    };
+    nest(0);
+  });
+}
+
+/// One body for full blocks and one for the last, where both exist.
+void Tiler::channelVariants(llvm::function_ref<void()> body) {
+  const ChannelBlocks &channels = space.channels;
+  auto full = [&] {
+    width = valid = channels.width;
+    body();
+  };
+  auto partial = [&] {
+    valid = channels.tail();
+    width = channels.vectorWidth(valid);
+    body();
+  };
+  if (channels.tail() == 0)
+    return full();
+  if (!channels.hasFullBlock())
+    return partial();
+  math.branch(math.compare(arith::CmpIPredicate::ne, blockOfGroup,
+                           math.constant(channels.blocksPerGroup() - 1)),
+              full, partial);
+}
+
+void Tiler::unrolledRow() {
+  int64_t pixels = op.getPlan().getPixels();
+  Value zero = math.constant(0);
+  auto inChunk = [&](int64_t which, llvm::function_ref<void()> body) {
+    math.branch(math.compare(arith::CmpIPredicate::eq, chunk,
+                             math.constant(which)),
+                body);
+  };
+  for (int64_t r = 0; r < space.phases(rank - 1); ++r) {
+    Value index = math.constant(r);
+    Phase here = phase(row, index, rank - 1);
+    RowCut cut = cutRow(row, r, pixels);
+    auto fixed = [&](RowTile at) {
+      tile(math.constant(at.first), at.pixels, index, here,
+           ArrayRef<int64_t>(tapPixels(row, r, at)), {}, {});
+    };
+    auto interior = [&](Value q) {
+      int64_t taps = row.getTaps()[r];
+      SmallVector<int64_t> all;
+      for (int64_t tap = 0; tap < taps; ++tap)
+        all.append({0, pixels});
+      if (taps <= maxUnrolledTaps)
+        tile(q, pixels, index, here, ArrayRef<int64_t>(all), {}, {});
+      else
+        tile(q, pixels, index, here, std::nullopt, zero, here.taps);
+    };
+    if (!cut.left.empty())
+      inChunk(0, [&] { llvm::for_each(cut.left, fixed); });
+    int64_t share = llvm::divideCeil(cut.midCount, space.chunks);
+    Value lo = math.mul(chunk, share);
+    Value hi = math.min(math.add(lo, share), math.constant(cut.midCount));
+    math.loop(lo, hi, 1, [&](Value i) {
+      interior(math.add(math.mul(i, pixels), cut.midFirst));
+    });
+    if (!cut.right.empty())
+      inChunk(space.chunks - 1, [&] { llvm::for_each(cut.right, fixed); });
+  }
+}
+
+void Tiler::rangedRow() {
+  int64_t pixels = op.getPlan().getPixels(), step = row.getInputStep();
+  Value zero = math.constant(0), one = math.constant(1);
+  Value phases = math.constant(space.phases(rank - 1));
+  math.loop(zero, phases, 1, [&](Value r) {
+    Phase here = phase(row, r, rank - 1);
+    Value length = math.ceilDiv(
+        math.sub(math.constant(row.getOutput()), r), row.getStep());
+    // Pixels [first, last) have all their taps.
+    Value reach = math.add(
+        here.base, math.mul(math.sub(here.taps, one), row.getInputTapStep()));
+    Value first = math.clamp(
+        math.ceilDiv(math.sub(zero, here.base), step), zero, length);
+    Value last = math.clamp(
+        math.add(math.floorDiv(
+                     math.sub(math.constant(row.getInput() - 1), reach), step),
+                 1),
+        first, length);
+    auto single = [&](Value q) {
+      Value lo, hi;
+      Value at = math.add(math.mul(q, step), here.base);
+      clipTaps(row, here, at, std::nullopt, lo, hi);
+      tile(q, 1, r, here, std::nullopt, lo, hi);
+    };
+    auto isChunk = [&](int64_t which) {
+      return math.compare(arith::CmpIPredicate::eq, chunk,
+                          math.constant(which));
+    };
+    math.branch(isChunk(0), [&] { math.loop(zero, first, 1, single); });
+    // Interior: full tiles, shared among chunks, then 4 pixels at a time.
+    Value tiles = math.floorDiv(math.sub(last, first), pixels);
+    Value share = math.ceilDiv(tiles, space.chunks);
+    Value lo = b.createOrFold<arith::MulIOp>(op.getLoc(), chunk, share);
+    Value hi = math.min(math.add(lo, share), tiles);
+    math.loop(lo, hi, 1, [&](Value i) {
+      tile(math.add(math.mul(i, pixels), first), pixels, r, here,
+           std::nullopt, zero, here.taps);
+    });
+    math.branch(isChunk(space.chunks - 1), [&] {
+      Value at = math.add(math.mul(tiles, pixels), first);
+      constexpr int64_t quad = 4;
+      if (pixels > quad) {
+        Value quads = math.floorDiv(math.sub(last, at), quad);
+        math.loop(zero, quads, 1, [&](Value i) {
+          tile(math.add(math.mul(i, quad), at), quad, r, here, std::nullopt,
+               zero, here.taps);
+        });
+        at = math.add(math.mul(quads, quad), at);
+      }
+      math.loop(at, length, 1, single);
+    });
+  });
+}
+
+/// The rows of the live table for the block and phases at hand.
+void Tiler::liveRange(Value phaseIndex) {
+  Value index = block;
+  for (int64_t dim = 0; dim < rank; ++dim)
+    index = math.add(math.mul(index, space.phases(dim)),
+                     dim + 1 < rank ? phaseIndices[dim] : phaseIndex);
+  Value zero = math.constant(0);
+  liveFirst = memref::LoadOp::create(b, op.getLoc(), liveStarts,
+                                     ValueRange{index, zero});
+  liveLast = memref::LoadOp::create(b, op.getLoc(), liveStarts,
+                                    ValueRange{math.add(index, 1), zero});
+}
+
+void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
+                 std::optional<ArrayRef<int64_t>> tapPixels, Value lo,
+                 Value hi) {
+  inputAt[numbers.getInputSpatial().back()] =
+      math.add(math.mul(q, row.getInputStep()), phase.base);
+  outputAt[numbers.getOutputSpatial().back()] =
+      math.add(math.mul(q, row.getStep()), phaseIndex);
+  filterAt[rank] = phase.firstTap;
+  SmallVector<Value> ranges = outerRanges;
+  if (!tapPixels)
+    ranges.append({lo, hi});
+  SmallVector<int64_t> inputSteps, filterSteps;
+  for (PhaseSplitAttr split : space.splits) {
+    inputSteps.push_back(split.getInputTapStep());
+    filterSteps.push_back(split.getTapStep());
+  }
+  if (live)
+    liveRange(phaseIndex);
+  bool acrossGroups = space.channels.lanes == Lanes::Groups;
+  TileOp::create(
+      b, op.getLoc(), op.getInput(), inputAt, op.getFilter(), filterAt,
+      op.getBias(), op.getResidual(), op.getOutput(), outputAt, ranges,
+      liveRows, live ? liveFirst : Value(), live ? liveLast : Value(), numbers,
+      space.channels.lanes, pixels, width, valid, op.getPlan().getUnroll(),
+      row.getInputStep(), row.getStep(),
+      acrossGroups ? space.channels.perGroup : 1,
+      b.getDenseI64ArrayAttr(inputSteps), b.getDenseI64ArrayAttr(filterSteps),
+      tapPixels ? b.getDenseI64ArrayAttr(*tapPixels) : DenseI64ArrayAttr(),
+      op.getEpilogueAttr());
+}
+
+struct ConvTilePass : convjit::impl::ConvTileBase<ConvTilePass> {
+  void runOnOperation() override {
+    SmallVector<PhasesOp> ops;
+    getOperation().walk([&](PhasesOp op) { ops.push_back(op); });
+    for (PhasesOp op : ops) {
+      if (!op.getPacked() || !op.getFirstTask()) {
+        op.emitOpError("valid: a packed filter and a range of tasks");
+        return signalPassFailure();
+      }
+      auto func = op->getParentOfType<func::FuncOp>();
+      func->setAttr("conv.tasks_per_image",
+                    IntegerAttr::get(IntegerType::get(op.getContext(), 64),
+                                     taskSpace(op).tasksPerImage()));
+      OpBuilder builder(op);
+      Tiler(op, builder).run();
+      op.erase();
+    }
+  }
+};
+
+} // namespace

@@ -1,0 +1,276 @@
+//===- ToLinalg.cpp - register tiles to loops over taps around linalg -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Epilogue.h"
+#include "IndexMath.h"
+#include "LowerPackFilter.h"
+#include "Passes.h"
+
+namespace convjit {
+#define GEN_PASS_DEF_CONVTOLINALG
+#include "Passes.h.inc"
+} // namespace convjit
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+namespace {
+
+/// Channels up to which the reduction over them is not a loop.
+constexpr int64_t maxUnrolledChannels = 8;
+
+/// Expands one conv.tile.
+class TileExpander {
+public:
+  TileExpander(TileOp op, OpBuilder &b)
+      : op(op), b(b), loc(op.getLoc()), math{b, loc},
+        numbers(op.getDimensionNumbers()), rank(numbers.getRank()),
+        pixels(op.getPixels()), width(op.getWidth()),
+        acrossGroups(op.getLanes() == Lanes::Groups),
+        filter(cast<MemRefType>(op.getFilter().getType())),
+        reduction(filter.getDimSize(rank + 1)) {}
+
+  void run() {
+    auto func = op->getParentOfType<func::FuncOp>();
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(&func.getBody().front());
+      accumulators = memref::AllocaOp::create(
+          b, loc, MemRefType::get({pixels, width}, filter.getElementType()));
+    }
+    Value zero = arith::ConstantOp::create(
+        b, loc, b.getZeroAttr(filter.getElementType()));
+    linalg::FillOp::create(b, loc, zero, accumulators);
+    SmallVector<Value> taps;
+    if (op.getLive())
+      liveTaps();
+    else
+      denseTaps(taps);
+    storeTile(op, accumulators, b);
+  }
+
+private:
+  /// Loops over the ranged dimensions, then over the innermost one's taps with
+  /// their pixels.
+  void denseTaps(SmallVector<Value> &taps) {
+    size_t dim = taps.size();
+    if (2 * dim < op.getTapRanges().size()) {
+      math.loop(op.getTapRanges()[2 * dim], op.getTapRanges()[2 * dim + 1], 1,
+                [&](Value j) {
+                  taps.push_back(j);
+                  denseTaps(taps);
+                  taps.pop_back();
+                });
+      return;
+    }
+    Value begin = math.constant(0), end = math.constant(reduction);
+    if (static_cast<int64_t>(dim) == rank)
+      return oneTap(taps, 0, pixels, begin, end);
+    ArrayRef<int64_t> spans = *op.getTapPixels();
+    for (size_t j = 0; 2 * j < spans.size(); ++j) {
+      if (spans[2 * j] == spans[2 * j + 1])
+        continue;
+      taps.push_back(math.constant(j));
+      oneTap(taps, spans[2 * j], spans[2 * j + 1], begin, end);
+      taps.pop_back();
+    }
+  }
+
+  /// A loop over rows of the live table; rows outside the tap ranges are
+  /// skipped.
+  void liveTaps() {
+    math.loop(op.getLiveFirst(), op.getLiveLast(), 1, [&](Value entry) {
+      SmallVector<Value> fields;
+      for (int64_t column = 0; column < rank + 2; ++column)
+        fields.push_back(memref::LoadOp::create(
+            b, loc, op.getLive(),
+            ValueRange{entry, math.constant(column)}));
+      Value inside;
+      for (int64_t dim = 0; dim < rank; ++dim)
+        for (bool upper : {false, true}) {
+          Value test = math.compare(upper ? arith::CmpIPredicate::slt
+                                          : arith::CmpIPredicate::sge,
+                                    fields[dim],
+                                    op.getTapRanges()[2 * dim + upper]);
+          inside = inside ? b.createOrFold<arith::AndIOp>(loc, inside, test)
+                          : test;
+        }
+      math.branch(inside, [&] {
+        oneTap(ArrayRef(fields).take_front(rank), 0, pixels, fields[rank],
+               fields[rank + 1]);
+      });
+    });
+  }
+
+  /// The reduction over channels [begin, end) for tap `taps` and the pixels
+  /// [first, last) of the tile.
+  void oneTap(ArrayRef<Value> taps, int64_t first, int64_t last, Value begin,
+              Value end) {
+    int64_t count = last - first;
+    Value input = inputRow(taps, first, count);
+    Value weights = filterRow(taps);
+    Value sums = accumulators;
+    if (count != pixels)
+      sums = view(accumulators, {b.getIndexAttr(first), b.getIndexAttr(0)},
+                  {count, width}, {1, 1}, {count, width});
+    auto contract = [&](Value at, int64_t channels) {
+      contraction(input, weights, sums, at, count, channels);
+    };
+    std::optional<int64_t> lo = getConstantIntValue(begin);
+    std::optional<int64_t> hi = getConstantIntValue(end);
+    int64_t unroll = op.getUnroll();
+    if (lo && hi) {
+      if (*hi - *lo <= std::max(maxUnrolledChannels, unroll)) {
+        if (*hi > *lo)
+          contract(begin, *hi - *lo);
+        return;
+      }
+      int64_t whole = (*hi - *lo) / unroll * unroll;
+      math.loop(begin, math.constant(*lo + whole), unroll,
+                [&](Value at) { contract(at, unroll); });
+      if (*hi - *lo > whole)
+        contract(math.constant(*lo + whole), *hi - *lo - whole);
+      return;
+    }
+    Value whole = math.add(
+        begin, math.mul(math.floorDiv(math.sub(end, begin), unroll), unroll));
+    math.loop(begin, whole, unroll, [&](Value at) { contract(at, unroll); });
+    if (unroll > 1)
+      math.loop(whole, end, 1, [&](Value at) { contract(at, 1); });
+  }
+
+  /// A strided, rank-reduced view.
+  Value view(Value source, ArrayRef<OpFoldResult> offsets,
+             ArrayRef<int64_t> sizes, ArrayRef<int64_t> strides,
+             ArrayRef<int64_t> shape) {
+    return stridedView(b, loc, source, offsets, sizes, strides, shape);
+  }
+
+  bool channelsAfterPixels() const {
+    return numbers.getInputFeature() > numbers.getInputSpatial().back();
+  }
+
+  /// The input elements of one tap: (pixels, channels), or the reverse where
+  /// the channels' axis comes first. With lanes across groups, channels are the
+  /// lanes.
+  Value inputRow(ArrayRef<Value> taps, int64_t first, int64_t count) {
+    int64_t channels = acrossGroups ? op.getValid() : reduction;
+    SmallVector<OpFoldResult> offsets(rank + 2);
+    SmallVector<int64_t> sizes(rank + 2, 1), strides(rank + 2, 1);
+    offsets[numbers.getInputBatch()] = op.getInputAt()[numbers.getInputBatch()];
+    offsets[numbers.getInputFeature()] =
+        op.getInputAt()[numbers.getInputFeature()];
+    for (int64_t dim = 0; dim < rank; ++dim) {
+      int64_t axis = numbers.getInputSpatial()[dim];
+      Value at = math.add(op.getInputAt()[axis],
+                          math.mul(taps[dim], op.getInputTapSteps()[dim]));
+      if (dim == rank - 1)
+        at = math.add(at, first * op.getInputStep());
+      offsets[axis] = at;
+    }
+    int64_t row = numbers.getInputSpatial().back();
+    sizes[row] = count;
+    strides[row] = op.getInputStep();
+    sizes[numbers.getInputFeature()] = channels;
+    SmallVector<int64_t> shape = {count, channels};
+    if (!channelsAfterPixels())
+      std::swap(shape[0], shape[1]);
+    return view(op.getInput(), offsets, sizes, strides, shape);
+  }
+
+  /// The weights of one tap: (channels, lanes).
+  Value filterRow(ArrayRef<Value> taps) {
+    SmallVector<OpFoldResult> offsets(op.getFilterAt());
+    SmallVector<int64_t> sizes(rank + 3, 1), strides(rank + 3, 1);
+    for (int64_t dim = 0; dim < rank; ++dim)
+      offsets[1 + dim] =
+          math.add(op.getFilterAt()[1 + dim],
+                   math.mul(taps[dim], op.getFilterTapSteps()[dim]));
+    sizes[rank + 1] = reduction;
+    sizes[rank + 2] = width;
+    return view(op.getFilter(), offsets, sizes, strides, {reduction, width});
+  }
+
+  /// sums(m, n) += input(m, k) * weights(k, n) for k in [at, at + channels);
+  /// across groups sums(m, n) += input(m, n) * weights(0, n).
+  void contraction(Value input, Value weights, Value sums, Value at,
+                   int64_t count, int64_t channels) {
+    MLIRContext *context = b.getContext();
+    AffineExpr m, n, k;
+    bindDims(context, m, n, k);
+    bool pixelsFirst = channelsAfterPixels();
+    SmallVector<AffineExpr> inputExprs = {m, acrossGroups ? n : k};
+    if (!pixelsFirst)
+      std::swap(inputExprs[0], inputExprs[1]);
+    if (acrossGroups) {
+      int64_t valid = op.getValid();
+      if (valid != width) {
+        // Lanes that do not exist are not read.
+        SmallVector<OpFoldResult> origin(2, b.getIndexAttr(0));
+        weights = view(weights, origin, {1, valid}, {1, 1}, {1, valid});
+        sums = view(sums, origin, {count, valid}, {1, 1}, {count, valid});
+      }
+    } else if (channels != reduction) {
+      SmallVector<OpFoldResult> offsets = {b.getIndexAttr(0), at};
+      SmallVector<int64_t> shape = {count, channels};
+      if (!pixelsFirst) {
+        std::swap(offsets[0], offsets[1]);
+        std::swap(shape[0], shape[1]);
+      }
+      input = view(input, offsets, shape, {1, 1}, shape);
+      weights = view(weights, {at, b.getIndexAttr(0)}, {channels, width},
+                     {1, 1}, {channels, width});
+    }
+    auto map = [&](ArrayRef<AffineExpr> exprs) {
+      return AffineMap::get(3, 0, exprs, context);
+    };
+    using utils::IteratorType;
+    linalg::GenericOp::create(
+        b, loc, TypeRange(), ValueRange{input, weights}, ValueRange{sums},
+        ArrayRef{map(inputExprs), map({k, n}), map({m, n})},
+        ArrayRef{IteratorType::parallel, IteratorType::parallel,
+                 IteratorType::reduction},
+        [](OpBuilder &b, Location loc, ValueRange args) {
+          Value product = arith::MulFOp::create(b, loc, args[0], args[1]);
+          Value sum = arith::AddFOp::create(b, loc, args[2], product);
+          linalg::YieldOp::create(b, loc, sum);
+        });
+  }
+
+  TileOp op;
+  OpBuilder &b;
+  Location loc;
+  IndexMath math;
+  DimensionNumbersAttr numbers;
+  int64_t rank, pixels, width;
+  bool acrossGroups;
+  MemRefType filter;
+  int64_t reduction;
+  Value accumulators;
+};
+
+struct ConvToLinalgPass : convjit::impl::ConvToLinalgBase<ConvToLinalgPass> {
+  void runOnOperation() override {
+    SmallVector<Operation *> ops;
+    getOperation().walk([&](Operation *op) {
+      if (isa<TileOp, PackFilterOp>(op))
+        ops.push_back(op);
+    });
+    for (Operation *op : ops) {
+      OpBuilder builder(op);
+      if (auto tile = dyn_cast<TileOp>(op))
+        TileExpander(tile, builder).run();
+      else if (failed(lowerPackFilter(cast<PackFilterOp>(op), builder)))
+        return signalPassFailure();
+      op->erase();
+    }
+  }
+};
+
+} // namespace
