@@ -1,0 +1,85 @@
+//===- CodeGen.cpp - MLIR's LLVM dialect to LLVM IR, assembly and objects -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+// LLVM's default pipelines are not run: the loops arrive tiled, unrolled and
+// vectorized, and O2 would take longer than all the rest without making the
+// inner loop better (docs/architecture.md has the figures). The code generator
+// itself runs at its default level, with its own loop strength reduction.
+//
+//===----------------------------------------------------------------------===//
+
+#include "CodeGen.h"
+
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/IR/DiagnosticInfo.h"
+#include "llvm/IR/DiagnosticPrinter.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Verifier.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace convjit;
+
+namespace {
+
+/// Collects the back end's errors instead of printing them and exiting.
+struct CollectingHandler final : llvm::DiagnosticHandler {
+  explicit CollectingHandler(std::string &errors) : errors(errors) {}
+  bool handleDiagnostics(const llvm::DiagnosticInfo &info) override {
+    if (info.getSeverity() == llvm::DS_Error) {
+      llvm::raw_string_ostream stream(errors);
+      llvm::DiagnosticPrinterRawOStream printer(stream);
+      info.print(printer);
+      stream << "; ";
+    }
+    return true;
+  }
+  std::string &errors;
+};
+
+} // namespace
+
+Expected<std::unique_ptr<llvm::Module>>
+convjit::translateToLLVM(mlir::ModuleOp module, llvm::LLVMContext &context,
+                         llvm::TargetMachine &machine) {
+  std::unique_ptr<llvm::Module> result =
+      mlir::translateModuleToLLVMIR(module, context, "convjit");
+  if (!result)
+    return internalError("translation to LLVM IR failed");
+  result->setTargetTriple(machine.getTargetTriple());
+  result->setDataLayout(machine.createDataLayout());
+  for (llvm::Function &function : *result) {
+    if (function.isDeclaration())
+      continue;
+    // Some CPUs are tuned to avoid 512-bit vectors; the plan has decided.
+    function.addFnAttr("prefer-vector-width", "512");
+    function.addFnAttr(llvm::Attribute::NoUnwind);
+  }
+  return result;
+}
+
+Expected<std::string> convjit::generateCode(llvm::Module &module,
+                                            llvm::TargetMachine &machine,
+                                            bool assembly) {
+  std::string errors;
+  module.getContext().setDiagnosticHandler(
+      std::make_unique<CollectingHandler>(errors));
+  if (llvm::verifyModule(module))
+    return internalError("the generated LLVM IR is not valid");
+  llvm::SmallVector<char, 0> buffer;
+  llvm::raw_svector_ostream stream(buffer);
+  llvm::legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, stream, nullptr,
+                                  assembly
+                                      ? llvm::CodeGenFileType::AssemblyFile
+                                      : llvm::CodeGenFileType::ObjectFile))
+    return internalError("the target cannot emit this kind of file");
+  passes.run(module);
+  if (!errors.empty())
+    return internalError("code generation: " + errors);
+  return std::string(buffer.begin(), buffer.end());
+}

@@ -1,0 +1,323 @@
+//===- Compiler.cpp - from a layer to a kernel -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "convjit/Compiler.h"
+#include "BuildModule.h"
+#include "CodeGen.h"
+#include "Geometry.h"
+#include "Passes.h"
+#include "PlanReport.h"
+#include "Session.h"
+#include "TargetInfo.h"
+
+#include "mlir/AsmParser/AsmParser.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/Object/ObjectFile.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <chrono>
+
+using namespace convjit;
+
+namespace {
+
+constexpr const char *symbolPrefix = "convjit";
+
+/// One compilation: a context of its own, so that any number can run at once,
+/// and the module as it moves through the pipeline.
+class Compilation {
+public:
+  Compilation(const mlir::DialectRegistry &registry, TargetInfo target)
+      : context(registry, mlir::MLIRContext::Threading::DISABLED),
+        handler(&context,
+                [this](mlir::Diagnostic &diagnostic) {
+                  if (diagnostic.getSeverity() ==
+                      mlir::DiagnosticSeverity::Error)
+                    errors += (errors.empty() ? "" : "; ") + diagnostic.str();
+                }),
+        target(std::move(target)) {
+    context.loadAllAvailableDialects();
+    options.vectorBits = this->target.vectorBits;
+    options.registers = this->target.registers;
+    options.symbolPrefix = symbolPrefix;
+  }
+
+  /// Puts a plan given as text onto the convolution.
+  Status setPlan(const std::string &text) {
+    if (text.empty())
+      return {};
+    mlir::Attribute attribute = mlir::parseAttribute(text, &context);
+    auto plan = llvm::dyn_cast_or_null<conv::PlanAttr>(attribute);
+    if (!plan) {
+      std::string why = errors.empty() ? "" : " (" + takeErrors() + ")";
+      return badInput("plan='" + text + "'" + why +
+                      "; valid: the text that `convjit plan` prints, "
+                      "#conv.plan<lanes = ..., width = ..., ...>");
+    }
+    module->walk([&](conv::ConvolutionOp op) { op.setPlanAttr(plan); });
+    return {};
+  }
+
+  template <typename Builder> Status run(Builder builder) {
+    mlir::PassManager pm(&context);
+    pm.enableVerifier(false);
+    builder(pm);
+    if (mlir::failed(pm.run(*module)))
+      return internalError("compilation failed: " + takeErrors());
+    return {};
+  }
+
+  /// Runs the pipeline up to the form that `stage` shows.
+  Status runUntil(Stage stage, const std::string &plan) {
+    if (stage == Stage::Conv)
+      return {};
+    auto step = [&](auto builder) { return run(builder); };
+    if (Status s = step([](auto &pm) { pm.addPass(createConvLegalize()); }); !s)
+      return s;
+    if (Status s = setPlan(plan); !s)
+      return s;
+    if (Status s = step([&](auto &pm) { buildPlanPipeline(pm, options); }); !s)
+      return s;
+    if (stage == Stage::General)
+      return {};
+    if (Status s = checkPlan(); !s)
+      return s;
+    if (Status s = step([](auto &pm) { buildPhasesPipeline(pm); }); !s)
+      return s;
+    if (stage == Stage::Phases)
+      return {};
+    if (Status s = step([](auto &pm) { buildTilePipeline(pm); }); !s)
+      return s;
+    readTiles();
+    if (stage == Stage::Tiles)
+      return {};
+    if (Status s = step([](auto &pm) { buildLinalgPipeline(pm); }); !s)
+      return s;
+    if (stage == Stage::Linalg)
+      return {};
+    if (Status s = step([](auto &pm) { buildVectorPipeline(pm); }); !s)
+      return s;
+    if (stage == Stage::Vector)
+      return {};
+    return step([&](auto &pm) { buildLLVMPipeline(pm, options); });
+  }
+
+  std::string print(mlir::Operation *op) {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    op->print(stream);
+    stream << "\n";
+    return text;
+  }
+
+  std::string takeErrors() { return std::exchange(errors, {}); }
+
+  conv::ConvolutionOp convolution() {
+    conv::ConvolutionOp found;
+    module->walk([&](conv::ConvolutionOp op) { found = op; });
+    return found;
+  }
+
+  mlir::MLIRContext context;
+  std::string errors;
+  mlir::ScopedDiagnosticHandler handler;
+  TargetInfo target;
+  CPUPipelineOptions options;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  int64_t tasksPerImage = 0;
+  size_t packedWeightBytes = 0;
+
+private:
+  /// A plan written by hand may ask for what this convolution cannot do.
+  Status checkPlan() {
+    std::string why = whyPlanIsInvalid(convolution());
+    return why.empty() ? Status() : badInput("plan: " + why);
+  }
+
+  void readTiles() {
+    module->walk([&](mlir::func::FuncOp func) {
+      if (auto tasks =
+              func->getAttrOfType<mlir::IntegerAttr>("conv.tasks_per_image")) {
+        tasksPerImage = tasks.getInt();
+        auto packed = llvm::cast<mlir::MemRefType>(func.getArgumentTypes()[1]);
+        packedWeightBytes =
+            packed.getNumElements() * packed.getElementTypeBitWidth() / 8;
+      }
+    });
+  }
+};
+
+double now() {
+  using namespace std::chrono;
+  return duration<double, std::milli>(steady_clock::now().time_since_epoch())
+      .count();
+}
+
+} // namespace
+
+struct Compiler::Impl {
+  mlir::DialectRegistry registry;
+  std::shared_ptr<Session> session;
+};
+
+Compiler::Compiler(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
+Compiler::~Compiler() = default;
+
+Expected<std::unique_ptr<Compiler>> Compiler::create() {
+  // Also initializes LLVM's targets.
+  Expected<TargetInfo> host = resolveTarget({});
+  if (!host)
+    return host.takeError();
+  auto impl = std::make_unique<Impl>();
+  impl->registry
+      .insert<conv::ConvDialect, mlir::arith::ArithDialect,
+              mlir::func::FuncDialect, mlir::linalg::LinalgDialect,
+              mlir::LLVM::LLVMDialect, mlir::math::MathDialect,
+              mlir::memref::MemRefDialect, mlir::scf::SCFDialect,
+              mlir::vector::VectorDialect>();
+  mlir::registerBuiltinDialectTranslation(impl->registry);
+  mlir::registerLLVMDialectTranslation(impl->registry);
+  Expected<std::shared_ptr<Session>> session = Session::create();
+  if (!session)
+    return session.takeError();
+  impl->session = *session;
+  return std::unique_ptr<Compiler>(new Compiler(std::move(impl)));
+}
+
+/// Bytes of code and constants in an object.
+static size_t sectionBytes(const std::string &object) {
+  auto file = llvm::object::ObjectFile::createObjectFile(
+      llvm::MemoryBufferRef(object, "kernel"));
+  if (!file) {
+    llvm::consumeError(file.takeError());
+    return 0;
+  }
+  size_t bytes = 0;
+  for (const llvm::object::SectionRef &section : (*file)->sections())
+    if (section.isText() || section.isData())
+      bytes += section.getSize();
+  return bytes;
+}
+
+Expected<Kernel> Compiler::compile(const Convolution &conv,
+                                   const CompileOptions &options) const {
+  double start = now();
+  if (Status valid = validate(conv); !valid)
+    return valid.takeError();
+  Expected<TargetInfo> target = resolveTarget(options.target);
+  if (!target)
+    return target.takeError();
+  if (std::string missing = missingOnHost(*target); !missing.empty())
+    return badInput("target-cpu=" + target->cpu +
+                    ": this machine cannot run it, it lacks " + missing +
+                    "; valid: a CPU whose features it has");
+  Compilation compilation(impl->registry, *target);
+  compilation.module = buildModule(&compilation.context, conv);
+  if (Status s = compilation.runUntil(Stage::General, options.plan); !s)
+    return s.takeError();
+  Kernel kernel;
+  {
+    llvm::raw_string_ostream stream(kernel.plan);
+    mlir::Attribute(compilation.convolution().getPlanAttr()).print(stream);
+  }
+  if (Status s = compilation.runUntil(Stage::LLVM, ""); !s)
+    return s.takeError();
+  Expected<std::unique_ptr<llvm::TargetMachine>> machine =
+      createTargetMachine(*target);
+  if (!machine)
+    return machine.takeError();
+  llvm::LLVMContext llvmContext;
+  auto llvmModule =
+      translateToLLVM(*compilation.module, llvmContext, **machine);
+  if (!llvmModule)
+    return llvmModule.takeError();
+  Expected<std::string> object =
+      generateCode(**llvmModule, **machine, /*assembly=*/false);
+  if (!object)
+    return object.takeError();
+  kernel.codeBytes = sectionBytes(*object);
+  Expected<LoadedObject> loaded =
+      impl->session->load(std::move(*object), symbolPrefix);
+  if (!loaded)
+    return loaded.takeError();
+  kernel.conv = conv;
+  kernel.run = reinterpret_cast<ConvjitKernelFn>(loaded->kernel);
+  kernel.pack = reinterpret_cast<ConvjitPackFn>(loaded->pack);
+  kernel.code = std::move(loaded->code);
+  kernel.packedWeightBytes = compilation.packedWeightBytes;
+  kernel.tasksPerImage = compilation.tasksPerImage;
+  kernel.compileMilliseconds = now() - start;
+  return kernel;
+}
+
+Expected<std::string> Compiler::emit(const Convolution &conv, Stage stage,
+                                     const CompileOptions &options,
+                                     const Problem *problem) const {
+  if (Status valid = validate(conv); !valid)
+    return valid.takeError();
+  Expected<TargetInfo> target = resolveTarget(options.target);
+  if (!target)
+    return target.takeError();
+  Compilation compilation(impl->registry, *target);
+  bool layer = problem && problem->gradient == Gradient::None;
+  compilation.module =
+      layer ? buildLayerModule(&compilation.context, *problem, conv)
+            : buildModule(&compilation.context, conv);
+  if (Status s = compilation.runUntil(stage, options.plan); !s)
+    return s.takeError();
+  if (stage < Stage::LLVM) {
+    // Shown as people want to read it, not as the pipeline leaves it.
+    if (stage >= Stage::Tiles)
+      if (Status s = compilation.run([](mlir::PassManager &pm) {
+            addReadabilityPasses(pm);
+          });
+          !s)
+        return s.takeError();
+    return compilation.print(*compilation.module);
+  }
+  Expected<std::unique_ptr<llvm::TargetMachine>> machine =
+      createTargetMachine(*target);
+  if (!machine)
+    return machine.takeError();
+  llvm::LLVMContext llvmContext;
+  auto llvmModule =
+      translateToLLVM(*compilation.module, llvmContext, **machine);
+  if (!llvmModule)
+    return llvmModule.takeError();
+  if (stage == Stage::LLVM) {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    (*llvmModule)->print(stream, nullptr);
+    return text;
+  }
+  return generateCode(**llvmModule, **machine, stage == Stage::Asm);
+}
+
+Expected<PlanReport> Compiler::plan(const Convolution &conv,
+                                    const CompileOptions &options) const {
+  if (Status valid = validate(conv); !valid)
+    return valid.takeError();
+  Expected<TargetInfo> target = resolveTarget(options.target);
+  if (!target)
+    return target.takeError();
+  Compilation compilation(impl->registry, *target);
+  compilation.module = buildModule(&compilation.context, conv);
+  if (Status s = compilation.runUntil(Stage::General, options.plan); !s)
+    return s.takeError();
+  PlanReport report = reportPlan(compilation.convolution(), *target);
+  if (Status s = compilation.runUntil(Stage::Tiles, ""); !s)
+    return s.takeError();
+  report.tasksPerImage = compilation.tasksPerImage;
+  report.packedWeightBytes = compilation.packedWeightBytes;
+  report.target = target->describe(conv.dtype);
+  return report;
+}

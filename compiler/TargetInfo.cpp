@@ -1,0 +1,174 @@
+//===- TargetInfo.cpp - which CPU code is made for -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "TargetInfo.h"
+
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/MC/MCSubtargetInfo.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/SubtargetFeature.h"
+
+#include <mutex>
+
+using namespace convjit;
+
+static void initializeTargets() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    LLVMInitializeX86AsmParser();
+    LLVMInitializeAArch64TargetInfo();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
+    LLVMInitializeAArch64AsmParser();
+  });
+}
+
+static std::unique_ptr<llvm::MCSubtargetInfo>
+subtarget(const std::string &triple, llvm::StringRef cpu,
+          llvm::StringRef features) {
+  std::string error;
+  llvm::Triple parsed(triple);
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(parsed, error);
+  if (!target)
+    return nullptr;
+  return std::unique_ptr<llvm::MCSubtargetInfo>(
+      target->createMCSubtargetInfo(parsed, cpu, features));
+}
+
+/// The host's features as LLVM's list, so that what a hypervisor hides from
+/// this machine is not used only because its CPU model has it.
+static const std::string &hostFeatures() {
+  static const std::string features = [] {
+    llvm::SubtargetFeatures list;
+    for (const auto &feature : llvm::sys::getHostCPUFeatures())
+      list.AddFeature(feature.first(), feature.second);
+    return list.getString();
+  }();
+  return features;
+}
+
+/// The first feature of a "+a,-b" list that the subtarget does not know.
+static std::string unknownFeature(const llvm::MCSubtargetInfo &info,
+                                  llvm::StringRef features) {
+  llvm::SmallVector<llvm::StringRef> parts;
+  features.split(parts, ',', -1, false);
+  for (llvm::StringRef part : parts) {
+    llvm::StringRef name = part;
+    if (!name.consume_front("+") && !name.consume_front("-"))
+      return part.str();
+    auto known = llvm::any_of(
+        info.getAllProcessorFeatures(),
+        [&](const auto &feature) { return name == feature.Key; });
+    if (!known)
+      return part.str();
+  }
+  return "";
+}
+
+Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
+  initializeTargets();
+  TargetInfo info;
+  std::string hostTriple = llvm::sys::getProcessTriple();
+  info.isHost =
+      target.triple.empty() && target.cpu.empty() && target.features.empty();
+  if (target.cpu.empty()) {
+    info.triple = target.triple.empty() ? hostTriple : target.triple;
+    bool hostArch = llvm::Triple(info.triple).getArch() ==
+                    llvm::Triple(hostTriple).getArch();
+    info.cpu = hostArch ? llvm::sys::getHostCPUName().str() : "generic";
+    if (hostArch)
+      info.features = hostFeatures();
+  } else {
+    std::vector<std::string> triples = {target.triple};
+    if (target.triple.empty())
+      triples = {hostTriple, "x86_64-unknown-linux-gnu",
+                 "aarch64-unknown-linux-gnu"};
+    for (const std::string &triple : triples) {
+      auto base = subtarget(triple, "", "");
+      if (base && base->isCPUStringValid(target.cpu)) {
+        info.triple = triple;
+        info.cpu = target.cpu;
+        break;
+      }
+    }
+    if (info.cpu.empty())
+      return badInput("target-cpu=" + target.cpu +
+                      ": not a CPU that LLVM knows; valid: for example "
+                      "x86-64-v2, haswell, sapphirerapids, znver5, neoverse-v2");
+  }
+  auto base = subtarget(info.triple, info.cpu, "");
+  if (!base)
+    return badInput("target triple '" + info.triple +
+                    "': not supported; valid: x86_64-..., aarch64-...");
+  std::string unknown = unknownFeature(*base, target.features);
+  if (!unknown.empty())
+    return badInput("target-features: '" + unknown +
+                    "' is not a feature of " +
+                    llvm::Triple(info.triple).getArchName().str() +
+                    "; valid: a list such as +avx2,-fma");
+  if (!target.features.empty())
+    info.features += (info.features.empty() ? "" : ",") + target.features;
+
+  auto sub = subtarget(info.triple, info.cpu, info.features);
+  if (llvm::Triple(info.triple).isX86()) {
+    bool avx512 = sub->checkFeatures("+avx512f");
+    bool avx = sub->checkFeatures("+avx");
+    info.vectorBits = avx512 ? 512 : avx ? 256 : 128;
+    info.registers = avx512 ? 32 : 16;
+  } else {
+    info.vectorBits = 128;
+    info.registers = 32;
+  }
+  return info;
+}
+
+std::string TargetInfo::describe(DataType dtype) const {
+  return triple + ": " + cpu + ", " +
+         std::to_string(vectorBits / 8 / sizeOf(dtype)) + " " + name(dtype) +
+         " lanes, " + std::to_string(registers) + " vector registers";
+}
+
+std::string convjit::missingOnHost(const TargetInfo &target) {
+  if (target.isHost)
+    return "";
+  if (llvm::Triple(target.triple).getArch() !=
+      llvm::Triple(llvm::sys::getProcessTriple()).getArch())
+    return llvm::Triple(target.triple).getArchName().str();
+  auto sub = subtarget(target.triple, target.cpu, target.features);
+  std::string missing;
+  for (const auto &feature : llvm::sys::getHostCPUFeatures())
+    if (!feature.second &&
+        sub->checkFeatures(("+" + feature.first()).str()))
+      missing += (missing.empty() ? "" : ",") + feature.first().str();
+  return missing;
+}
+
+Expected<std::unique_ptr<llvm::TargetMachine>>
+convjit::createTargetMachine(const TargetInfo &info) {
+  std::string error;
+  llvm::Triple triple(info.triple);
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target)
+    return internalError("no LLVM target: " + error);
+  llvm::TargetOptions options;
+  std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
+      triple, info.cpu, info.features, options, llvm::Reloc::PIC_,
+      llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
+  if (!machine)
+    return internalError("LLVM made no target machine for " + info.triple);
+  return machine;
+}

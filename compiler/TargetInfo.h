@@ -1,0 +1,42 @@
+//===- TargetInfo.h - which CPU code is made for -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_COMPILER_TARGETINFO_H
+#define CONVJIT_COMPILER_TARGETINFO_H
+
+#include "convjit/Compiler.h"
+
+#include "llvm/Target/TargetMachine.h"
+
+namespace convjit {
+
+/// A Target with every field filled in, and what the cost model needs of it.
+struct TargetInfo {
+  std::string triple, cpu, features;
+  int64_t vectorBits = 128;
+  int64_t registers = 16;
+  bool isHost = false;
+
+  /// One line for people.
+  std::string describe(DataType dtype) const;
+};
+
+/// Fills in the host's values; finds the CPU's family by its name. Errors: a
+/// CPU that LLVM does not know, a feature that it does not.
+Expected<TargetInfo> resolveTarget(const Target &target);
+
+/// Features that the target has and the host lacks, comma-separated; empty
+/// when code for the target can run here.
+std::string missingOnHost(const TargetInfo &target);
+
+Expected<std::unique_ptr<llvm::TargetMachine>>
+createTargetMachine(const TargetInfo &target);
+
+} // namespace convjit
+
+#endif // CONVJIT_COMPILER_TARGETINFO_H
