@@ -1,0 +1,60 @@
+// RUN: convjit-opt %s --conv-plan | FileCheck %s --check-prefixes=CHECK,AVX512
+// RUN: convjit-opt %s --conv-plan="vector-bits=128 registers=16" | FileCheck %s --check-prefixes=CHECK,SSE
+
+// A row of 16 is two equal tiles of 8 pixels by two vectors, not 12 + 4.
+// CHECK-LABEL: @flagship
+// AVX512: plan <lanes = channels, width = 32, pixels = 8, unroll = 4, row = unrolled, chunks = 1>
+// SSE: plan <lanes = channels, width = {{4|8|12|16}},
+func.func @flagship(%x: tensor<?x8x16x16x64xf32>, %w: tensor<4x4x4x32x64xf32>) -> tensor<?x16x32x32x32xf32> {
+  %y = conv.convolution %x, %w
+      window <rank = 3, pad = [[2, 2], [2, 2], [2, 2]], lhs_dilate = [2, 2, 2], reverse = [true, true, true]>
+      dims <[b, 0, 1, 2, f]x[0, 1, 2, o, i]->[b, 0, 1, 2, f]>
+      : (tensor<?x8x16x16x64xf32>, tensor<4x4x4x32x64xf32>) -> tensor<?x16x32x32x32xf32>
+  return %y : tensor<?x16x32x32x32xf32>
+}
+
+// Depthwise with channels last: lanes hold neighbouring groups.
+// CHECK-LABEL: @depthwise
+// CHECK: plan <lanes = groups,
+func.func @depthwise(%x: tensor<?x40x64xf32>, %w: tensor<3x1x64xf32>) -> tensor<?x38x64xf32> {
+  %y = conv.convolution %x, %w window <rank = 1> dims <[b, 0, f]x[0, i, o]->[b, 0, f]>
+      {feature_group_count = 64 : i64} : (tensor<?x40x64xf32>, tensor<3x1x64xf32>) -> tensor<?x38x64xf32>
+  return %y : tensor<?x38x64xf32>
+}
+
+// Depthwise with channels first: neighbours in memory are pixels, not channels.
+// CHECK-LABEL: @depthwise_channels_first
+// CHECK: plan <lanes = channels, width = 1,
+func.func @depthwise_channels_first(%x: tensor<?x64x40xf32>, %w: tensor<3x1x64xf32>) -> tensor<?x64x38xf32> {
+  %y = conv.convolution %x, %w window <rank = 1> dims <[b, f, 0]x[0, i, o]->[b, f, 0]>
+      {feature_group_count = 64 : i64} : (tensor<?x64x40xf32>, tensor<3x1x64xf32>) -> tensor<?x64x38xf32>
+  return %y : tensor<?x64x38xf32>
+}
+
+// Three output channels take a vector of four.
+// CHECK-LABEL: @few_channels
+// CHECK: plan <lanes = channels, width = 4,
+func.func @few_channels(%x: tensor<?x40x64xf32>, %w: tensor<3x64x3xf32>) -> tensor<?x38x3xf32> {
+  %y = conv.convolution %x, %w window <rank = 1> dims <[b, 0, f]x[0, i, o]->[b, 0, f]>
+      : (tensor<?x40x64xf32>, tensor<3x64x3xf32>) -> tensor<?x38x3xf32>
+  return %y : tensor<?x38x3xf32>
+}
+
+// Many phases, or a mask, make ranged rows.
+// CHECK-LABEL: @many_phases
+// CHECK: row = ranged
+func.func @many_phases(%x: tensor<?x20x8xf32>, %w: tensor<40x8x8xf32>) -> tensor<?x362x8xf32> {
+  %y = conv.convolution %x, %w window <rank = 1, pad = [[10, 10]], lhs_dilate = [20]> dims <[b, 0, f]x[0, i, o]->[b, 0, f]>
+      : (tensor<?x20x8xf32>, tensor<40x8x8xf32>) -> tensor<?x362x8xf32>
+  return %y : tensor<?x362x8xf32>
+}
+
+// A plan that is there stays.
+// CHECK-LABEL: @kept
+// CHECK: plan <lanes = channels, width = 16, pixels = 3, unroll = 2, row = ranged, chunks = 5>
+func.func @kept(%x: tensor<?x40x8xf32>, %w: tensor<3x8x16xf32>) -> tensor<?x38x16xf32> {
+  %y = conv.convolution %x, %w window <rank = 1> dims <[b, 0, f]x[0, i, o]->[b, 0, f]>
+      plan <lanes = channels, width = 16, pixels = 3, unroll = 2, row = ranged, chunks = 5>
+      : (tensor<?x40x8xf32>, tensor<3x8x16xf32>) -> tensor<?x38x16xf32>
+  return %y : tensor<?x38x16xf32>
+}

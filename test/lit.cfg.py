@@ -1,0 +1,24 @@
+# Tests of the compiler and the tools on text: lit + FileCheck.
+import os
+
+import lit.formats
+
+config.name = "convjit"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs", "numerics", "unit", "python", "fuzz"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = config.convjit_test_dir
+
+for name in ("FileCheck", "not", "llc", "mlir-translate"):
+    config.substitutions.append(
+        (rf"\b{name}\b", os.path.join(config.llvm_tools_dir, name))
+    )
+config.substitutions.append(
+    (r"\bconvjit-opt\b", os.path.join(config.convjit_tools_dir, "convjit-opt"))
+)
+config.substitutions.append(
+    ("%convjit", os.path.join(config.convjit_tools_dir, "convjit"))
+)
+config.substitutions.append(("%python", config.python))
+config.environment["CONVJIT_BIN"] = os.path.join(config.convjit_tools_dir, "convjit")
