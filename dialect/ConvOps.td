@@ -110,8 +110,8 @@ def Conv_ConvolutionOp : Conv_Op<"convolution", [
 
     ```mlir
     %y = conv.convolution %x, %w
-        window #conv.window<rank = 1, pad = [[3, 3]], lhs_dilate = [2]>
-        dims #conv.dims<[b, 0, f]x[0, o, i]->[b, 0, f]>
+        window <rank = 1, pad = [[3, 3]], lhs_dilate = [2]>
+        dims <[b, 0, f]x[0, o, i]->[b, 0, f]>
         : (tensor<?x16x8xf32>, tensor<4x6x8xf32>) -> tensor<?x34x6xf32>
     ```
   }];

@@ -26,8 +26,8 @@ def ConvLegalize : Pass<"conv-legalize"> {
     After:
     ```mlir
     %y = conv.convolution %x, %w
-        window #conv.window<rank = 1, pad = [[2, 2]], lhs_dilate = [2], reverse = [true]>
-        dims #conv.dims<[b, 0, f]x[0, o, i]->[b, 0, f]>
+        window <rank = 1, pad = [[2, 2]], lhs_dilate = [2], reverse = [true]>
+        dims <[b, 0, f]x[0, o, i]->[b, 0, f]>
         : (tensor<?x16x8xf32>, tensor<4x6x8xf32>) -> tensor<?x32x6xf32>
     ```
   }];
@@ -45,12 +45,12 @@ def ConvFoldMask : Pass<"conv-fold-mask"> {
 
     Before (a causal kernel of three taps):
     ```mlir
-    conv.convolution %x, %w window #conv.window<rank = 1> dims #conv.dims<...>
+    conv.convolution %x, %w window <rank = 1> dims <...>
         {mask = dense<[[[1.0]], [[1.0]], [[0.0]]]> : tensor<3x1x1xf64>}
     ```
     After:
     ```mlir
-    conv.convolution %x, %w window #conv.window<rank = 1> dims #conv.dims<...>
+    conv.convolution %x, %w window <rank = 1> dims <...>
         {live = [#conv.live<0, 1, [0, 0, 1, 1, 0, 1]>]}
     ```
   }];
@@ -93,8 +93,8 @@ def ConvSplitPhases : Pass<"conv-split-phases", "::mlir::ModuleOp"> {
     Before:
     ```mlir
     func.func @layer(%x: tensor<?x16x8xf32>, %w: tensor<4x6x8xf32>) -> tensor<?x32x6xf32> {
-      %y = conv.convolution %x, %w window #conv.window<rank = 1, pad = [[2, 2]],
-          lhs_dilate = [2], reverse = [true]> dims #conv.dims<...> plan <...>
+      %y = conv.convolution %x, %w window <rank = 1, pad = [[2, 2]],
+          lhs_dilate = [2], reverse = [true]> dims <...> plan <...>
       return %y
     }
     ```

@@ -149,7 +149,8 @@ struct Planner {
       int64_t most = std::max<int64_t>(1, (registers - 1 - vectors) / vectors);
       for (int64_t pixels = std::min(most, longest); pixels >= 1; --pixels) {
         double cycles = rowCycles(pixels, width);
-        if (cycles < best) {
+        // Of equal cuts, the most even one.
+        if (cycles < best || (cycles == best && width == bestWidth)) {
           best = cycles;
           bestWidth = width;
           bestPixels = pixels;

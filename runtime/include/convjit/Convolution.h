@@ -74,6 +74,12 @@ struct Convolution {
   int64_t groups = 1;      ///< feature_group_count
   int64_t batchGroups = 1; ///< batch_group_count
   DimensionNumbers numbers;
+  /// The kernel is stored as the layer it is the gradient of stores it: the
+  /// axis kernelInputFeature has all inChannels, group after group, and the
+  /// axis kernelOutputFeature the output channels of one group. The weight of
+  /// output channel oc and its group's input channel ic is at
+  /// (group(oc)*channelsPerGroup + ic, oc % (outChannels/groups)).
+  bool kernelFeaturesSwapped = false;
   DataType dtype = DataType::F32;
   bool bias = false;
   bool residual = false;

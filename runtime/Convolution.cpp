@@ -1,0 +1,246 @@
+//===- Convolution.cpp - shapes and checks of the general convolution -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "convjit/Convolution.h"
+
+#include <algorithm>
+
+using namespace convjit;
+
+int64_t SpatialDim::output() const {
+  int64_t padded = dilatedInput() + padLow + padHigh;
+  if (padded < effectiveKernel())
+    return 0;
+  return (padded - effectiveKernel()) / windowStride + 1;
+}
+
+std::vector<int64_t> Convolution::inputShape(int64_t batch) const {
+  std::vector<int64_t> shape(dims.size() + 2);
+  shape[numbers.inputBatch] = batch;
+  shape[numbers.inputFeature] = inChannels;
+  for (size_t i = 0; i < dims.size(); ++i)
+    shape[numbers.inputSpatial[i]] = dims[i].input;
+  return shape;
+}
+
+std::vector<int64_t> Convolution::kernelShape() const {
+  std::vector<int64_t> shape(dims.size() + 2);
+  shape[numbers.kernelInputFeature] =
+      kernelFeaturesSwapped ? inChannels : channelsPerGroup();
+  shape[numbers.kernelOutputFeature] =
+      kernelFeaturesSwapped ? outChannels / groups : outChannels;
+  for (size_t i = 0; i < dims.size(); ++i)
+    shape[numbers.kernelSpatial[i]] = dims[i].kernel;
+  return shape;
+}
+
+std::vector<int64_t> Convolution::outputShape(int64_t batch) const {
+  std::vector<int64_t> shape(dims.size() + 2);
+  shape[numbers.outputBatch] = batch / batchGroups;
+  shape[numbers.outputFeature] = outChannels;
+  for (size_t i = 0; i < dims.size(); ++i)
+    shape[numbers.outputSpatial[i]] = dims[i].output();
+  return shape;
+}
+
+//===----------------------------------------------------------------------===//
+// Constraints
+//===----------------------------------------------------------------------===//
+
+static std::string text(int64_t value) { return std::to_string(value); }
+
+/// Each axis 0 to rank+1 must be named once.
+static bool isPermutation(int64_t first, int64_t second,
+                          std::vector<int64_t> axes) {
+  axes.push_back(first);
+  axes.push_back(second);
+  std::sort(axes.begin(), axes.end());
+  for (size_t i = 0; i < axes.size(); ++i)
+    if (axes[i] != static_cast<int64_t>(i))
+      return false;
+  return true;
+}
+
+/// Largest length, stride, padding or count; products of a few stay in 64 bits.
+static constexpr int64_t maxField = int64_t(1) << 31;
+static constexpr int64_t maxElements = int64_t(1) << 40;
+
+static Status checkNumbers(const Convolution &conv) {
+  const DimensionNumbers &n = conv.numbers;
+  auto list = [&](const char *label, const char *field,
+                  const std::vector<int64_t> &axes, int64_t first,
+                  int64_t second, const char *uniqueLabel) -> Status {
+    if (axes.size() != conv.dims.size())
+      return badInput(std::string(label) + ": " + field + " names " +
+                      text(axes.size()) + " axes; valid: " +
+                      text(conv.dims.size()));
+    if (!isPermutation(first, second, axes))
+      return badInput(std::string(uniqueLabel) + ": " + field +
+                      ": axes are not unique and complete; valid: each of 0 "
+                      "to " +
+                      text(conv.dims.size() + 1) + " once");
+    return {};
+  };
+  if (Status s = list("C12", "inputSpatial", n.inputSpatial, n.inputBatch,
+                      n.inputFeature, "C13");
+      !s)
+    return s;
+  if (Status s = list("C17", "kernelSpatial", n.kernelSpatial,
+                      n.kernelInputFeature, n.kernelOutputFeature, "C18");
+      !s)
+    return s;
+  return list("C19", "outputSpatial", n.outputSpatial, n.outputBatch,
+              n.outputFeature, "C20");
+}
+
+static Status checkDims(const Convolution &conv) {
+  if (conv.rank() < 1 || conv.rank() > 3)
+    return badInput("C1: rank=" + text(conv.rank()) + "; valid: 1, 2 or 3");
+  for (int i = 0; i < conv.rank(); ++i) {
+    const SpatialDim &dim = conv.dims[i];
+    auto check = [&](const char *label, const char *field, int64_t value,
+                     int64_t low) -> Status {
+      if (value >= low && value <= maxField)
+        return {};
+      return badInput(std::string(label) + ": " + field + "[" + text(i) +
+                      "]=" + text(value) + "; valid: " + text(low) + " to 2^31");
+    };
+    if (Status s = check("C3", "windowStride", dim.windowStride, 1); !s)
+      return s;
+    if (Status s = check("C6", "inputDilation", dim.inputDilation, 1); !s)
+      return s;
+    if (Status s = check("C8", "kernelDilation", dim.kernelDilation, 1); !s)
+      return s;
+    if (Status s = check("C4", "padLow", dim.padLow, -maxField); !s)
+      return s;
+    if (Status s = check("C4", "padHigh", dim.padHigh, -maxField); !s)
+      return s;
+    if (Status s = check("shape", "input", dim.input, 0); !s)
+      return s;
+    if (Status s = check("shape", "kernel", dim.kernel, 1); !s)
+      return s;
+  }
+  return {};
+}
+
+Status convjit::validate(const Convolution &conv) {
+  if (Status s = checkDims(conv); !s)
+    return s;
+  if (Status s = checkNumbers(conv); !s)
+    return s;
+  auto positive = [&](const char *label, const char *field,
+                      int64_t value) -> Status {
+    if (value >= 1 && value <= maxField)
+      return {};
+    return badInput(std::string(label) + ": " + field + "=" + text(value) +
+                    "; valid: at least 1");
+  };
+  if (Status s = positive("C21", "groups", conv.groups); !s)
+    return s;
+  if (Status s = positive("C22", "batchGroups", conv.batchGroups); !s)
+    return s;
+  if (Status s = positive("shape", "inChannels", conv.inChannels); !s)
+    return s;
+  if (Status s = positive("shape", "outChannels", conv.outChannels); !s)
+    return s;
+  if (conv.groups > 1 && conv.batchGroups > 1)
+    return badInput("C23: groups=" + text(conv.groups) + " and batchGroups=" +
+                    text(conv.batchGroups) +
+                    "; valid: at most one of them above 1");
+  if (conv.inChannels % conv.groups)
+    return badInput("C11: groups=" + text(conv.groups) +
+                    "; valid: a divisor of inChannels=" +
+                    text(conv.inChannels));
+  if (conv.outChannels % conv.batchGroups)
+    return badInput("C15: batchGroups=" + text(conv.batchGroups) +
+                    "; valid: a divisor of outChannels=" +
+                    text(conv.outChannels));
+  if (conv.outChannels % conv.groups)
+    return badInput("C16: groups=" + text(conv.groups) +
+                    "; valid: a divisor of outChannels=" +
+                    text(conv.outChannels));
+  auto count = [&](const char *tensor,
+                   const std::vector<int64_t> &shape) -> Status {
+    double elements = 1;
+    for (int64_t size : shape)
+      elements *= static_cast<double>(size);
+    if (elements <= static_cast<double>(maxElements))
+      return {};
+    return badInput(std::string("shape: ") + tensor +
+                    " has more than 2^40 elements; valid: fewer");
+  };
+  if (Status s = count("input", conv.inputShape(conv.batchGroups)); !s)
+    return s;
+  if (Status s = count("output", conv.outputShape(conv.batchGroups)); !s)
+    return s;
+  if (Status s = count("kernel", conv.kernelShape()); !s)
+    return s;
+  int64_t weights = 1;
+  for (int64_t size : conv.kernelShape())
+    weights *= size;
+  if (!conv.mask.empty() &&
+      static_cast<int64_t>(conv.mask.size()) != weights)
+    return badInput("mask has " + text(conv.mask.size()) +
+                    " elements; valid: the kernel's, " + text(weights));
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+// Work
+//===----------------------------------------------------------------------===//
+
+/// For each tap of a dimension, how many outputs it contributes to.
+static std::vector<int64_t> outputsOfTaps(const SpatialDim &dim) {
+  std::vector<int64_t> counts(dim.kernel, 0);
+  for (int64_t o = 0, end = dim.output(); o < end; ++o)
+    for (int64_t t = 0; t < dim.kernel; ++t) {
+      int64_t p =
+          o * dim.windowStride + t * dim.kernelDilation - dim.padLow;
+      counts[t] += p >= 0 && p % dim.inputDilation == 0 &&
+                   p / dim.inputDilation < dim.input;
+    }
+  return counts;
+}
+
+int64_t convjit::countMacs(const Convolution &conv, int64_t batch) {
+  int64_t images = batch / conv.batchGroups;
+  std::vector<std::vector<int64_t>> counts;
+  for (const SpatialDim &dim : conv.dims)
+    counts.push_back(outputsOfTaps(dim));
+  if (conv.mask.empty()) {
+    int64_t product = images * conv.outChannels * conv.channelsPerGroup();
+    for (const std::vector<int64_t> &dim : counts) {
+      int64_t sum = 0;
+      for (int64_t count : dim)
+        sum += count;
+      product *= sum;
+    }
+    return product;
+  }
+  // With a mask, each weight that is there counts for itself.
+  std::vector<int64_t> shape = conv.kernelShape();
+  int64_t total = 0;
+  for (size_t index = 0; index < conv.mask.size(); ++index) {
+    if (conv.mask[index] == 0)
+      continue;
+    size_t rest = index;
+    std::vector<int64_t> at(shape.size());
+    for (size_t axis = shape.size(); axis-- > 0;) {
+      at[axis] = static_cast<int64_t>(rest) % shape[axis];
+      rest /= static_cast<size_t>(shape[axis]);
+    }
+    int64_t product = images;
+    for (size_t i = 0; i < conv.dims.size(); ++i) {
+      int64_t stored = at[conv.numbers.kernelSpatial[i]];
+      const SpatialDim &dim = conv.dims[i];
+      product *= counts[i][dim.reversed ? dim.kernel - 1 - stored : stored];
+    }
+    total += product;
+  }
+  return total;
+}

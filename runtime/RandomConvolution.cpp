@@ -1,0 +1,218 @@
+//===- RandomConvolution.cpp - random test cases -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "RandomConvolution.h"
+
+#include <algorithm>
+#include <cmath>
+
+using namespace convjit;
+
+/// Channel counts around the widths of vectors and register tiles.
+static int64_t randomChannels(Random &random) {
+  if (random.chance(50))
+    return random.between(1, 12);
+  return random.pick<int64_t>({1, 2, 3, 4, 7, 8, 15, 16, 17, 20, 31, 32, 33, 40,
+                               47, 48, 49, 63, 64, 65, 80, 96});
+}
+
+static SpatialDim randomDim(Random &random, bool innermost) {
+  SpatialDim dim;
+  // Rows long enough for several register tiles now and then.
+  int64_t longest = innermost && random.chance(50) ? 70 : 12;
+  dim.input = random.chance(3) ? 0 : random.between(1, longest);
+  dim.kernel = random.chance(8) ? random.between(6, 20) : random.between(1, 5);
+  auto factor = [&](int64_t percent) {
+    return random.chance(percent)
+               ? (random.chance(10) ? random.between(5, 17)
+                                    : random.between(2, 4))
+               : 1;
+  };
+  dim.windowStride = factor(35);
+  dim.inputDilation = factor(55);
+  dim.kernelDilation = factor(35);
+  int64_t reach = dim.effectiveKernel();
+  auto pad = [&] {
+    if (random.chance(20))
+      return random.between(-std::min<int64_t>(dim.dilatedInput(), 4), 0);
+    return random.between(0, random.chance(15) ? 2 * reach : reach);
+  };
+  dim.padLow = pad();
+  dim.padHigh = pad();
+  dim.reversed = random.chance(50);
+  return dim;
+}
+
+static void shuffle(std::vector<int64_t> &values, Random &random) {
+  for (size_t i = values.size(); i > 1; --i)
+    std::swap(values[i - 1],
+              values[static_cast<size_t>(random.below(int64_t(i)))]);
+}
+
+/// Axes in the usual order (channels first or last), or in any.
+static void randomAxes(Random &random, size_t rank, bool any, bool first,
+                       int64_t &batch, int64_t &feature,
+                       std::vector<int64_t> &spatial) {
+  std::vector<int64_t> axes(rank + 2);
+  for (size_t i = 0; i < axes.size(); ++i)
+    axes[i] = static_cast<int64_t>(i);
+  if (any)
+    shuffle(axes, random);
+  batch = axes[0];
+  feature = first ? axes[1] : axes.back();
+  spatial.assign(axes.begin() + (first ? 2 : 1), axes.end() - (first ? 0 : 1));
+}
+
+static Activation randomActivation(Random &random) {
+  Activation activation;
+  if (random.chance(50))
+    return activation;
+  activation.kind = static_cast<ActivationKind>(random.between(1, 7));
+  if (activation.kind == ActivationKind::LeakyRelu)
+    activation.slope = random.pick({0.01, 0.25, 0.5, 2.0, -0.5});
+  return activation;
+}
+
+NamedConvolution convjit::randomConvolution(Random &random) {
+  for (;;) {
+    NamedConvolution named;
+    Convolution &conv = named.conv;
+    auto rank = static_cast<size_t>(random.between(1, 3));
+    for (size_t i = 0; i < rank; ++i)
+      conv.dims.push_back(randomDim(random, i + 1 == rank));
+    conv.inChannels = randomChannels(random);
+    conv.outChannels = randomChannels(random);
+    if (random.chance(30)) {
+      // Depthwise, with or without a multiplier, or a few groups.
+      conv.groups = random.chance(50) ? conv.inChannels : random.between(2, 5);
+      conv.inChannels = std::max(conv.inChannels / conv.groups, int64_t(1)) *
+                        conv.groups;
+      int64_t perGroup =
+          random.chance(60) ? random.between(1, 3)
+                            : std::max(conv.outChannels / conv.groups,
+                                       int64_t(1));
+      conv.outChannels = perGroup * conv.groups;
+      conv.kernelFeaturesSwapped = random.chance(20);
+    } else if (random.chance(15)) {
+      conv.batchGroups = random.between(2, 4);
+      conv.outChannels =
+          std::max(conv.outChannels / conv.batchGroups, int64_t(1)) *
+          conv.batchGroups;
+    }
+    bool any = random.chance(25), first = random.chance(40);
+    DimensionNumbers &n = conv.numbers;
+    randomAxes(random, rank, any, first, n.inputBatch, n.inputFeature,
+               n.inputSpatial);
+    randomAxes(random, rank, any && random.chance(70), first, n.outputBatch,
+               n.outputFeature, n.outputSpatial);
+    randomAxes(random, rank, true, first, n.kernelOutputFeature,
+               n.kernelInputFeature, n.kernelSpatial);
+    conv.dtype = random.chance(20) ? DataType::F64 : DataType::F32;
+    conv.bias = random.chance(40);
+    conv.residual = random.chance(25);
+    conv.activation = randomActivation(random);
+    double outputs = 1, work = 0;
+    for (const SpatialDim &dim : conv.dims)
+      outputs *= static_cast<double>(dim.output());
+    outputs *= static_cast<double>(conv.outChannels);
+    if (!validate(conv) || outputs > 400000)
+      continue;
+    work = static_cast<double>(countMacs(conv, conv.batchGroups));
+    double weights = static_cast<double>(conv.outChannels) *
+                     static_cast<double>(conv.channelsPerGroup());
+    for (const SpatialDim &dim : conv.dims)
+      weights *= static_cast<double>(dim.kernel);
+    if (work > 2e6 || weights > 4e5)
+      continue;
+    // Empty results are cases too, but only a few.
+    if (outputs == 0 && !random.chance(10))
+      continue;
+    if (random.chance(20) && weights < 20000) {
+      named.mask = std::string(random.pick<const char *>(
+                       {"taps", "causal", "blocks", "random", "factors",
+                        "none"})) +
+                   "@" + std::to_string(random.below(1000));
+      if (!makeMask(conv, named.mask))
+        continue;
+    }
+    return named;
+  }
+}
+
+Problem convjit::randomProblem(Random &random) {
+  for (;;) {
+    Problem p;
+    p.operation =
+        random.chance(60) ? Operation::ConvTranspose : Operation::Conv;
+    p.rank = static_cast<int>(random.between(1, 3));
+    for (int i = 0; i < p.rank; ++i) {
+      p.inSpatial.push_back(random.chance(3) ? 0 : random.between(1, 20));
+      p.kernel.push_back(random.between(1, 6));
+      p.stride.push_back(random.between(1, 4));
+      p.dilation.push_back(random.chance(30) ? random.between(2, 4) : 1);
+      bool dilated = p.operation == Operation::Conv && random.chance(20);
+      p.inputDilation.push_back(dilated ? random.between(2, 3) : 1);
+    }
+    p.inChannels = randomChannels(random);
+    p.outChannels = randomChannels(random);
+    if (random.chance(25)) {
+      p.groups = random.between(2, 8);
+      p.inChannels *= p.groups;
+      p.outChannels *= p.groups;
+    }
+    p.paddingMode = static_cast<PaddingMode>(random.below(3));
+    if (p.paddingMode == PaddingMode::Explicit)
+      for (int i = 0; i < p.rank; ++i)
+        p.padding.push_back({random.between(-2, 6), random.between(-2, 6)});
+    p.layout = random.chance(40) ? Layout::ChannelsFirst : Layout::ChannelsLast;
+    p.dtype = random.chance(20) ? DataType::F64 : DataType::F32;
+    p.bias = random.chance(40);
+    p.residual = random.chance(20);
+    p.activation = randomActivation(random);
+    // Only leaky_relu's slope has a text.
+    if (p.activation.kind != ActivationKind::LeakyRelu)
+      p.activation.slope = 0.01;
+    if (random.chance(10) && !p.bias && !p.residual) {
+      p.activation = {};
+      p.gradient = random.chance(50) ? Gradient::Input : Gradient::Weight;
+    }
+    if (validate(p))
+      return p;
+  }
+}
+
+ReferenceOperands convjit::randomOperands(const Convolution &conv,
+                                          int64_t batch, DataKind kind,
+                                          Random &random) {
+  // Largest integer magnitudes such that the sum of all terms stays below 2^24,
+  // with factors of a mask (at most 1.5) allowed for.
+  double terms = static_cast<double>(conv.channelsPerGroup());
+  for (const SpatialDim &dim : conv.dims)
+    terms *= static_cast<double>(dim.kernel);
+  double room = std::sqrt(8e6 / std::max(1.0, terms) / 2);
+  int64_t range = std::clamp<int64_t>(static_cast<int64_t>(room), 1, 8);
+  auto fill = [&](const std::vector<int64_t> &shape) {
+    size_t count = 1;
+    for (int64_t size : shape)
+      count *= static_cast<size_t>(size);
+    std::vector<double> values(count);
+    for (double &value : values)
+      value = kind == DataKind::Exact
+                  ? static_cast<double>(random.between(-range, range))
+                  : random.unit();
+    return values;
+  };
+  ReferenceOperands operands;
+  operands.input = fill(conv.inputShape(batch));
+  operands.weights = fill(conv.kernelShape());
+  if (conv.bias)
+    operands.bias = fill({conv.outChannels});
+  if (conv.residual)
+    operands.residual = fill(conv.outputShape(batch));
+  return operands;
+}
