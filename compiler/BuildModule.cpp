@@ -20,9 +20,9 @@ static conv::EpilogueAttr epilogueOf(MLIRContext *context,
   // Both enumerations list the same functions in the same order.
   if (activation.kind == ActivationKind::None)
     return {};
-  return conv::EpilogueAttr::get(
-      context, static_cast<conv::Activation>(activation.kind),
-      APFloat(activation.slope));
+  return conv::EpilogueAttr::get(context,
+                                 static_cast<conv::Activation>(activation.kind),
+                                 APFloat(activation.slope));
 }
 
 static DenseElementsAttr maskOf(OpBuilder &b, const Convolution &conv) {
@@ -34,10 +34,9 @@ static DenseElementsAttr maskOf(OpBuilder &b, const Convolution &conv) {
 }
 
 /// Makes the function; `body` builds the operation from its arguments.
-static OwningOpRef<ModuleOp>
-wrap(MLIRContext *context, const Convolution &conv,
-     function_ref<Value(OpBuilder &, Location, ValueRange, Value, Value)>
-         body) {
+static OwningOpRef<ModuleOp> wrap(
+    MLIRContext *context, const Convolution &conv,
+    function_ref<Value(OpBuilder &, Location, ValueRange, Value, Value)> body) {
   OpBuilder b(context);
   Location loc = b.getUnknownLoc();
   OwningOpRef<ModuleOp> module(ModuleOp::create(loc));
@@ -59,8 +58,8 @@ wrap(MLIRContext *context, const Convolution &conv,
     types.push_back(tensor({conv.outChannels}, -1));
   if (conv.residual)
     types.push_back(output);
-  auto func = func::FuncOp::create(b, loc, "layer",
-                                   b.getFunctionType(types, {output}));
+  auto func =
+      func::FuncOp::create(b, loc, "layer", b.getFunctionType(types, {output}));
   Block *block = func.addEntryBlock();
   b.setInsertionPointToStart(block);
   ValueRange arguments = block->getArguments();

@@ -1,4 +1,5 @@
-//===- CodeGen.cpp - MLIR's LLVM dialect to LLVM IR, assembly and objects -*- C++ -*-===//
+//===- CodeGen.cpp - MLIR's LLVM dialect to LLVM IR, assembly and objects -*-
+//C++ -*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -74,9 +75,8 @@ Expected<std::string> convjit::generateCode(llvm::Module &module,
   llvm::raw_svector_ostream stream(buffer);
   llvm::legacy::PassManager passes;
   if (machine.addPassesToEmitFile(passes, stream, nullptr,
-                                  assembly
-                                      ? llvm::CodeGenFileType::AssemblyFile
-                                      : llvm::CodeGenFileType::ObjectFile))
+                                  assembly ? llvm::CodeGenFileType::AssemblyFile
+                                           : llvm::CodeGenFileType::ObjectFile))
     return internalError("the target cannot emit this kind of file");
   passes.run(module);
   if (!errors.empty())

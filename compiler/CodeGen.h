@@ -1,4 +1,5 @@
-//===- CodeGen.h - MLIR's LLVM dialect to LLVM IR, assembly and objects -*- C++ -*-===//
+//===- CodeGen.h - MLIR's LLVM dialect to LLVM IR, assembly and objects -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -24,8 +25,7 @@ translateToLLVM(mlir::ModuleOp module, llvm::LLVMContext &context,
 /// Runs the few LLVM passes that this code gains from, then code generation.
 /// Errors of the back end come back as values.
 Expected<std::string> generateCode(llvm::Module &module,
-                                   llvm::TargetMachine &machine,
-                                   bool assembly);
+                                   llvm::TargetMachine &machine, bool assembly);
 
 } // namespace convjit
 

@@ -178,12 +178,11 @@ Expected<std::unique_ptr<Compiler>> Compiler::create() {
   if (!host)
     return host.takeError();
   auto impl = std::make_unique<Impl>();
-  impl->registry
-      .insert<conv::ConvDialect, mlir::arith::ArithDialect,
-              mlir::func::FuncDialect, mlir::linalg::LinalgDialect,
-              mlir::LLVM::LLVMDialect, mlir::math::MathDialect,
-              mlir::memref::MemRefDialect, mlir::scf::SCFDialect,
-              mlir::vector::VectorDialect>();
+  impl->registry.insert<conv::ConvDialect, mlir::arith::ArithDialect,
+                        mlir::func::FuncDialect, mlir::linalg::LinalgDialect,
+                        mlir::LLVM::LLVMDialect, mlir::math::MathDialect,
+                        mlir::memref::MemRefDialect, mlir::scf::SCFDialect,
+                        mlir::vector::VectorDialect>();
   mlir::registerBuiltinDialectTranslation(impl->registry);
   mlir::registerLLVMDialectTranslation(impl->registry);
   Expected<std::shared_ptr<Session>> session = Session::create();
@@ -277,9 +276,8 @@ Expected<std::string> Compiler::emit(const Convolution &conv, Stage stage,
   if (stage < Stage::LLVM) {
     // Shown as people want to read it, not as the pipeline leaves it.
     if (stage >= Stage::Tiles)
-      if (Status s = compilation.run([](mlir::PassManager &pm) {
-            addReadabilityPasses(pm);
-          });
+      if (Status s = compilation.run(
+              [](mlir::PassManager &pm) { addReadabilityPasses(pm); });
           !s)
         return s.takeError();
     return compilation.print(*compilation.module);

@@ -81,20 +81,21 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target) {
     idle += "; outputs are stored one element at a time, since channels are "
             "not last in the output";
   add("direct, lanes = channels", !byGroups,
-      byGroups ? text(facts.perGroup) + " output channels a group would leave " +
-                     text(lanes - facts.perGroup) + " of " + text(lanes) +
-                     " lanes idle"
-               : "tile of " + text(plan.getPixels()) + " pixels by " +
-                     text(plan.getWidth()) +
-                     " channels has the fewest predicted cycles" + idle);
+      byGroups
+          ? text(facts.perGroup) + " output channels a group would leave " +
+                text(lanes - facts.perGroup) + " of " + text(lanes) +
+                " lanes idle"
+          : "tile of " + text(plan.getPixels()) + " pixels by " +
+                text(plan.getWidth()) +
+                " channels has the fewest predicted cycles" + idle);
   std::string whyNotGroups =
       facts.featureGroups == 1 ? "the layer has one group"
-      : facts.reduction != 1
-          ? text(facts.reduction) + " input channels a group"
+      : facts.reduction != 1 ? text(facts.reduction) + " input channels a group"
       : !facts.channelsContiguous
           ? "input channels are not neighbours in memory"
-          : text(facts.perGroup) + " output channels a group fill more lanes "
-                                   "than " +
+          : text(facts.perGroup) +
+                " output channels a group fill more lanes "
+                "than " +
                 text(facts.featureGroups) + " groups";
   add("direct, lanes = groups", byGroups,
       byGroups ? "one input channel a group, " + text(facts.featureGroups) +
@@ -102,12 +103,11 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target) {
                : whyNotGroups);
   bool unrolled = plan.getRow() == RowForm::Unrolled;
   add("row = unrolled", unrolled,
-      unrolled ? "border tiles know their pixels"
-      : op.getLive()
-          ? "the mask's taps come from a table"
-          : text(facts.row.getStep()) + " phases of up to " +
-                text(*llvm::max_element(facts.row.getTaps())) +
-                " taps are too much code");
+      unrolled       ? "border tiles know their pixels"
+      : op.getLive() ? "the mask's taps come from a table"
+                     : text(facts.row.getStep()) + " phases of up to " +
+                           text(*llvm::max_element(facts.row.getTaps())) +
+                           " taps are too much code");
   add("row = ranged", !unrolled,
       unrolled ? "border pixels would run one at a time"
                : "one body for all phases; border pixels run one at a time");

@@ -36,17 +36,16 @@ Expected<std::shared_ptr<Session>> Session::create() {
   auto host = JITTargetMachineBuilder::detectHost();
   if (!host)
     return jitError(host.takeError());
-  auto jit =
-      LLJITBuilder()
-          .setJITTargetMachineBuilder(std::move(*host))
-          .setLinkProcessSymbolsByDefault(false)
-          .setPlatformSetUp(setUpInactivePlatform)
-          .setObjectLinkingLayerCreator(
-              [](ExecutionSession &session)
-                  -> llvm::Expected<std::unique_ptr<ObjectLayer>> {
-                return std::make_unique<ObjectLinkingLayer>(session);
-              })
-          .create();
+  auto jit = LLJITBuilder()
+                 .setJITTargetMachineBuilder(std::move(*host))
+                 .setLinkProcessSymbolsByDefault(false)
+                 .setPlatformSetUp(setUpInactivePlatform)
+                 .setObjectLinkingLayerCreator(
+                     [](ExecutionSession &session)
+                         -> llvm::Expected<std::unique_ptr<ObjectLayer>> {
+                       return std::make_unique<ObjectLinkingLayer>(session);
+                     })
+                 .create();
   if (!jit)
     return jitError(jit.takeError());
   // Errors reach us from lookup; nothing is to be printed by a library.
@@ -60,9 +59,9 @@ Expected<std::shared_ptr<Session>> Session::create() {
 static SymbolMap runtimeSymbols(LLJIT &jit) {
   SymbolMap symbols;
   auto add = [&](const char *name, auto *function) {
-    symbols[jit.mangleAndIntern(name)] = {
-        ExecutorAddr::fromPtr(function),
-        llvm::JITSymbolFlags::Exported | llvm::JITSymbolFlags::Callable};
+    symbols[jit.mangleAndIntern(name)] = {ExecutorAddr::fromPtr(function),
+                                          llvm::JITSymbolFlags::Exported |
+                                              llvm::JITSymbolFlags::Callable};
   };
   using Unary = double(double);
   add("exp", static_cast<Unary *>(std::exp));
@@ -83,11 +82,10 @@ Expected<LoadedObject> Session::load(std::string object,
     return jitError(dylib.takeError());
   // Removes the library, and with it the code, with the last reference; keeps
   // the session's machinery alive until then.
-  std::shared_ptr<void> code(
-      &*dylib, [state = impl](void *library) {
-        llvm::consumeError(state->jit->getExecutionSession().removeJITDylib(
-            *static_cast<JITDylib *>(library)));
-      });
+  std::shared_ptr<void> code(&*dylib, [state = impl](void *library) {
+    llvm::consumeError(state->jit->getExecutionSession().removeJITDylib(
+        *static_cast<JITDylib *>(library)));
+  });
   if (llvm::Error error = dylib->define(absoluteSymbols(runtimeSymbols(jit))))
     return jitError(std::move(error));
   auto buffer = llvm::MemoryBuffer::getMemBufferCopy(object, name);

@@ -42,7 +42,8 @@ subtarget(const std::string &triple, llvm::StringRef cpu,
           llvm::StringRef features) {
   std::string error;
   llvm::Triple parsed(triple);
-  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(parsed, error);
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(parsed, error);
   if (!target)
     return nullptr;
   return std::unique_ptr<llvm::MCSubtargetInfo>(
@@ -70,9 +71,9 @@ static std::string unknownFeature(const llvm::MCSubtargetInfo &info,
     llvm::StringRef name = part;
     if (!name.consume_front("+") && !name.consume_front("-"))
       return part.str();
-    auto known = llvm::any_of(
-        info.getAllProcessorFeatures(),
-        [&](const auto &feature) { return name == feature.Key; });
+    auto known =
+        llvm::any_of(info.getAllProcessorFeatures(),
+                     [&](const auto &feature) { return name == feature.Key; });
     if (!known)
       return part.str();
   }
@@ -106,9 +107,10 @@ Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
       }
     }
     if (info.cpu.empty())
-      return badInput("target-cpu=" + target.cpu +
-                      ": not a CPU that LLVM knows; valid: for example "
-                      "x86-64-v2, haswell, sapphirerapids, znver5, neoverse-v2");
+      return badInput(
+          "target-cpu=" + target.cpu +
+          ": not a CPU that LLVM knows; valid: for example "
+          "x86-64-v2, haswell, sapphirerapids, znver5, neoverse-v2");
   }
   auto base = subtarget(info.triple, info.cpu, "");
   if (!base)
@@ -116,8 +118,7 @@ Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
                     "': not supported; valid: x86_64-..., aarch64-...");
   std::string unknown = unknownFeature(*base, target.features);
   if (!unknown.empty())
-    return badInput("target-features: '" + unknown +
-                    "' is not a feature of " +
+    return badInput("target-features: '" + unknown + "' is not a feature of " +
                     llvm::Triple(info.triple).getArchName().str() +
                     "; valid: a list such as +avx2,-fma");
   if (!target.features.empty())
@@ -151,8 +152,7 @@ std::string convjit::missingOnHost(const TargetInfo &target) {
   auto sub = subtarget(target.triple, target.cpu, target.features);
   std::string missing;
   for (const auto &feature : llvm::sys::getHostCPUFeatures())
-    if (!feature.second &&
-        sub->checkFeatures(("+" + feature.first()).str()))
+    if (!feature.second && sub->checkFeatures(("+" + feature.first()).str()))
       missing += (missing.empty() ? "" : ",") + feature.first().str();
   return missing;
 }
@@ -161,7 +161,8 @@ Expected<std::unique_ptr<llvm::TargetMachine>>
 convjit::createTargetMachine(const TargetInfo &info) {
   std::string error;
   llvm::Triple triple(info.triple);
-  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(triple, error);
   if (!target)
     return internalError("no LLVM target: " + error);
   llvm::TargetOptions options;

@@ -1,4 +1,5 @@
-//===- ConvAttrs.cpp - text and checks of the conv dialect's attributes -*- C++ -*-===//
+//===- ConvAttrs.cpp - text and checks of the conv dialect's attributes -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -28,13 +29,11 @@ void ConvDialect::registerAttributes() {
 // #conv.window
 //===----------------------------------------------------------------------===//
 
-LogicalResult WindowAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                                 ArrayRef<int64_t> strides,
-                                 ArrayRef<int64_t> padLow,
-                                 ArrayRef<int64_t> padHigh,
-                                 ArrayRef<int64_t> lhsDilation,
-                                 ArrayRef<int64_t> rhsDilation,
-                                 ArrayRef<bool> reversal) {
+LogicalResult
+WindowAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                   ArrayRef<int64_t> strides, ArrayRef<int64_t> padLow,
+                   ArrayRef<int64_t> padHigh, ArrayRef<int64_t> lhsDilation,
+                   ArrayRef<int64_t> rhsDilation, ArrayRef<bool> reversal) {
   size_t rank = strides.size();
   auto checkSize = [&](StringRef label, StringRef field, size_t size) {
     if (size == rank)
@@ -48,9 +47,9 @@ LogicalResult WindowAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                            ArrayRef<int64_t> values) {
     for (auto [dim, value] : llvm::enumerate(values))
       if (value <= 0)
-        return LogicalResult(emitError() << label << ": " << field << "[" << dim
-                                         << "] = " << value
-                                         << "; valid: at least 1");
+        return LogicalResult(emitError()
+                             << label << ": " << field << "[" << dim
+                             << "] = " << value << "; valid: at least 1");
     return success();
   };
   if (failed(checkPositive("C3", "stride", strides)) ||
@@ -70,8 +69,7 @@ int64_t WindowAttr::outputSize(int64_t dim, int64_t input,
   int64_t dilated = input == 0 ? 0 : (input - 1) * getLhsDilation()[dim] + 1;
   int64_t padded = dilated + getPadLow()[dim] + getPadHigh()[dim];
   int64_t effective = (kernel - 1) * getRhsDilation()[dim] + 1;
-  return padded < effective ? 0
-                            : (padded - effective) / getStrides()[dim] + 1;
+  return padded < effective ? 0 : (padded - effective) / getStrides()[dim] + 1;
 }
 
 static ParseResult parseList(AsmParser &parser, SmallVectorImpl<int64_t> &out) {
@@ -98,11 +96,10 @@ Attribute WindowAttr::parse(AsmParser &parser, Type) {
     low.clear();
     high.clear();
     return parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, [&] {
-      return failure(parser.parseLSquare() ||
-                     parser.parseInteger(low.emplace_back()) ||
-                     parser.parseComma() ||
-                     parser.parseInteger(high.emplace_back()) ||
-                     parser.parseRSquare());
+      return failure(
+          parser.parseLSquare() || parser.parseInteger(low.emplace_back()) ||
+          parser.parseComma() || parser.parseInteger(high.emplace_back()) ||
+          parser.parseRSquare());
     });
   };
   auto parseBools = [&]() -> ParseResult {
@@ -137,8 +134,7 @@ Attribute WindowAttr::parse(AsmParser &parser, Type) {
       parsed = parseBools();
     else
       parser.emitError(fieldLoc, "unknown field '")
-          << field
-          << "'; valid: stride, pad, lhs_dilate, rhs_dilate, reverse";
+          << field << "'; valid: stride, pad, lhs_dilate, rhs_dilate, reverse";
     if (failed(parsed))
       return {};
   }
@@ -236,9 +232,9 @@ static ParseResult parseAxes(AsmParser &parser, StringRef label, char first,
   }
   if (!complete)
     return parser.emitError(loc)
-           << label << ": axes are not unique and complete; valid: "
-           << Twine(first) << ", " << Twine(second)
-           << " and the digits 0 to rank-1, once each";
+           << label
+           << ": axes are not unique and complete; valid: " << Twine(first)
+           << ", " << Twine(second) << " and the digits 0 to rank-1, once each";
   return success();
 }
 
@@ -246,8 +242,7 @@ Attribute DimensionNumbersAttr::parse(AsmParser &parser, Type) {
   int64_t inB, inF, kerI, kerO, outB, outF;
   SmallVector<int64_t> inS, kerS, outS;
   SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseLess() ||
-      parseAxes(parser, "C13", 'b', 'f', inB, inF, inS) ||
+  if (parser.parseLess() || parseAxes(parser, "C13", 'b', 'f', inB, inF, inS) ||
       parser.parseKeyword("x") ||
       parseAxes(parser, "C18", 'i', 'o', kerI, kerO, kerS) ||
       parser.parseArrow() ||

@@ -13,13 +13,13 @@ using namespace convjit::conv;
 
 /// True for a layer whose `stride` dilates the input.
 template <typename Op>
-constexpr bool isTransposed =
-    std::is_same_v<Op, ConvTransposeOp> ||
-    std::is_same_v<Op, ConvTransposeOp::Adaptor>;
+constexpr bool isTransposed = std::is_same_v<Op, ConvTransposeOp> ||
+                              std::is_same_v<Op, ConvTransposeOp::Adaptor>;
 
-DimensionNumbersAttr
-convjit::conv::layerDimensionNumbers(MLIRContext *context, int64_t rank,
-                                     Layout layout, bool transposed) {
+DimensionNumbersAttr convjit::conv::layerDimensionNumbers(MLIRContext *context,
+                                                          int64_t rank,
+                                                          Layout layout,
+                                                          bool transposed) {
   bool last = layout == Layout::ChannelsLast;
   SmallVector<int64_t> data, kernel;
   for (int64_t dim = 0; dim < rank; ++dim) {
@@ -71,7 +71,8 @@ static LogicalResult checkLayer(function_ref<InFlightDiagnostic()> emitError,
   if (isExplicit != layer.getPadding().has_value())
     return emitError() << "padding: pairs belong to padding_mode explicit, and "
                           "only to it";
-  if (isExplicit && static_cast<int64_t>(layer.getPadding()->size()) != 2 * rank)
+  if (isExplicit &&
+      static_cast<int64_t>(layer.getPadding()->size()) != 2 * rank)
     return emitError() << "padding has " << layer.getPadding()->size()
                        << " entries; valid: lo and hi for each of the " << rank
                        << " spatial dimensions";
@@ -123,10 +124,9 @@ static WindowAttr makeWindow(MLIRContext *context, Layer layer) {
     high.push_back(hi);
   }
   SmallVector<bool> reversal(rank, transposed);
-  return WindowAttr::get(context,
-                         transposed ? ArrayRef<int64_t>(ones)
-                                    : layer.getStride(),
-                         low, high, lhs, layer.getRhsDilation(), reversal);
+  return WindowAttr::get(
+      context, transposed ? ArrayRef<int64_t>(ones) : layer.getStride(), low,
+      high, lhs, layer.getRhsDilation(), reversal);
 }
 
 WindowAttr convjit::conv::layerWindow(ConvOp layer) {
@@ -147,9 +147,8 @@ static LogicalResult inferLayer(MLIRContext *context,
     return failure();
   auto input = cast<RankedTensorType>(layer.getInput().getType());
   auto filter = cast<RankedTensorType>(layer.getFilter().getType());
-  DimensionNumbersAttr numbers =
-      layerDimensionNumbers(context, input.getRank() - 2, layer.getLayout(),
-                            isTransposed<Layer>);
+  DimensionNumbersAttr numbers = layerDimensionNumbers(
+      context, input.getRank() - 2, layer.getLayout(), isTransposed<Layer>);
   results.push_back(RankedTensorType::get(
       inferConvolutionShape(input.getShape(), filter.getShape(),
                             makeWindow(context, layer), numbers,
@@ -187,11 +186,12 @@ template <typename Layer> static LogicalResult verifyLayer(Layer layer) {
   int64_t features = input.getDimSize(numbers.getInputFeature());
   int64_t in = filter.getDimSize(numbers.getKernelInputFeature());
   if (features != in * layer.getFeatureGroupCount())
-    return fail() << "C14: filter has " << in << " input channels; valid: "
-                  << features << " / " << layer.getFeatureGroupCount()
+    return fail() << "C14: filter has " << in
+                  << " input channels; valid: " << features << " / "
+                  << layer.getFeatureGroupCount()
                   << ", the input's channels by the groups";
-  if (layer.getMask() && layer.getMask()->getShapedType().getShape() !=
-                             filter.getShape())
+  if (layer.getMask() &&
+      layer.getMask()->getShapedType().getShape() != filter.getShape())
     return fail() << "mask: its shape must be the filter's";
   return success();
 }

@@ -1,4 +1,5 @@
-//===- ConvolutionOp.cpp - the general convolution and what it becomes: checks -*- C++ -*-===//
+//===- ConvolutionOp.cpp - the general convolution and what it becomes: checks
+//-*- C++ -*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -102,8 +103,8 @@ static LogicalResult checkConvolution(function_ref<InFlightDiagnostic()> fail,
   if (inAxis != wantedIn)
     return fail() << "C14: the filter has " << inAxis
                   << " input features; valid: " << wantedIn;
-  int64_t out = filterOutputFeatures(filter.getShape(), numbers, featureGroups,
-                                     swapped);
+  int64_t out =
+      filterOutputFeatures(filter.getShape(), numbers, featureGroups, swapped);
   if (out % batchGroups)
     return fail() << "C15: batch_group_count = " << batchGroups
                   << "; valid: a divisor of the output features, " << out;
@@ -117,9 +118,10 @@ static LogicalResult checkConvolution(function_ref<InFlightDiagnostic()> fail,
   return success();
 }
 
-LogicalResult ConvolutionOp::inferReturnTypes(
-    MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
-    SmallVectorImpl<Type> &results) {
+LogicalResult ConvolutionOp::inferReturnTypes(MLIRContext *context,
+                                              std::optional<Location> location,
+                                              Adaptor adaptor,
+                                              SmallVectorImpl<Type> &results) {
   auto fail = [&] {
     return mlir::emitError(location.value_or(UnknownLoc::get(context)));
   };
@@ -128,11 +130,10 @@ LogicalResult ConvolutionOp::inferReturnTypes(
   auto input = cast<RankedTensorType>(adaptor.getInput().getType());
   auto filter = cast<RankedTensorType>(adaptor.getFilter().getType());
   results.push_back(RankedTensorType::get(
-      inferConvolutionShape(input.getShape(), filter.getShape(),
-                            adaptor.getWindow(), adaptor.getDimensionNumbers(),
-                            adaptor.getFeatureGroupCount(),
-                            adaptor.getBatchGroupCount(),
-                            adaptor.getSwappedFilter()),
+      inferConvolutionShape(
+          input.getShape(), filter.getShape(), adaptor.getWindow(),
+          adaptor.getDimensionNumbers(), adaptor.getFeatureGroupCount(),
+          adaptor.getBatchGroupCount(), adaptor.getSwappedFilter()),
       input.getElementType()));
   return success();
 }
@@ -177,8 +178,8 @@ LogicalResult PhasesOp::verify() {
       return emitOpError() << "a split with step " << split.getStep()
                            << " needs as many entries of first_tap, taps and "
                               "base";
-  if (getPacked() && cast<MemRefType>(getFilter().getType()).getRank() !=
-                         rank + 3)
+  if (getPacked() &&
+      cast<MemRefType>(getFilter().getType()).getRank() != rank + 3)
     return emitOpError() << "a packed filter has rank " << rank + 3;
   return success();
 }
@@ -206,8 +207,8 @@ LogicalResult TileOp::verify() {
     for (size_t i = 0; i + 1 < pixels->size(); i += 2)
       if ((*pixels)[i] < 0 || (*pixels)[i] > (*pixels)[i + 1] ||
           (*pixels)[i + 1] > static_cast<int64_t>(getPixels()))
-        return emitOpError() << "tap_pixels of tap " << i / 2
-                             << " lie outside the tile's " << getPixels()
-                             << " pixels";
+        return emitOpError()
+               << "tap_pixels of tap " << i / 2 << " lie outside the tile's "
+               << getPixels() << " pixels";
   return success();
 }

@@ -24,17 +24,15 @@ Value convjit::stridedView(OpBuilder &b, Location loc, Value source,
                            ArrayRef<int64_t> sizes, ArrayRef<int64_t> strides,
                            ArrayRef<int64_t> shape) {
   auto attrs = [&](ArrayRef<int64_t> values) {
-    return llvm::map_to_vector(values, [&](int64_t v) {
-      return OpFoldResult(b.getIndexAttr(v));
-    });
+    return llvm::map_to_vector(
+        values, [&](int64_t v) { return OpFoldResult(b.getIndexAttr(v)); });
   };
   // Constants become static offsets, so that addresses fold.
   SmallVector<OpFoldResult> folded;
   for (OpFoldResult offset : offsets) {
     std::optional<int64_t> value = getConstantIntValue(offset);
-    folded.push_back(value && *value >= 0
-                         ? OpFoldResult(b.getIndexAttr(*value))
-                         : offset);
+    folded.push_back(value && *value >= 0 ? OpFoldResult(b.getIndexAttr(*value))
+                                          : offset);
   }
   SmallVector<OpFoldResult> sizeAttrs = attrs(sizes);
   SmallVector<OpFoldResult> strideAttrs = attrs(strides);
@@ -60,8 +58,8 @@ static Value activate(OpBuilder &b, Location loc, EpilogueAttr epilogue,
   };
   // x < 0 is false for NaN, so that NaN passes through.
   auto whereNegative = [&](Value value) -> Value {
-    Value negative = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT,
-                                           x, constant(0));
+    Value negative = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, x,
+                                           constant(0));
     return arith::SelectOp::create(b, loc, negative, value, x);
   };
   auto sigmoid = [&](Value y) -> Value {
@@ -74,7 +72,8 @@ static Value activate(OpBuilder &b, Location loc, EpilogueAttr epilogue,
   case Activation::Relu:
     return whereNegative(constant(0));
   case Activation::LeakyRelu:
-    return whereNegative(mul(x, constant(epilogue.getSlope().convertToDouble())));
+    return whereNegative(
+        mul(x, constant(epilogue.getSlope().convertToDouble())));
   case Activation::Sigmoid:
     return sigmoid(x);
   case Activation::Tanh:
@@ -82,8 +81,8 @@ static Value activate(OpBuilder &b, Location loc, EpilogueAttr epilogue,
   case Activation::Silu:
     return mul(x, sigmoid(x));
   case Activation::Gelu: {
-    Value erf = math::ErfOp::create(
-        b, loc, mul(x, constant(1 / std::numbers::sqrt2)));
+    Value erf =
+        math::ErfOp::create(b, loc, mul(x, constant(1 / std::numbers::sqrt2)));
     return mul(mul(x, constant(0.5)), add(constant(1), erf));
   }
   case Activation::GeluTanh: {

@@ -1,4 +1,5 @@
-//===- FoldMask.cpp - a weight mask becomes the list of live taps -*- C++ -*-===//
+//===- FoldMask.cpp - a weight mask becomes the list of live taps -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -27,8 +28,7 @@ class MaskView {
 public:
   MaskView(ConvolutionOp op, DenseElementsAttr mask)
       : values(mask.getValues<APFloat>()), numbers(op.getDimensionNumbers()),
-        reversal(op.getWindow().getReversal()),
-        swapped(op.getSwappedFilter()) {
+        reversal(op.getWindow().getReversal()), swapped(op.getSwappedFilter()) {
     ArrayRef<int64_t> shape = mask.getType().getShape();
     int64_t groups = op.getFeatureGroupCount();
     strides.resize(shape.size());

@@ -1,4 +1,5 @@
-//===- Geometry.cpp - phases, channel blocks and row tiles as plain numbers -*- C++ -*-===//
+//===- Geometry.cpp - phases, channel blocks and row tiles as plain numbers -*-
+//C++ -*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -39,10 +40,9 @@ PhaseSplitAttr convjit::splitDimension(WindowAttr window, int64_t dim,
       base[r] = position / ld;
       break;
     }
-  return PhaseSplitAttr::get(window.getContext(), input,
-                             window.outputSize(dim, input, kernel), step,
-                             ws / std::gcd(ld, ws), tapStep, rd / common,
-                             firstTap, taps, base);
+  return PhaseSplitAttr::get(
+      window.getContext(), input, window.outputSize(dim, input, kernel), step,
+      ws / std::gcd(ld, ws), tapStep, rd / common, firstTap, taps, base);
 }
 
 //===----------------------------------------------------------------------===//
@@ -128,8 +128,8 @@ SmallVector<int64_t> convjit::tapPixels(PhaseSplitAttr split, int64_t phase,
   for (int64_t tap = 0; tap < split.getTaps()[phase]; ++tap) {
     int64_t at = tile.first * stride + split.getBase()[phase] +
                  tap * split.getInputTapStep();
-    int64_t lo = std::clamp<int64_t>(divideCeilSigned(-at, stride), 0,
-                                     tile.pixels);
+    int64_t lo =
+        std::clamp<int64_t>(divideCeilSigned(-at, stride), 0, tile.pixels);
     int64_t hi = std::clamp<int64_t>(
         divideFloorSigned(split.getInput() - 1 - at, stride) + 1, lo,
         tile.pixels);
@@ -166,8 +166,7 @@ TaskSpace convjit::taskSpace(PhasesOp op) {
   space.channels = {plan.getLanes(), groups,
                     output.getDimSize(numbers.getOutputFeature()) / groups,
                     plan.getWidth()};
-  llvm::append_range(space.splits,
-                     op.getSplits().getAsRange<PhaseSplitAttr>());
+  llvm::append_range(space.splits, op.getSplits().getAsRange<PhaseSplitAttr>());
   space.chunks = plan.getChunks();
   return space;
 }

@@ -18,7 +18,8 @@ using namespace convjit;
 
 namespace {
 
-/// Position of each field in ConvjitKernelArgs (runtime/include/convjit/Kernel.h).
+/// Position of each field in ConvjitKernelArgs
+/// (runtime/include/convjit/Kernel.h).
 int64_t fieldOf(StringRef operand) {
   return llvm::StringSwitch<int64_t>(operand)
       .Case("input", 0)

@@ -1,4 +1,5 @@
-//===- LiveTable.cpp - the live taps of a masked convolution as tables -*- C++ -*-===//
+//===- LiveTable.cpp - the live taps of a masked convolution as tables -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,4 +1,5 @@
-//===- LiveTable.h - the live taps of a masked convolution as tables -*- C++ -*-===//
+//===- LiveTable.h - the live taps of a masked convolution as tables -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -35,12 +35,12 @@ static FailureOr<Value> maskArray(PackFilterOp op, OpBuilder &b) {
   OpBuilder outer(module.getBodyRegion());
   auto global = memref::GlobalOp::create(
       outer, op.getLoc(), "mask", outer.getStringAttr("private"), filter,
-      DenseElementsAttr::get(
-          RankedTensorType::get(filter.getShape(), element), values),
+      DenseElementsAttr::get(RankedTensorType::get(filter.getShape(), element),
+                             values),
       /*constant=*/true, /*alignment=*/IntegerAttr());
   SymbolTable(module).insert(global);
-  return Value(memref::GetGlobalOp::create(b, op.getLoc(), filter,
-                                           global.getSymName()));
+  return Value(
+      memref::GetGlobalOp::create(b, op.getLoc(), filter, global.getSymName()));
 }
 
 LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
@@ -66,8 +66,8 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
       return failure();
     mask = *array;
   }
-  Value zero = arith::ConstantOp::create(
-      b, loc, b.getZeroAttr(filter.getElementType()));
+  Value zero =
+      arith::ConstantOp::create(b, loc, b.getZeroAttr(filter.getElementType()));
 
   SmallVector<Value> to;
   auto copy = [&] {
@@ -99,8 +99,8 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
         Value factor = memref::LoadOp::create(b, loc, mask, from);
         Value product = arith::MulFOp::create(b, loc, value, factor);
         // Absent, even where the weight is infinite or NaN.
-        Value absent = arith::CmpFOp::create(
-            b, loc, arith::CmpFPredicate::OEQ, factor, zero);
+        Value absent = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ,
+                                             factor, zero);
         value = arith::SelectOp::create(b, loc, absent, zero, product);
       }
       store(value);
@@ -108,9 +108,9 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
     int64_t count = byGroup ? perGroup : groups;
     if (channels.tail() == 0)
       return existing();
-    math.branch(math.compare(arith::CmpIPredicate::slt, inner,
-                             math.constant(count)),
-                existing, [&] { store(zero); });
+    math.branch(
+        math.compare(arith::CmpIPredicate::slt, inner, math.constant(count)),
+        existing, [&] { store(zero); });
   };
   std::function<void()> nest = [&] {
     size_t axis = to.size();

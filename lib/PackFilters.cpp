@@ -1,4 +1,5 @@
-//===- PackFilters.cpp - filters in the order in which kernels read them -*- C++ -*-===//
+//===- PackFilters.cpp - filters in the order in which kernels read them -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -20,7 +21,8 @@ using namespace convjit::conv;
 
 namespace {
 
-struct ConvPackFiltersPass : convjit::impl::ConvPackFiltersBase<ConvPackFiltersPass> {
+struct ConvPackFiltersPass
+    : convjit::impl::ConvPackFiltersBase<ConvPackFiltersPass> {
   void runOnOperation() override {
     SmallVector<PhasesOp> ops;
     getOperation().walk([&](PhasesOp op) { ops.push_back(op); });

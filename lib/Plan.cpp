@@ -49,23 +49,21 @@ struct Planner {
     lanes = std::max<int64_t>(1, vectorBits / input.getElementTypeBitWidth());
     for (int64_t dim = 0; dim < numbers.getRank(); ++dim)
       splits.push_back(splitDimension(
-          op.getWindow(), dim,
-          input.getDimSize(numbers.getInputSpatial()[dim]),
+          op.getWindow(), dim, input.getDimSize(numbers.getInputSpatial()[dim]),
           filter.getDimSize(numbers.getKernelSpatial()[dim])));
     int64_t featureGroups = op.getFeatureGroupCount();
     reduction = filterInputFeatures(filter.getShape(), numbers, featureGroups,
                                     op.getSwappedFilter());
     channels.groups = featureGroups * op.getBatchGroupCount();
-    channels.perGroup = filterOutputFeatures(filter.getShape(), numbers,
-                                             featureGroups,
-                                             op.getSwappedFilter()) /
-                        channels.groups;
+    channels.perGroup =
+        filterOutputFeatures(filter.getShape(), numbers, featureGroups,
+                             op.getSwappedFilter()) /
+        channels.groups;
     // Lanes across groups read neighbouring input channels with one load; this
     // only works where they are neighbours in memory.
     bool contiguous = numbers.getInputFeature() == input.getRank() - 1;
-    bool acrossGroups = featureGroups > channels.perGroup &&
-                        reduction == 1 && contiguous &&
-                        channels.perGroup < lanes;
+    bool acrossGroups = featureGroups > channels.perGroup && reduction == 1 &&
+                        contiguous && channels.perGroup < lanes;
     channels.lanes = acrossGroups ? Lanes::Groups : Lanes::Channels;
   }
 
@@ -136,8 +134,8 @@ struct Planner {
       for (int64_t vectors = 1; vectors <= 4; ++vectors)
         widths.push_back(vectors * lanes);
     else
-      widths.push_back(llvm::bit_ceil<uint64_t>(
-          std::max<int64_t>(1, channelCount())));
+      widths.push_back(
+          llvm::bit_ceil<uint64_t>(std::max<int64_t>(1, channelCount())));
     double best = std::numeric_limits<double>::infinity();
     int64_t bestWidth = widths.front(), bestPixels = 1;
     int64_t longest = std::max<int64_t>(1, phaseLength(splits.back(), 0));
@@ -159,9 +157,8 @@ struct Planner {
     }
     int64_t unroll = std::min<int64_t>(4, std::max<int64_t>(1, reduction));
     RowForm form = rowForm(bestPixels);
-    return PlanAttr::get(op.getContext(), channels.lanes, bestWidth,
-                         bestPixels, unroll, form,
-                         chunks(bestWidth, bestPixels));
+    return PlanAttr::get(op.getContext(), channels.lanes, bestWidth, bestPixels,
+                         unroll, form, chunks(bestWidth, bestPixels));
   }
 
   /// Rows are split only where there are too few of them to share out.

@@ -1,4 +1,5 @@
-//===- SplitPhases.cpp - the general convolution to output phases on buffers -*- C++ -*-===//
+//===- SplitPhases.cpp - the general convolution to output phases on buffers -*-
+//C++ -*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -20,7 +21,8 @@ using namespace convjit::conv;
 
 namespace {
 
-struct ConvSplitPhasesPass : convjit::impl::ConvSplitPhasesBase<ConvSplitPhasesPass> {
+struct ConvSplitPhasesPass
+    : convjit::impl::ConvSplitPhasesBase<ConvSplitPhasesPass> {
   void runOnOperation() override {
     for (auto func :
          llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
@@ -70,15 +72,16 @@ struct ConvSplitPhasesPass : convjit::impl::ConvSplitPhasesBase<ConvSplitPhasesP
 
     // What each argument is to the kernel, for the calling convention.
     SmallVector<std::pair<Value, StringRef>> roles = {
-        {op.getInput(), "input"},       {op.getFilter(), "filter"},
-        {op.getBias(), "bias"},         {op.getResidual(), "residual"},
+        {op.getInput(), "input"},
+        {op.getFilter(), "filter"},
+        {op.getBias(), "bias"},
+        {op.getResidual(), "residual"},
         {output, "output"}};
 
     OpBuilder builder(op);
     PhasesOp::create(
         builder, loc, op.getInput(), op.getFilter(), op.getBias(),
-        op.getResidual(), output, first, last,
-        ArrayAttr::get(context, splits),
+        op.getResidual(), output, first, last, ArrayAttr::get(context, splits),
         DenseBoolArrayAttr::get(context, op.getWindow().getReversal()), numbers,
         op.getFeatureGroupCount(), op.getBatchGroupCount(),
         op.getSwappedFilter(), /*packed=*/false, op.getEpilogueAttr(),

@@ -126,8 +126,7 @@ void Tiler::outerDimension(int64_t dim, Value phaseIndex, Value q,
   ArrayRef<int64_t> bases = split.getBase().take_front(space.phases(dim));
   std::pair<int64_t, int64_t> span = {
       *llvm::min_element(bases),
-      *llvm::max_element(bases) +
-          (space.rows(dim) - 1) * split.getInputStep()};
+      *llvm::max_element(bases) + (space.rows(dim) - 1) * split.getInputStep()};
   Value lo, hi;
   clipTaps(split, here, at, span, lo, hi);
   outerRanges.append({lo, hi});
@@ -233,9 +232,9 @@ void Tiler::unrolledRow() {
   int64_t pixels = op.getPlan().getPixels();
   Value zero = math.constant(0);
   auto inChunk = [&](int64_t which, llvm::function_ref<void()> body) {
-    math.branch(math.compare(arith::CmpIPredicate::eq, chunk,
-                             math.constant(which)),
-                body);
+    math.branch(
+        math.compare(arith::CmpIPredicate::eq, chunk, math.constant(which)),
+        body);
   };
   for (int64_t r = 0; r < space.phases(rank - 1); ++r) {
     Value index = math.constant(r);
@@ -274,13 +273,13 @@ void Tiler::rangedRow() {
   Value phases = math.constant(space.phases(rank - 1));
   math.loop(zero, phases, 1, [&](Value r) {
     Phase here = phase(row, r, rank - 1);
-    Value length = math.ceilDiv(
-        math.sub(math.constant(row.getOutput()), r), row.getStep());
+    Value length = math.ceilDiv(math.sub(math.constant(row.getOutput()), r),
+                                row.getStep());
     // Pixels [first, last) have all their taps.
     Value reach = math.add(
         here.base, math.mul(math.sub(here.taps, one), row.getInputTapStep()));
-    Value first = math.clamp(
-        math.ceilDiv(math.sub(zero, here.base), step), zero, length);
+    Value first =
+        math.clamp(math.ceilDiv(math.sub(zero, here.base), step), zero, length);
     Value last = math.clamp(
         math.add(math.floorDiv(
                      math.sub(math.constant(row.getInput() - 1), reach), step),
@@ -303,8 +302,8 @@ void Tiler::rangedRow() {
     Value lo = b.createOrFold<arith::MulIOp>(op.getLoc(), chunk, share);
     Value hi = math.min(math.add(lo, share), tiles);
     math.loop(lo, hi, 1, [&](Value i) {
-      tile(math.add(math.mul(i, pixels), first), pixels, r, here,
-           std::nullopt, zero, here.taps);
+      tile(math.add(math.mul(i, pixels), first), pixels, r, here, std::nullopt,
+           zero, here.taps);
     });
     math.branch(isChunk(space.chunks - 1), [&] {
       Value at = math.add(math.mul(tiles, pixels), first);

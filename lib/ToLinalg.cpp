@@ -1,4 +1,5 @@
-//===- ToLinalg.cpp - register tiles to loops over taps around linalg -*- C++ -*-===//
+//===- ToLinalg.cpp - register tiles to loops over taps around linalg -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -89,17 +90,15 @@ private:
       SmallVector<Value> fields;
       for (int64_t column = 0; column < rank + 2; ++column)
         fields.push_back(memref::LoadOp::create(
-            b, loc, op.getLive(),
-            ValueRange{entry, math.constant(column)}));
+            b, loc, op.getLive(), ValueRange{entry, math.constant(column)}));
       Value inside;
       for (int64_t dim = 0; dim < rank; ++dim)
         for (bool upper : {false, true}) {
-          Value test = math.compare(upper ? arith::CmpIPredicate::slt
-                                          : arith::CmpIPredicate::sge,
-                                    fields[dim],
-                                    op.getTapRanges()[2 * dim + upper]);
-          inside = inside ? b.createOrFold<arith::AndIOp>(loc, inside, test)
-                          : test;
+          Value test = math.compare(
+              upper ? arith::CmpIPredicate::slt : arith::CmpIPredicate::sge,
+              fields[dim], op.getTapRanges()[2 * dim + upper]);
+          inside =
+              inside ? b.createOrFold<arith::AndIOp>(loc, inside, test) : test;
         }
       math.branch(inside, [&] {
         oneTap(ArrayRef(fields).take_front(rank), 0, pixels, fields[rank],

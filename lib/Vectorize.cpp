@@ -1,4 +1,5 @@
-//===- Vectorize.cpp - tiles as vectors, accumulators in registers -*- C++ -*-===//
+//===- Vectorize.cpp - tiles as vectors, accumulators in registers -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -65,8 +66,7 @@ private:
     memref::AllocaOp found;
     bool filled = false;
     op->walk([&](linalg::LinalgOp inner) {
-      memref::AllocaOp target =
-          accumulator(inner.getDpsInits().front()).first;
+      memref::AllocaOp target = accumulator(inner.getDpsInits().front()).first;
       filled |= isa<linalg::FillOp>(inner);
       if (target)
         found = target;
@@ -207,9 +207,8 @@ private:
             b, loc, sum, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{lanes},
             ArrayRef<int64_t>{1});
         part = vector::FMAOp::create(b, loc, x, row, part);
-        sum = vector::InsertStridedSliceOp::create(b, loc, part, sum,
-                                                   ArrayRef<int64_t>{0},
-                                                   ArrayRef<int64_t>{1});
+        sum = vector::InsertStridedSliceOp::create(
+            b, loc, part, sum, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{1});
       }
     }
     dead.push_back(op);
@@ -266,7 +265,8 @@ private:
       SmallVector<Value> at(map.getNumResults(), zero);
       if (auto axis = map.getResultPosition(getAffineDimExpr(0, context)))
         at[*axis] = math.constant(pixel);
-      return std::pair(at, *map.getResultPosition(getAffineDimExpr(1, context)));
+      return std::pair(at,
+                       *map.getResultPosition(getAffineDimExpr(1, context)));
     };
     SmallVector<Value> invariant(op.getInputs().size());
     for (int64_t pixel = 0; pixel < pixels; ++pixel) {
@@ -291,8 +291,7 @@ private:
       }
       for (Operation &inner : body->without_terminator())
         cloneAsVector(inner, lanes, mapping);
-      Value result =
-          mapping.lookup(body->getTerminator()->getOperand(0));
+      Value result = mapping.lookup(body->getTerminator()->getOperand(0));
       auto [at, axis] = indices(maps.back(), pixel);
       storeLanes(loc, result, op.getDpsInits().front(), at, axis);
     }

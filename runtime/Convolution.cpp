@@ -1,4 +1,5 @@
-//===- Convolution.cpp - shapes and checks of the general convolution -*- C++ -*-===//
+//===- Convolution.cpp - shapes and checks of the general convolution -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -77,8 +78,8 @@ static Status checkNumbers(const Convolution &conv) {
                   int64_t second, const char *uniqueLabel) -> Status {
     if (axes.size() != conv.dims.size())
       return badInput(std::string(label) + ": " + field + " names " +
-                      text(axes.size()) + " axes; valid: " +
-                      text(conv.dims.size()));
+                      text(axes.size()) +
+                      " axes; valid: " + text(conv.dims.size()));
     if (!isPermutation(first, second, axes))
       return badInput(std::string(uniqueLabel) + ": " + field +
                       ": axes are not unique and complete; valid: each of 0 "
@@ -107,8 +108,8 @@ static Status checkDims(const Convolution &conv) {
                      int64_t low) -> Status {
       if (value >= low && value <= maxField)
         return {};
-      return badInput(std::string(label) + ": " + field + "[" + text(i) +
-                      "]=" + text(value) + "; valid: " + text(low) + " to 2^31");
+      return badInput(std::string(label) + ": " + field + "[" + text(i) + "]=" +
+                      text(value) + "; valid: " + text(low) + " to 2^31");
     };
     if (Status s = check("C3", "windowStride", dim.windowStride, 1); !s)
       return s;
@@ -149,21 +150,21 @@ Status convjit::validate(const Convolution &conv) {
   if (Status s = positive("shape", "outChannels", conv.outChannels); !s)
     return s;
   if (conv.groups > 1 && conv.batchGroups > 1)
-    return badInput("C23: groups=" + text(conv.groups) + " and batchGroups=" +
-                    text(conv.batchGroups) +
+    return badInput("C23: groups=" + text(conv.groups) +
+                    " and batchGroups=" + text(conv.batchGroups) +
                     "; valid: at most one of them above 1");
   if (conv.inChannels % conv.groups)
-    return badInput("C11: groups=" + text(conv.groups) +
-                    "; valid: a divisor of inChannels=" +
-                    text(conv.inChannels));
+    return badInput(
+        "C11: groups=" + text(conv.groups) +
+        "; valid: a divisor of inChannels=" + text(conv.inChannels));
   if (conv.outChannels % conv.batchGroups)
-    return badInput("C15: batchGroups=" + text(conv.batchGroups) +
-                    "; valid: a divisor of outChannels=" +
-                    text(conv.outChannels));
+    return badInput(
+        "C15: batchGroups=" + text(conv.batchGroups) +
+        "; valid: a divisor of outChannels=" + text(conv.outChannels));
   if (conv.outChannels % conv.groups)
-    return badInput("C16: groups=" + text(conv.groups) +
-                    "; valid: a divisor of outChannels=" +
-                    text(conv.outChannels));
+    return badInput(
+        "C16: groups=" + text(conv.groups) +
+        "; valid: a divisor of outChannels=" + text(conv.outChannels));
   auto count = [&](const char *tensor,
                    const std::vector<int64_t> &shape) -> Status {
     double elements = 1;
@@ -183,8 +184,7 @@ Status convjit::validate(const Convolution &conv) {
   int64_t weights = 1;
   for (int64_t size : conv.kernelShape())
     weights *= size;
-  if (!conv.mask.empty() &&
-      static_cast<int64_t>(conv.mask.size()) != weights)
+  if (!conv.mask.empty() && static_cast<int64_t>(conv.mask.size()) != weights)
     return badInput("mask has " + text(conv.mask.size()) +
                     " elements; valid: the kernel's, " + text(weights));
   return {};
@@ -199,8 +199,7 @@ static std::vector<int64_t> outputsOfTaps(const SpatialDim &dim) {
   std::vector<int64_t> counts(dim.kernel, 0);
   for (int64_t o = 0, end = dim.output(); o < end; ++o)
     for (int64_t t = 0; t < dim.kernel; ++t) {
-      int64_t p =
-          o * dim.windowStride + t * dim.kernelDilation - dim.padLow;
+      int64_t p = o * dim.windowStride + t * dim.kernelDilation - dim.padLow;
       counts[t] += p >= 0 && p % dim.inputDilation == 0 &&
                    p / dim.inputDilation < dim.input;
     }

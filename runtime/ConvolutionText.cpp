@@ -1,4 +1,5 @@
-//===- ConvolutionText.cpp - one-line text of a general convolution -*- C++ -*-===//
+//===- ConvolutionText.cpp - one-line text of a general convolution -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -41,24 +42,24 @@ std::string convjit::describe(const NamedConvolution &named) {
            std::to_string(dim.padHigh);
     reversed += (reversed.empty() ? "" : "x") + std::to_string(dim.reversed);
   }
-  std::string text =
-      "convolution:n=" + list(conv, &SpatialDim::input) +
-      ",k=" + list(conv, &SpatialDim::kernel) +
-      ",ws=" + list(conv, &SpatialDim::windowStride) +
-      ",ld=" + list(conv, &SpatialDim::inputDilation) +
-      ",rd=" + list(conv, &SpatialDim::kernelDilation) + ",pad=" + pad +
-      ",rev=" + reversed + ",ic=" + std::to_string(conv.inChannels) +
-      ",oc=" + std::to_string(conv.outChannels);
+  std::string text = "convolution:n=" + list(conv, &SpatialDim::input) +
+                     ",k=" + list(conv, &SpatialDim::kernel) +
+                     ",ws=" + list(conv, &SpatialDim::windowStride) +
+                     ",ld=" + list(conv, &SpatialDim::inputDilation) +
+                     ",rd=" + list(conv, &SpatialDim::kernelDilation) +
+                     ",pad=" + pad + ",rev=" + reversed +
+                     ",ic=" + std::to_string(conv.inChannels) +
+                     ",oc=" + std::to_string(conv.outChannels);
   if (conv.groups != 1)
     text += ",g=" + std::to_string(conv.groups);
   if (conv.batchGroups != 1)
     text += ",bg=" + std::to_string(conv.batchGroups);
-  text += ",x=" + axes('b', n.inputBatch, 'f', n.inputFeature, n.inputSpatial) +
-          ",w=" +
-          axes('o', n.kernelOutputFeature, 'i', n.kernelInputFeature,
-               n.kernelSpatial) +
-          ",y=" +
-          axes('b', n.outputBatch, 'f', n.outputFeature, n.outputSpatial);
+  text +=
+      ",x=" + axes('b', n.inputBatch, 'f', n.inputFeature, n.inputSpatial) +
+      ",w=" +
+      axes('o', n.kernelOutputFeature, 'i', n.kernelInputFeature,
+           n.kernelSpatial) +
+      ",y=" + axes('b', n.outputBatch, 'f', n.outputFeature, n.outputSpatial);
   if (conv.kernelFeaturesSwapped)
     text += ",swapped";
   if (conv.dtype == DataType::F64)
@@ -71,8 +72,8 @@ std::string convjit::describe(const NamedConvolution &named) {
     text += std::string(",act=") + name(conv.activation.kind);
     if (conv.activation.kind == ActivationKind::LeakyRelu) {
       char buffer[64];
-      auto [end, error] = std::to_chars(buffer, buffer + sizeof buffer,
-                                        conv.activation.slope);
+      auto [end, error] =
+          std::to_chars(buffer, buffer + sizeof buffer, conv.activation.slope);
       text += ":" + std::string(buffer, end);
     }
   }
@@ -161,8 +162,10 @@ Expected<NamedConvolution> convjit::parseConvolution(std::string_view text) {
     return fail("n");
   conv.dims.resize(rank);
   std::pair<const char *, int64_t SpatialDim::*> lists[] = {
-      {"n", &SpatialDim::input},          {"k", &SpatialDim::kernel},
-      {"ws", &SpatialDim::windowStride},  {"ld", &SpatialDim::inputDilation},
+      {"n", &SpatialDim::input},
+      {"k", &SpatialDim::kernel},
+      {"ws", &SpatialDim::windowStride},
+      {"ld", &SpatialDim::inputDilation},
       {"rd", &SpatialDim::kernelDilation}};
   std::vector<int64_t> values;
   for (auto [field, member] : lists) {
@@ -219,9 +222,9 @@ Expected<NamedConvolution> convjit::parseConvolution(std::string_view text) {
     if (!known)
       return fail("act");
     if (parts.size() > 1) {
-      auto [end, error] = std::from_chars(
-          parts[1].data(), parts[1].data() + parts[1].size(),
-          conv.activation.slope);
+      auto [end, error] =
+          std::from_chars(parts[1].data(), parts[1].data() + parts[1].size(),
+                          conv.activation.slope);
       if (error != std::errc())
         return fail("act");
     }
@@ -259,8 +262,8 @@ Status convjit::makeMask(Convolution &conv, std::string_view name) {
     taps *= dim.kernel;
   std::vector<bool> liveTaps(static_cast<size_t>(taps));
   for (size_t t = 0; t < liveTaps.size(); ++t)
-    liveTaps[t] = kind == "causal" ? t <= liveTaps.size() / 2
-                                   : random.below(2) != 0;
+    liveTaps[t] =
+        kind == "causal" ? t <= liveTaps.size() / 2 : random.below(2) != 0;
   int64_t block = int64_t(1) << random.below(5);
   conv.mask.resize(static_cast<size_t>(weights));
   for (int64_t index = 0; index < weights; ++index) {

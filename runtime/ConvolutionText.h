@@ -1,4 +1,5 @@
-//===- ConvolutionText.h - one-line text of a general convolution -*- C++ -*-===//
+//===- ConvolutionText.h - one-line text of a general convolution -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -26,8 +26,8 @@ Expected<GuardedBuffer> GuardedBuffer::create(size_t bytes, Side side) {
                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED)
     return environmentError(std::string("guarded buffer of ") +
-                            std::to_string(bytes) + " bytes: " +
-                            std::strerror(errno));
+                            std::to_string(bytes) +
+                            " bytes: " + std::strerror(errno));
   buffer.mapping = mapping;
   auto *first = static_cast<std::byte *>(mapping) + page;
   if (inner && mprotect(first, inner, PROT_READ | PROT_WRITE) != 0)

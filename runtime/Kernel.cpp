@@ -45,9 +45,9 @@ Status convjit::runKernel(const Kernel &kernel, const Operands &operands,
                           Executor &executor) {
   if (Status valid = checkOperands(kernel.conv, operands); !valid)
     return valid;
-  ConvjitKernelArgs args = {operands.input,    operands.packedWeights,
-                            operands.bias,     operands.residual,
-                            operands.output,   nullptr,
+  ConvjitKernelArgs args = {operands.input,  operands.packedWeights,
+                            operands.bias,   operands.residual,
+                            operands.output, nullptr,
                             operands.batch};
   int64_t images = operands.batch / kernel.conv.batchGroups;
   int64_t tasks = kernel.tasksPerImage * images;

@@ -1,4 +1,5 @@
-//===- Lowering.cpp - layers and their gradients as general convolutions -*- C++ -*-===//
+//===- Lowering.cpp - layers and their gradients as general convolutions -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -44,7 +45,8 @@ std::vector<PadPair> convjit::resolvedPadding(const Problem &problem) {
   return result;
 }
 
-/// The axes of a layer: data in its layout, filter (k..., o, i) or (k..., i, o).
+/// The axes of a layer: data in its layout, filter (k..., o, i) or (k..., i,
+/// o).
 static DimensionNumbers layerNumbers(const Problem &problem) {
   DimensionNumbers numbers;
   int64_t rank = problem.rank;

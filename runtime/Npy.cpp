@@ -151,7 +151,9 @@ std::optional<size_t> byteCount(const std::vector<int64_t> &shape,
 
 Expected<Array> convjit::parseNpy(std::string_view bytes,
                                   const std::string &what) {
-  auto bad = [&](const std::string &why) { return badInput(what + ": " + why); };
+  auto bad = [&](const std::string &why) {
+    return badInput(what + ": " + why);
+  };
   constexpr std::string_view magic("\x93NUMPY", 6);
   if (!bytes.starts_with(magic))
     return bad("is not a .npy file (its first bytes are not \\x93NUMPY)");
@@ -159,8 +161,7 @@ Expected<Array> convjit::parseNpy(std::string_view bytes,
     return bad("is truncated in its header");
   int major = static_cast<unsigned char>(bytes[6]);
   if (major < 1 || major > 3)
-    return bad(".npy version " + std::to_string(major) +
-               "; valid: 1, 2 and 3");
+    return bad(".npy version " + std::to_string(major) + "; valid: 1, 2 and 3");
   auto byte = [&](size_t at) {
     return static_cast<size_t>(static_cast<unsigned char>(bytes[at]));
   };
@@ -201,8 +202,8 @@ Expected<Array> convjit::parseNpy(std::string_view bytes,
   std::string_view data = bytes.substr(start + length);
   if (data.size() != *size)
     return bad((data.size() < *size ? "is truncated: " : "is too long: ") +
-               std::to_string(data.size()) + " bytes of data; its shape needs " +
-               std::to_string(*size));
+               std::to_string(data.size()) +
+               " bytes of data; its shape needs " + std::to_string(*size));
   array.data.resize(*size);
   if (*size)
     std::memcpy(array.data.data(), data.data(), *size);

@@ -50,8 +50,8 @@ static constexpr int64_t maxField = int64_t(1) << 30;
 static Status checkRange(const char *field, int64_t value, int64_t low) {
   if (value >= low && value <= maxField)
     return {};
-  return badInput(std::string(field) + "=" + text(value) + ": valid: " +
-                  text(low) + " to " + text(maxField));
+  return badInput(std::string(field) + "=" + text(value) +
+                  ": valid: " + text(low) + " to " + text(maxField));
 }
 
 static Status checkList(const Problem &problem, const char *field,

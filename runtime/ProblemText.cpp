@@ -115,8 +115,8 @@ private:
     if (!isField(key))
       return badInput("field '" + shown(key) + "': valid: " + validFields);
     if (!hasValue || value.empty())
-      return badInput("field '" + shown(key) + "' has no value; valid: " +
-                      shown(key) + "=...");
+      return badInput("field '" + shown(key) +
+                      "' has no value; valid: " + shown(key) + "=...");
     if (key == "in")
       return numbers(key, value, sizes, problem.rank + 1);
     if (key == "k")
@@ -196,8 +196,7 @@ private:
                         std::to_string(problem.rank) +
                         " of these with 'x' between them";
     std::vector<std::string_view> parts = split(value, 'x');
-    if (parts.size() != 1 &&
-        static_cast<int>(parts.size()) != problem.rank)
+    if (parts.size() != 1 && static_cast<int>(parts.size()) != problem.rank)
       return fieldError("pad", value, valid);
     for (std::string_view part : parts) {
       std::vector<std::string_view> pair = split(part, ':');
@@ -223,8 +222,8 @@ private:
           return {};
         std::string_view slope = value.substr(colon + 1);
         double parsed = 0;
-        auto [end, error] = std::from_chars(
-            slope.data(), slope.data() + slope.size(), parsed);
+        auto [end, error] =
+            std::from_chars(slope.data(), slope.data() + slope.size(), parsed);
         bool finite = parsed - parsed == 0;
         if (problem.activation.kind != ActivationKind::LeakyRelu ||
             error != std::errc() || end != slope.data() + slope.size() ||
@@ -297,9 +296,8 @@ static std::string list(const std::vector<int64_t> &values) {
 }
 
 static std::string paddingText(const std::vector<PadPair> &padding) {
-  bool same = std::all_of(padding.begin(), padding.end(), [&](PadPair pad) {
-    return pad == padding.front();
-  });
+  bool same = std::all_of(padding.begin(), padding.end(),
+                          [&](PadPair pad) { return pad == padding.front(); });
   std::string text;
   for (size_t i = 0; i < (same ? 1 : padding.size()); ++i) {
     text += (i ? "x" : "") + std::to_string(padding[i].lo);
@@ -317,8 +315,7 @@ static std::string slopeText(double slope) {
 }
 
 std::string convjit::printProblem(const Problem &p) {
-  std::string text =
-      p.operation == Operation::ConvTranspose ? "convT" : "conv";
+  std::string text = p.operation == Operation::ConvTranspose ? "convT" : "conv";
   text += std::to_string(p.rank) + "d:in=";
   std::vector<int64_t> sizes = p.inSpatial;
   sizes.insert(p.layout == Layout::ChannelsLast ? sizes.end() : sizes.begin(),

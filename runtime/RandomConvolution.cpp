@@ -17,8 +17,8 @@ using namespace convjit;
 static int64_t randomChannels(Random &random) {
   if (random.chance(50))
     return random.between(1, 12);
-  return random.pick<int64_t>({1, 2, 3, 4, 7, 8, 15, 16, 17, 20, 31, 32, 33, 40,
-                               47, 48, 49, 63, 64, 65, 80, 96});
+  return random.pick<int64_t>({1,  2,  3,  4,  7,  8,  15, 16, 17, 20, 31,
+                               32, 33, 40, 47, 48, 49, 63, 64, 65, 80, 96});
 }
 
 static SpatialDim randomDim(Random &random, bool innermost) {
@@ -28,10 +28,9 @@ static SpatialDim randomDim(Random &random, bool innermost) {
   dim.input = random.chance(3) ? 0 : random.between(1, longest);
   dim.kernel = random.chance(8) ? random.between(6, 20) : random.between(1, 5);
   auto factor = [&](int64_t percent) {
-    return random.chance(percent)
-               ? (random.chance(10) ? random.between(5, 17)
-                                    : random.between(2, 4))
-               : 1;
+    return random.chance(percent) ? (random.chance(10) ? random.between(5, 17)
+                                                       : random.between(2, 4))
+                                  : 1;
   };
   dim.windowStride = factor(35);
   dim.inputDilation = factor(55);
@@ -90,12 +89,12 @@ NamedConvolution convjit::randomConvolution(Random &random) {
     if (random.chance(30)) {
       // Depthwise, with or without a multiplier, or a few groups.
       conv.groups = random.chance(50) ? conv.inChannels : random.between(2, 5);
-      conv.inChannels = std::max(conv.inChannels / conv.groups, int64_t(1)) *
-                        conv.groups;
+      conv.inChannels =
+          std::max(conv.inChannels / conv.groups, int64_t(1)) * conv.groups;
       int64_t perGroup =
-          random.chance(60) ? random.between(1, 3)
-                            : std::max(conv.outChannels / conv.groups,
-                                       int64_t(1));
+          random.chance(60)
+              ? random.between(1, 3)
+              : std::max(conv.outChannels / conv.groups, int64_t(1));
       conv.outChannels = perGroup * conv.groups;
       conv.kernelFeaturesSwapped = random.chance(20);
     } else if (random.chance(15)) {
@@ -133,10 +132,10 @@ NamedConvolution convjit::randomConvolution(Random &random) {
     if (outputs == 0 && !random.chance(10))
       continue;
     if (random.chance(20) && weights < 20000) {
-      named.mask = std::string(random.pick<const char *>(
-                       {"taps", "causal", "blocks", "random", "factors",
-                        "none"})) +
-                   "@" + std::to_string(random.below(1000));
+      named.mask =
+          std::string(random.pick<const char *>(
+              {"taps", "causal", "blocks", "random", "factors", "none"})) +
+          "@" + std::to_string(random.below(1000));
       if (!makeMask(conv, named.mask))
         continue;
     }

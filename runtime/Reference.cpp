@@ -1,4 +1,5 @@
-//===- Reference.cpp - the plain loop nest that defines the answer -*- C++ -*-===//
+//===- Reference.cpp - the plain loop nest that defines the answer -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -56,8 +57,8 @@ std::vector<TapAt> tapsAt(const Convolution &conv,
     bool inside = true;
     for (size_t i = 0; i < conv.dims.size() && inside; ++i) {
       const SpatialDim &dim = conv.dims[i];
-      int64_t position = at[i] * dim.windowStride +
-                         tap[i] * dim.kernelDilation - dim.padLow;
+      int64_t position =
+          at[i] * dim.windowStride + tap[i] * dim.kernelDilation - dim.padLow;
       inside = position >= 0 && position % dim.inputDilation == 0 &&
                position / dim.inputDilation < dim.input;
       if (!inside)
@@ -117,10 +118,9 @@ double convjit::errorBound(const Convolution &conv, double magnitude) {
   return slope * bound + 16 * eps * (1 + magnitude);
 }
 
-ReferenceResult
-convjit::referenceConvolution(const Convolution &conv,
-                              const ReferenceOperands &operands,
-                              int64_t batch) {
+ReferenceResult convjit::referenceConvolution(const Convolution &conv,
+                                              const ReferenceOperands &operands,
+                                              int64_t batch) {
   const DimensionNumbers &numbers = conv.numbers;
   std::vector<int64_t> inputShape = conv.inputShape(batch);
   std::vector<int64_t> outputShape = conv.outputShape(batch);
@@ -161,7 +161,8 @@ convjit::referenceConvolution(const Convolution &conv,
                           fromChannel * inputStep;
         int64_t weightAt =
             conv.kernelFeaturesSwapped
-                ? oc % outPerGroup * weightStrides[numbers.kernelOutputFeature] +
+                ? oc % outPerGroup *
+                          weightStrides[numbers.kernelOutputFeature] +
                       fromChannel * weightStep
                 : oc * weightStrides[numbers.kernelOutputFeature];
         double sum = 0, magnitude = 0;

@@ -1,0 +1,254 @@
+//===- Bench.cpp - convjit bench -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Common.h"
+#include "Peak.h"
+#include "RandomConvolution.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+
+using namespace convjit;
+using namespace convjit::cli;
+
+namespace {
+
+struct BenchOptions {
+  CommonOptions common;
+  std::vector<std::string> problems;
+  std::string file;
+  int64_t batch = 1;
+  unsigned threads = 1;
+  double minMilliseconds = 200;
+};
+
+struct Case {
+  std::string problem;
+  int64_t batch;
+};
+
+/// The fields of one CSV line; double quotes as in RFC 4180.
+std::vector<std::string> csvFields(const std::string &line) {
+  std::vector<std::string> fields(1);
+  bool quoted = false;
+  for (size_t i = 0; i < line.size(); ++i) {
+    char c = line[i];
+    if (quoted && c == '"' && i + 1 < line.size() && line[i + 1] == '"')
+      fields.back() += line[++i];
+    else if (c == '"')
+      quoted = !quoted;
+    else if (c == ',' && !quoted)
+      fields.emplace_back();
+    else if (c != '\r')
+      fields.back() += c;
+  }
+  return fields;
+}
+
+Expected<std::vector<Case>> readCases(const std::string &path) {
+  std::ifstream file(path);
+  if (!file)
+    return environmentError("--file=" + path + ": cannot be read");
+  std::string line;
+  std::getline(file, line);
+  std::vector<std::string> header = csvFields(line);
+  auto column = [&](const char *wanted) {
+    return std::find(header.begin(), header.end(), wanted) - header.begin();
+  };
+  auto problem = static_cast<size_t>(column("problem"));
+  auto batch = static_cast<size_t>(column("batch"));
+  if (problem == header.size())
+    return badInput("--file=" + path +
+                    ": has no column 'problem'; valid: a CSV file whose first "
+                    "line names the columns problem and batch");
+  std::vector<Case> cases;
+  for (int number = 2; std::getline(file, line); ++number) {
+    if (line.empty() || line == "\r")
+      continue;
+    std::vector<std::string> fields = csvFields(line);
+    if (problem >= fields.size())
+      return badInput("--file=" + path + ": line " + std::to_string(number) +
+                      " has no problem; valid: one in each line");
+    int64_t images = 1;
+    if (batch < fields.size()) {
+      char *end = nullptr;
+      images = std::strtoll(fields[batch].c_str(), &end, 10);
+      if (*end || images < 1)
+        return badInput("--file=" + path + ": line " + std::to_string(number) +
+                        ": batch='" + fields[batch] + "'; valid: at least 1");
+    }
+    cases.push_back({fields[problem], images});
+  }
+  return cases;
+}
+
+/// Memory at a multiple of 64 bytes, touched once.
+std::shared_ptr<void> aligned(int64_t bytes) {
+  size_t size = (static_cast<size_t>(bytes) + 127) / 64 * 64;
+  void *memory = std::aligned_alloc(64, size);
+  if (!memory)
+    throw std::bad_alloc();
+  std::fill_n(static_cast<char *>(memory), size, char(0));
+  return {memory, std::free};
+}
+
+/// Values that are neither zero nor subnormal, so that timings are honest.
+void fillBench(void *memory, int64_t count, DataType dtype) {
+  Random random(7);
+  for (int64_t i = 0; i < count; ++i) {
+    double value = 0.5 + 0.25 * random.unit();
+    if (dtype == DataType::F32)
+      static_cast<float *>(memory)[i] = static_cast<float>(value);
+    else
+      static_cast<double *>(memory)[i] = value;
+  }
+}
+
+Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
+                       const Case &item, Executor &executor, double peak) {
+  using Clock = std::chrono::steady_clock;
+  Expected<Layer> layer = readLayer(item.problem);
+  if (!layer)
+    return layer.takeError();
+  Expected<Kernel> compiled =
+      compiler.compile(layer->conv, options.common.compile);
+  if (!compiled)
+    return compiled.takeError();
+  const Kernel &kernel = *compiled;
+  const Convolution &conv = kernel.conv;
+  // One image of a weight gradient has the input channels as its batch.
+  int64_t batch = item.batch * conv.batchGroups;
+  if (layer->isWeightGradient())
+    batch = layer->problem->inChannels;
+  int64_t images = layer->isWeightGradient() ? item.batch : 1;
+  auto tensor = [&](int64_t count) {
+    auto memory = aligned(count * sizeOf(conv.dtype));
+    fillBench(memory.get(), count, conv.dtype);
+    return memory;
+  };
+  auto input = tensor(elementCount(conv.inputShape(batch)));
+  auto weights = tensor(elementCount(conv.kernelShape()));
+  auto bias = tensor(conv.outChannels);
+  int64_t outputs = elementCount(conv.outputShape(batch));
+  auto residual = tensor(conv.residual ? outputs : 0);
+  auto output = tensor(outputs);
+  auto packed = aligned(static_cast<int64_t>(kernel.packedWeightBytes));
+  kernel.pack(weights.get(), packed.get());
+  Operands operands{input.get(),    packed.get(), bias.get(),
+                    residual.get(), output.get(), batch};
+  std::vector<double> times;
+  double total = 0;
+  // The first call warms caches and is not counted.
+  for (int call = 0; call < 3 || total < options.minMilliseconds; ++call) {
+    Clock::time_point start = Clock::now();
+    for (int64_t image = 0; image < images; ++image)
+      if (Status s = runKernel(kernel, operands, executor); !s)
+        return s.takeError();
+    double ms =
+        std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+    if (call == 0)
+      continue;
+    times.push_back(ms);
+    total += ms;
+  }
+  std::sort(times.begin(), times.end());
+  double median = times[times.size() / 2];
+  double flops = 2.0 * static_cast<double>(countMacs(conv, batch)) *
+                 static_cast<double>(images);
+  double gflops = flops / median * 1e-6;
+  return Json{{"problem", layer->text},
+              {"batch", item.batch},
+              {"threads", executor.concurrency()},
+              {"ms_median", median},
+              {"ms_min", times.front()},
+              {"gflops", gflops},
+              {"flops", flops},
+              {"bytes", bytesTouched(conv, batch) * images},
+              {"peak_gflops", peak},
+              {"fraction_of_peak", gflops / peak},
+              {"compile_ms", kernel.compileMilliseconds},
+              {"plan", kernel.plan}};
+}
+
+Expected<int> run(const BenchOptions &options) {
+  std::vector<Case> cases;
+  for (const std::string &problem : options.problems)
+    cases.push_back({problem, options.batch});
+  if (!options.file.empty()) {
+    Expected<std::vector<Case>> listed = readCases(options.file);
+    if (!listed)
+      return listed.takeError();
+    cases.insert(cases.end(), listed->begin(), listed->end());
+  }
+  if (cases.empty())
+    return badInput("no problem; valid: problem strings, or --file with a CSV "
+                    "file");
+  // All of them are read before the first is timed.
+  for (const Case &item : cases)
+    if (Expected<Layer> layer = readLayer(item.problem); !layer)
+      return layer.takeError();
+  Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
+  if (!compiler)
+    return compiler.takeError();
+  ThreadPool executor(options.threads);
+  double peaks[] = {0, 0};
+  Json results = Json::array();
+  if (!options.common.json)
+    std::cout << "    ms median     GFLOP/s  % of peak  compile ms  layer\n";
+  for (const Case &item : cases) {
+    DataType dtype = readLayer(item.problem)->conv.dtype;
+    double &peak = peaks[static_cast<int>(dtype)];
+    if (peak == 0)
+      peak = measurePeakGflops(dtype) * executor.concurrency();
+    Expected<Json> result = measure(**compiler, options, item, executor, peak);
+    if (!result)
+      return result.takeError();
+    if (options.common.json) {
+      results.push_back(*result);
+      continue;
+    }
+    char line[128];
+    std::snprintf(line, sizeof line, "%13.4f %11.1f %10.1f %11.1f  ",
+                  (*result)["ms_median"].get<double>(),
+                  (*result)["gflops"].get<double>(),
+                  100 * (*result)["fraction_of_peak"].get<double>(),
+                  (*result)["compile_ms"].get<double>());
+    std::cout << line << (*result)["problem"].get<std::string>();
+    if (item.batch != 1)
+      std::cout << " x " << item.batch;
+    std::cout << std::endl;
+  }
+  if (options.common.json)
+    printJson(results);
+  return 0;
+}
+
+} // namespace
+
+Verb convjit::cli::addBench(CLI::App &parent) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App *app = parent.add_subcommand(
+      "bench", "time layers against the machine's measured peak");
+  app->add_option("problems", options->problems, "layers");
+  app->add_option("--file", options->file,
+                  "CSV with a column problem and perhaps a column batch");
+  app->add_option("--batch", options->batch, "images (not for --file)")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 20));
+  app->add_option("--threads", options->threads, "threads to use")
+      ->check(CLI::Range(1u, 1024u));
+  app->add_option("--min-ms", options->minMilliseconds,
+                  "time to spend on each layer")
+      ->check(CLI::Range(0.0, 1e6));
+  options->common.addTo(*app);
+  app->footer("Example: convjit bench convT3d:in=8x16x16x64,oc=32,k=4,s=2 "
+              "--batch 4");
+  return {app, [options] { return run(*options); }};
+}

@@ -1,0 +1,75 @@
+//===- Common.h - what the verbs of the command line share -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_TOOLS_COMMON_H
+#define CONVJIT_TOOLS_COMMON_H
+
+#include "ConvolutionText.h"
+#include "convjit/Compiler.h"
+#include "convjit/Npy.h"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+namespace convjit::cli {
+
+using Json = nlohmann::ordered_json;
+
+/// Options that every verb has.
+struct CommonOptions {
+  bool json = false;
+  CompileOptions compile;
+
+  void addTo(CLI::App &app);
+};
+
+/// A layer named on the command line: a problem string, or a general
+/// convolution's text.
+struct Layer {
+  std::string text; ///< canonical
+  std::optional<Problem> problem;
+  /// For grad=weight the convolution of one image (lowerWeightGradient).
+  Convolution conv;
+  std::string mask;
+
+  bool isWeightGradient() const {
+    return problem && problem->gradient == Gradient::Weight;
+  }
+};
+Expected<Layer> readLayer(const std::string &text);
+
+/// A verb: its options, and what it does once they are read. Returns the exit
+/// code, or an error that main reports.
+struct Verb {
+  CLI::App *app = nullptr;
+  std::function<Expected<int>()> run;
+};
+Verb addRun(CLI::App &parent);
+Verb addVerify(CLI::App &parent);
+Verb addBench(CLI::App &parent);
+Verb addPlan(CLI::App &parent);
+Verb addEmit(CLI::App &parent);
+
+/// "4x16x32": sizes with 'x' between them.
+std::string shapeText(const std::vector<int64_t> &shape);
+int64_t elementCount(const std::vector<int64_t> &shape);
+/// Bytes of all tensors of a call, each once.
+int64_t bytesTouched(const Convolution &conv, int64_t batch);
+void printJson(const Json &document);
+
+/// A copy of `values` as elements of `dtype` at `to`, and back.
+void narrow(const std::vector<double> &values, DataType dtype, void *to);
+double elementAt(const void *from, DataType dtype, size_t index);
+
+} // namespace convjit::cli
+
+#endif // CONVJIT_TOOLS_COMMON_H

@@ -1,0 +1,100 @@
+//===- PlanVerb.cpp - convjit plan -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Common.h"
+
+#include <iostream>
+
+using namespace convjit;
+using namespace convjit::cli;
+
+namespace {
+
+struct PlanOptions {
+  CommonOptions common;
+  std::string problem;
+  int64_t batch = 1;
+};
+
+Expected<int> run(const PlanOptions &options) {
+  Expected<Layer> layer = readLayer(options.problem);
+  if (!layer)
+    return layer.takeError();
+  const Convolution &conv = layer->conv;
+  Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
+  if (!compiler)
+    return compiler.takeError();
+  Expected<PlanReport> report = (*compiler)->plan(conv, options.common.compile);
+  if (!report)
+    return report.takeError();
+  int64_t batch = options.batch * conv.batchGroups;
+  if (layer->isWeightGradient())
+    batch = layer->problem->inChannels;
+  Json padding = Json::array();
+  std::string paddingText;
+  for (const SpatialDim &dim : conv.dims) {
+    padding.push_back({dim.padLow, dim.padHigh});
+    paddingText +=
+        " " + std::to_string(dim.padLow) + ":" + std::to_string(dim.padHigh);
+  }
+  double flops = 2.0 * static_cast<double>(countMacs(conv, batch));
+  auto bytes = static_cast<double>(bytesTouched(conv, batch));
+  double intensity = bytes > 0 ? flops / bytes : 0;
+  std::vector<int64_t> output = conv.outputShape(batch);
+  if (options.common.json) {
+    Json candidates = Json::array();
+    for (const Candidate &candidate : report->candidates)
+      candidates.push_back({{"name", candidate.name},
+                            {"chosen", candidate.chosen},
+                            {"reason", candidate.reason}});
+    printJson({{"problem", layer->text},
+               {"batch", options.batch},
+               {"output_shape", output},
+               {"padding", padding},
+               {"flops", flops},
+               {"bytes", bytes},
+               {"intensity", intensity},
+               {"plan", report->plan},
+               {"candidates", candidates},
+               {"tasks_per_image", report->tasksPerImage},
+               {"packed_weight_bytes", report->packedWeightBytes},
+               {"scratch_bytes", report->scratchBytes},
+               {"target", report->target}});
+    return 0;
+  }
+  std::cout << "layer       " << layer->text << "\n"
+            << "output      " << shapeText(output) << "\n"
+            << "padding    " << paddingText
+            << "  (low:high of each dimension)\n"
+            << "work        " << flops * 1e-6 << " MFLOP over true taps, "
+            << bytes * 1e-6 << " MB, " << intensity << " FLOP/byte\n"
+            << "target      " << report->target << "\n"
+            << "plan        " << report->plan << "\n"
+            << "tasks       " << report->tasksPerImage << " an image\n"
+            << "memory      " << report->packedWeightBytes
+            << " bytes of packed weights, " << report->scratchBytes
+            << " of scratch\n";
+  for (const Candidate &candidate : report->candidates)
+    std::cout << (candidate.chosen ? "  chosen    " : "  rejected  ")
+              << candidate.name << ": " << candidate.reason << "\n";
+  return 0;
+}
+
+} // namespace
+
+Verb convjit::cli::addPlan(CLI::App &parent) {
+  auto options = std::make_shared<PlanOptions>();
+  CLI::App *app =
+      parent.add_subcommand("plan", "say what would be compiled, and why");
+  app->add_option("problem", options->problem, "the layer")->required();
+  app->add_option("--batch", options->batch, "images")
+      ->check(CLI::Range(int64_t(0), int64_t(1) << 20));
+  options->common.addTo(*app);
+  app->footer("Example: convjit plan convT3d:in=8x16x16x64,oc=32,k=4,s=2");
+  return {app, [options] { return run(*options); }};
+}
