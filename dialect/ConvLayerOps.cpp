@@ -185,7 +185,8 @@ template <typename Layer> static LogicalResult verifyLayer(Layer layer) {
                             layer.getLayout(), isTransposed<Layer>);
   int64_t features = input.getDimSize(numbers.getInputFeature());
   int64_t in = filter.getDimSize(numbers.getKernelInputFeature());
-  if (features != in * layer.getFeatureGroupCount())
+  auto groups = static_cast<int64_t>(layer.getFeatureGroupCount());
+  if (features != in * groups)
     return fail() << "C14: filter has " << in
                   << " input channels; valid: " << features << " / "
                   << layer.getFeatureGroupCount()

@@ -36,7 +36,17 @@ struct ConvApproximateMathPass
     RewritePatternSet patterns(&getContext());
     populateMathPolynomialApproximationPatterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
-      signalPassFailure();
+      return signalPassFailure();
+    // math.fma must be fused and would be a call to the C library where the CPU
+    // cannot; vector.fma is a multiply and an add there.
+    getOperation()->walk([](math::FmaOp op) {
+      OpBuilder b(op);
+      if (!isa<VectorType>(op.getType()))
+        return;
+      op.replaceAllUsesWith(Value(vector::FMAOp::create(
+          b, op.getLoc(), op.getA(), op.getB(), op.getC())));
+      op.erase();
+    });
   }
 };
 

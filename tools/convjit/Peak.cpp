@@ -15,32 +15,28 @@ using namespace convjit;
 
 namespace {
 
-/// Runs `count` rounds over `chains` vectors and returns their sum, so that
-/// nothing is optimized away. The compiler keeps the chains in registers: there
-/// are fewer than the target has.
-template <typename Vector, int chains>
-__attribute__((always_inline)) inline double rounds(long count) {
-  Vector sums[chains];
-  Vector scale = Vector{} + 0.999f, shift = Vector{} + 0.001f;
-  for (int i = 0; i < chains; ++i)
-    sums[i] = Vector{} + 0.001f * static_cast<float>(i);
-  for (long round = 0; round < count; ++round) {
-#pragma clang loop unroll(full)
-    for (int i = 0; i < chains; ++i) {
-#pragma clang fp contract(fast)
-      sums[i] = sums[i] * scale + shift;
-    }
-    // The scale may have changed, for all the compiler knows.
-    asm volatile("" : "+m"(scale));
+/// A function that runs `count` rounds over `chains` vectors and returns what
+/// keeps them from being optimized away. There are fewer chains than registers;
+/// the empty asm may have changed the scale, for all the compiler knows. A
+/// macro because functions for different CPUs cannot share inlined code.
+#define CONVJIT_PEAK(function, element, attributes, bytes, chains, constraint) \
+  attributes double function(long count) {                                     \
+    typedef element V __attribute__((vector_size(bytes)));                     \
+    V sums[chains], scale = V{} + element(0.999),                              \
+                    shift = V{} + element(0.001);                              \
+    for (int i = 0; i < chains; ++i)                                           \
+      sums[i] = V{} + element(0.001) * element(i);                             \
+    for (long round = 0; round < count; ++round) {                             \
+      _Pragma("clang loop unroll(full)") for (int i = 0; i < chains; ++i) {    \
+        _Pragma("clang fp contract(fast)") sums[i] = sums[i] * scale + shift;  \
+      }                                                                        \
+      asm volatile("" : "+" constraint(scale));                                \
+    }                                                                          \
+    double total = 0;                                                          \
+    for (int i = 0; i < chains; ++i)                                           \
+      total += static_cast<double>(sums[i][0]);                                \
+    return total;                                                              \
   }
-  double total = 0;
-  for (int i = 0; i < chains; ++i)
-    total += static_cast<double>(sums[i][0]);
-  return total;
-}
-
-template <typename T, int bytes>
-using VectorOf __attribute__((vector_size(bytes))) = T;
 
 using Loop = double (*)(long);
 struct Kernel {
@@ -49,19 +45,14 @@ struct Kernel {
 };
 
 #if defined(__x86_64__)
-#define CONVJIT_PEAK(suffix, target_features, bytes, chains)                   \
-  __attribute__((target(target_features))) double f32_##suffix(long count) {   \
-    typedef float V __attribute__((vector_size(bytes)));                       \
-    return rounds<V, chains>(count);                                           \
-  }                                                                            \
-  __attribute__((target(target_features))) double f64_##suffix(long count) {   \
-    typedef double V __attribute__((vector_size(bytes)));                      \
-    return rounds<V, chains>(count);                                           \
-  }
-CONVJIT_PEAK(avx512, "avx512f,prefer-256-bit", 64, 24)
-CONVJIT_PEAK(avx2, "avx2,fma", 32, 12)
-CONVJIT_PEAK(sse, "sse2", 16, 12)
-#undef CONVJIT_PEAK
+#define CONVJIT_AVX512 __attribute__((target("avx512f,avx512vl")))
+#define CONVJIT_AVX2 __attribute__((target("avx2,fma")))
+CONVJIT_PEAK(f32_avx512, float, CONVJIT_AVX512, 64, 24, "v")
+CONVJIT_PEAK(f64_avx512, double, CONVJIT_AVX512, 64, 24, "v")
+CONVJIT_PEAK(f32_avx2, float, CONVJIT_AVX2, 32, 12, "x")
+CONVJIT_PEAK(f64_avx2, double, CONVJIT_AVX2, 32, 12, "x")
+CONVJIT_PEAK(f32_sse, float, , 16, 12, "x")
+CONVJIT_PEAK(f64_sse, double, , 16, 12, "x")
 
 Kernel choose(DataType dtype) {
   bool f32 = dtype == DataType::F32;
@@ -73,14 +64,9 @@ Kernel choose(DataType dtype) {
   return {f32 ? f32_sse : f64_sse, 12 * lanes * 2};
 }
 #else
-double f32_generic(long count) {
-  typedef float V __attribute__((vector_size(16)));
-  return rounds<V, 24>(count);
-}
-double f64_generic(long count) {
-  typedef double V __attribute__((vector_size(16)));
-  return rounds<V, 24>(count);
-}
+CONVJIT_PEAK(f32_generic, float, , 16, 24, "w")
+CONVJIT_PEAK(f64_generic, double, , 16, 24, "w")
+
 Kernel choose(DataType dtype) {
   bool f32 = dtype == DataType::F32;
   return {f32 ? f32_generic : f64_generic, 24 * (f32 ? 4.0 : 2.0) * 2};
@@ -94,11 +80,11 @@ double convjit::cli::measurePeakGflops(DataType dtype) {
   Kernel kernel = choose(dtype);
   constexpr long count = 100000;
   double best = 0;
-  static volatile double sink;
   for (int repeat = 0; repeat < 40; ++repeat) {
     Clock::time_point start = Clock::now();
-    sink = kernel.loop(count);
+    volatile double sum = kernel.loop(count);
     std::chrono::duration<double> seconds = Clock::now() - start;
+    (void)sum;
     best = std::max(best, count * kernel.flopsARound / seconds.count() * 1e-9);
   }
   return best;
