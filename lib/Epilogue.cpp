@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Epilogue.h"
+#include "Views.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -18,30 +19,6 @@
 using namespace mlir;
 using namespace convjit;
 using namespace convjit::conv;
-
-Value convjit::stridedView(OpBuilder &b, Location loc, Value source,
-                           ArrayRef<OpFoldResult> offsets,
-                           ArrayRef<int64_t> sizes, ArrayRef<int64_t> strides,
-                           ArrayRef<int64_t> shape) {
-  auto attrs = [&](ArrayRef<int64_t> values) {
-    return llvm::map_to_vector(
-        values, [&](int64_t v) { return OpFoldResult(b.getIndexAttr(v)); });
-  };
-  // Constants become static offsets, so that addresses fold.
-  SmallVector<OpFoldResult> folded;
-  for (OpFoldResult offset : offsets) {
-    std::optional<int64_t> value = getConstantIntValue(offset);
-    folded.push_back(value && *value >= 0 ? OpFoldResult(b.getIndexAttr(*value))
-                                          : offset);
-  }
-  SmallVector<OpFoldResult> sizeAttrs = attrs(sizes);
-  SmallVector<OpFoldResult> strideAttrs = attrs(strides);
-  auto type = cast<MemRefType>(memref::SubViewOp::inferRankReducedResultType(
-      shape, cast<MemRefType>(source.getType()), folded, sizeAttrs,
-      strideAttrs));
-  return memref::SubViewOp::create(b, loc, type, source, folded, sizeAttrs,
-                                   strideAttrs);
-}
 
 /// The activation of `x`, a scalar; docs/semantics.md has the formulas.
 static Value activate(OpBuilder &b, Location loc, EpilogueAttr epilogue,
@@ -102,7 +79,6 @@ void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
   MLIRContext *context = b.getContext();
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
   int64_t pixels = op.getPixels(), valid = op.getValid();
-  int64_t axes = numbers.getRank() + 2;
   int64_t feature = numbers.getOutputFeature();
   int64_t row = numbers.getOutputSpatial().back();
 
@@ -111,31 +87,27 @@ void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
   AffineMap tileMap = AffineMap::get(2, 0, {m, n}, context);
   AffineMap laneMap = AffineMap::get(2, 0, {n}, context);
   AffineMap outputMap = tileMap;
-  SmallVector<int64_t> shape = {pixels, valid};
+  SmallVector<ViewAxis> axes = {
+      {row, pixels, static_cast<int64_t>(op.getOutputStep())},
+      {feature, valid, static_cast<int64_t>(op.getChannelStep())}};
   if (feature < row) {
     outputMap = AffineMap::get(2, 0, {n, m}, context);
-    std::swap(shape[0], shape[1]);
+    std::swap(axes[0], axes[1]);
   }
-  SmallVector<OpFoldResult> offsets(op.getOutputAt());
-  SmallVector<int64_t> sizes(axes, 1), strides(axes, 1);
-  sizes[row] = pixels;
-  strides[row] = op.getOutputStep();
-  sizes[feature] = valid;
-  strides[feature] = op.getChannelStep();
+  SmallVector<Value> at(op.getOutputAt());
   auto outputView = [&](Value tensor) {
-    return stridedView(b, loc, tensor, offsets, sizes, strides, shape);
+    return tensorView(b, loc, tensor, at, axes);
   };
 
   SmallVector<Value> inputs = {accumulators};
   SmallVector<AffineMap> maps = {tileMap};
   if (valid != static_cast<int64_t>(op.getWidth()))
-    inputs[0] = stridedView(b, loc, accumulators,
-                            {b.getIndexAttr(0), b.getIndexAttr(0)},
-                            {pixels, valid}, {1, 1}, {pixels, valid});
+    inputs[0] = matrixView(b, loc, accumulators, b.getIndexAttr(0),
+                           b.getIndexAttr(0), pixels, valid);
   if (Value bias = op.getBias()) {
-    inputs.push_back(stridedView(b, loc, bias, {offsets[feature]}, {valid},
-                                 {static_cast<int64_t>(op.getChannelStep())},
-                                 {valid}));
+    inputs.push_back(tensorView(
+        b, loc, bias, at[feature],
+        ViewAxis{0, valid, static_cast<int64_t>(op.getChannelStep())}));
     maps.push_back(laneMap);
   }
   if (Value residual = op.getResidual()) {

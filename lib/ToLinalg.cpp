@@ -11,6 +11,7 @@
 #include "IndexMath.h"
 #include "LowerPackFilter.h"
 #include "Passes.h"
+#include "Views.h"
 
 namespace convjit {
 #define GEN_PASS_DEF_CONVTOLINALG
@@ -116,8 +117,8 @@ private:
     Value weights = filterRow(taps);
     Value sums = accumulators;
     if (count != pixels)
-      sums = view(accumulators, {b.getIndexAttr(first), b.getIndexAttr(0)},
-                  {count, width}, {1, 1}, {count, width});
+      sums = matrixView(b, loc, accumulators, b.getIndexAttr(first),
+                        b.getIndexAttr(0), count, width);
     auto contract = [&](Value at, int64_t channels) {
       contraction(input, weights, sums, at, count, channels);
     };
@@ -144,13 +145,6 @@ private:
       math.loop(whole, end, 1, [&](Value at) { contract(at, 1); });
   }
 
-  /// A strided, rank-reduced view.
-  Value view(Value source, ArrayRef<OpFoldResult> offsets,
-             ArrayRef<int64_t> sizes, ArrayRef<int64_t> strides,
-             ArrayRef<int64_t> shape) {
-    return stridedView(b, loc, source, offsets, sizes, strides, shape);
-  }
-
   bool channelsAfterPixels() const {
     return numbers.getInputFeature() > numbers.getInputSpatial().back();
   }
@@ -159,41 +153,31 @@ private:
   /// the channels' axis comes first. With lanes across groups, channels are the
   /// lanes.
   Value inputRow(ArrayRef<Value> taps, int64_t first, int64_t count) {
-    int64_t channels = acrossGroups ? op.getValid() : reduction;
-    SmallVector<OpFoldResult> offsets(rank + 2);
-    SmallVector<int64_t> sizes(rank + 2, 1), strides(rank + 2, 1);
-    offsets[numbers.getInputBatch()] = op.getInputAt()[numbers.getInputBatch()];
-    offsets[numbers.getInputFeature()] =
-        op.getInputAt()[numbers.getInputFeature()];
+    int64_t channels =
+        acrossGroups ? static_cast<int64_t>(op.getValid()) : reduction;
+    SmallVector<Value> at(op.getInputAt());
     for (int64_t dim = 0; dim < rank; ++dim) {
-      int64_t axis = numbers.getInputSpatial()[dim];
-      Value at = math.add(op.getInputAt()[axis],
-                          math.mul(taps[dim], op.getInputTapSteps()[dim]));
-      if (dim == rank - 1)
-        at = math.add(at, first * op.getInputStep());
-      offsets[axis] = at;
+      Value &here = at[numbers.getInputSpatial()[dim]];
+      here = math.add(here, math.mul(taps[dim], op.getInputTapSteps()[dim]));
     }
+    int64_t step = op.getInputStep();
     int64_t row = numbers.getInputSpatial().back();
-    sizes[row] = count;
-    strides[row] = op.getInputStep();
-    sizes[numbers.getInputFeature()] = channels;
-    SmallVector<int64_t> shape = {count, channels};
+    at[row] = math.add(at[row], first * step);
+    SmallVector<ViewAxis> axes = {{row, count, step},
+                                  {numbers.getInputFeature(), channels, 1}};
     if (!channelsAfterPixels())
-      std::swap(shape[0], shape[1]);
-    return view(op.getInput(), offsets, sizes, strides, shape);
+      std::swap(axes[0], axes[1]);
+    return tensorView(b, loc, op.getInput(), at, axes);
   }
 
   /// The weights of one tap: (channels, lanes).
   Value filterRow(ArrayRef<Value> taps) {
-    SmallVector<OpFoldResult> offsets(op.getFilterAt());
-    SmallVector<int64_t> sizes(rank + 3, 1), strides(rank + 3, 1);
+    SmallVector<Value> at(op.getFilterAt());
     for (int64_t dim = 0; dim < rank; ++dim)
-      offsets[1 + dim] =
-          math.add(op.getFilterAt()[1 + dim],
-                   math.mul(taps[dim], op.getFilterTapSteps()[dim]));
-    sizes[rank + 1] = reduction;
-    sizes[rank + 2] = width;
-    return view(op.getFilter(), offsets, sizes, strides, {reduction, width});
+      at[1 + dim] = math.add(at[1 + dim],
+                             math.mul(taps[dim], op.getFilterTapSteps()[dim]));
+    return tensorView(b, loc, op.getFilter(), at,
+                      {{rank + 1, reduction, 1}, {rank + 2, width, 1}});
   }
 
   /// sums(m, n) += input(m, k) * weights(k, n) for k in [at, at + channels);
@@ -211,20 +195,16 @@ private:
       int64_t valid = op.getValid();
       if (valid != width) {
         // Lanes that do not exist are not read.
-        SmallVector<OpFoldResult> origin(2, b.getIndexAttr(0));
-        weights = view(weights, origin, {1, valid}, {1, 1}, {1, valid});
-        sums = view(sums, origin, {count, valid}, {1, 1}, {count, valid});
+        OpFoldResult zero = b.getIndexAttr(0);
+        weights = matrixView(b, loc, weights, zero, zero, 1, valid);
+        sums = matrixView(b, loc, sums, zero, zero, count, valid);
       }
     } else if (channels != reduction) {
-      SmallVector<OpFoldResult> offsets = {b.getIndexAttr(0), at};
-      SmallVector<int64_t> shape = {count, channels};
-      if (!pixelsFirst) {
-        std::swap(offsets[0], offsets[1]);
-        std::swap(shape[0], shape[1]);
-      }
-      input = view(input, offsets, shape, {1, 1}, shape);
-      weights = view(weights, {at, b.getIndexAttr(0)}, {channels, width},
-                     {1, 1}, {channels, width});
+      OpFoldResult zero = b.getIndexAttr(0);
+      input = pixelsFirst
+                  ? matrixView(b, loc, input, zero, at, count, channels)
+                  : matrixView(b, loc, input, at, zero, channels, count);
+      weights = matrixView(b, loc, weights, at, zero, channels, width);
     }
     auto map = [&](ArrayRef<AffineExpr> exprs) {
       return AffineMap::get(3, 0, exprs, context);
