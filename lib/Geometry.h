@@ -1,5 +1,5 @@
 //===- Geometry.h - phases, channel blocks and row tiles as plain numbers -*-
-//C++ -*-===//
+// C++ -*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,5 +1,5 @@
 //===- SplitPhases.cpp - the general convolution to output phases on buffers -*-
-//C++ -*-===//
+// C++ -*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

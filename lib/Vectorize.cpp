@@ -7,10 +7,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "IndexMath.h"
+#include "EpilogueVectorizer.h"
 #include "Passes.h"
-
-#include "mlir/IR/IRMapping.h"
 
 namespace convjit {
 #define GEN_PASS_DEF_CONVVECTORIZE
@@ -26,7 +24,7 @@ namespace {
 class Vectorizer {
 public:
   explicit Vectorizer(func::FuncOp func)
-      : func(func), b(func.getContext()), math{b, func.getLoc()} {}
+      : func(func), b(func.getContext()), epilogues(func) {}
 
   LogicalResult run() {
     for (auto alloca : func.getOps<memref::AllocaOp>())
@@ -215,109 +213,18 @@ private:
     return success();
   }
 
-  /// `lanes` elements of `buffer` along `axis` from index `at` on.
-  Value loadLanes(Location loc, Value buffer, SmallVector<Value> at,
-                  unsigned axis, VectorType type) {
-    auto [strides, offset] =
-        cast<MemRefType>(buffer.getType()).getStridesAndOffset();
-    if (strides[axis] == 1 && axis + 1 == strides.size())
-      return vector::LoadOp::create(b, loc, type, buffer, at);
-    SmallVector<Value> elements;
-    for (int64_t lane = 0; lane < type.getNumElements(); ++lane) {
-      at[axis] = math.constant(lane);
-      elements.push_back(memref::LoadOp::create(b, loc, buffer, at));
-    }
-    return vector::FromElementsOp::create(b, loc, type, elements);
-  }
-
-  void storeLanes(Location loc, Value value, Value buffer,
-                  SmallVector<Value> at, unsigned axis) {
-    auto [strides, offset] =
-        cast<MemRefType>(buffer.getType()).getStridesAndOffset();
-    if (strides[axis] == 1 && axis + 1 == strides.size()) {
-      vector::StoreOp::create(b, loc, value, buffer, at);
-      return;
-    }
-    int64_t lanes = cast<VectorType>(value.getType()).getNumElements();
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      at[axis] = math.constant(lane);
-      Value element = vector::ExtractOp::create(b, loc, value, lane);
-      memref::StoreOp::create(b, loc, element, buffer, at);
-    }
-  }
-
-  /// Elementwise from the accumulators to the output, a pixel at a time.
   LogicalResult visitEpilogue(linalg::GenericOp op) {
-    Location loc = op.getLoc();
     memref::AllocaOp alloca = accumulator(op.getInputs()[0]).first;
     if (!alloca)
       return op.emitOpError("valid: an epilogue of an accumulator");
-    SmallVector<int64_t, 4> sizes = op.getStaticLoopRanges();
-    int64_t pixels = sizes[0], lanes = sizes[1];
-    Rows &sums = rows[alloca];
-    Type element = alloca.getType().getElementType();
-    auto type = VectorType::get({lanes}, element);
-    SmallVector<AffineMap> maps = op.getIndexingMapsArray();
-    MLIRContext *context = op.getContext();
-    Value zero = math.constant(0);
-    // The index of lane 0 of `pixel` in an operand, and the axis of the lanes.
-    auto indices = [&](AffineMap map, int64_t pixel) {
-      SmallVector<Value> at(map.getNumResults(), zero);
-      if (auto axis = map.getResultPosition(getAffineDimExpr(0, context)))
-        at[*axis] = math.constant(pixel);
-      return std::pair(at,
-                       *map.getResultPosition(getAffineDimExpr(1, context)));
-    };
-    SmallVector<Value> invariant(op.getInputs().size());
-    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
-      IRMapping mapping;
-      Block *body = op.getBody();
-      for (size_t i = 0; i < op.getInputs().size(); ++i) {
-        Value value;
-        if (i == 0) {
-          value = sums[pixel];
-          if (value.getType() != type)
-            value = vector::ExtractStridedSliceOp::create(
-                b, loc, value, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{lanes},
-                ArrayRef<int64_t>{1});
-        } else if (maps[i].getNumResults() == 1 && invariant[i]) {
-          value = invariant[i];
-        } else {
-          auto [at, axis] = indices(maps[i], pixel);
-          value = invariant[i] =
-              loadLanes(loc, op.getInputs()[i], at, axis, type);
-        }
-        mapping.map(body->getArgument(i), value);
-      }
-      for (Operation &inner : body->without_terminator())
-        cloneAsVector(inner, lanes, mapping);
-      Value result = mapping.lookup(body->getTerminator()->getOperand(0));
-      auto [at, axis] = indices(maps.back(), pixel);
-      storeLanes(loc, result, op.getDpsInits().front(), at, axis);
-    }
+    epilogues.vectorize(op, rows[alloca], b);
     dead.push_back(op);
     return success();
   }
 
-  /// `inner` with vectors for scalars.
-  void cloneAsVector(Operation &inner, int64_t lanes, IRMapping &mapping) {
-    Type scalar = inner.getResult(0).getType();
-    auto type = VectorType::get({lanes}, scalar);
-    if (auto constant = dyn_cast<arith::ConstantOp>(inner)) {
-      mapping.map(inner.getResult(0),
-                  arith::ConstantOp::create(
-                      b, inner.getLoc(),
-                      DenseElementsAttr::get(type, constant.getValue())));
-      return;
-    }
-    Operation *clone = b.clone(inner, mapping);
-    clone->getResult(0).setType(type);
-    mapping.map(inner.getResult(0), clone->getResult(0));
-  }
-
   func::FuncOp func;
   OpBuilder b;
-  IndexMath math;
+  EpilogueVectorizer epilogues;
   SmallVector<memref::AllocaOp> allocas;
   DenseMap<Operation *, Rows> rows;
   SmallVector<Operation *> dead;

@@ -1,0 +1,41 @@
+//===- EpilogueVectorizer.h - epilogues on vectors -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_LIB_EPILOGUEVECTORIZER_H
+#define CONVJIT_LIB_EPILOGUEVECTORIZER_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+namespace convjit {
+
+/// Rewrites the epilogues of one function, a pixel's vector at a time. Where
+/// lanes are not neighbours in memory (channels first), a tile goes through a
+/// small buffer on the stack: vectors in, elements out, in a loop over the
+/// lanes, which is a quarter of the code of extracting every element and no
+/// slower.
+class EpilogueVectorizer {
+public:
+  explicit EpilogueVectorizer(mlir::func::FuncOp func) : func(func) {}
+
+  /// `op` is an elementwise generic over (pixels, lanes) whose first input is
+  /// the accumulator; `rows` are its vectors.
+  void vectorize(mlir::linalg::GenericOp op, llvm::ArrayRef<mlir::Value> rows,
+                 mlir::OpBuilder &b);
+
+private:
+  mlir::Value stagingBuffer(mlir::MemRefType type, int64_t which);
+
+  mlir::func::FuncOp func;
+  llvm::DenseMap<std::pair<mlir::Type, int64_t>, mlir::Value> buffers;
+};
+
+} // namespace convjit
+
+#endif // CONVJIT_LIB_EPILOGUEVECTORIZER_H
