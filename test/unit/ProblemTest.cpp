@@ -1,0 +1,244 @@
+//===- ProblemTest.cpp - problem strings -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "convjit/Problem.h"
+#include "RandomConvolution.h"
+
+#include <gtest/gtest.h>
+
+using namespace convjit;
+
+static Problem parsed(const char *text) {
+  Expected<Problem> problem = parseProblem(text);
+  EXPECT_TRUE(problem) << text << ": " << problem.error().message;
+  return problem ? *problem : Problem();
+}
+
+TEST(Problem, EveryFieldIsRead) {
+  Problem p = parsed("conv3d:in=9x8x7x6,oc=4,k=3x1x2,s=2x1x3,d=1x2x1,ld=2,g=2,"
+                     "pad=0:1x-1:2x3,dtype=f64,bias,residual,"
+                     "act=leaky_relu:0.25");
+  EXPECT_EQ(p.operation, Operation::Conv);
+  EXPECT_EQ(p.rank, 3);
+  EXPECT_EQ(p.inSpatial, (std::vector<int64_t>{9, 8, 7}));
+  EXPECT_EQ(p.inChannels, 6);
+  EXPECT_EQ(p.outChannels, 4);
+  EXPECT_EQ(p.kernel, (std::vector<int64_t>{3, 1, 2}));
+  EXPECT_EQ(p.stride, (std::vector<int64_t>{2, 1, 3}));
+  EXPECT_EQ(p.dilation, (std::vector<int64_t>{1, 2, 1}));
+  EXPECT_EQ(p.inputDilation, (std::vector<int64_t>{2, 2, 2}));
+  EXPECT_EQ(p.groups, 2);
+  EXPECT_EQ(p.paddingMode, PaddingMode::Explicit);
+  EXPECT_EQ(p.padding, (std::vector<PadPair>{{0, 1}, {-1, 2}, {3, 3}}));
+  EXPECT_EQ(p.dtype, DataType::F64);
+  EXPECT_TRUE(p.bias);
+  EXPECT_TRUE(p.residual);
+  EXPECT_EQ(p.activation.kind, ActivationKind::LeakyRelu);
+  EXPECT_EQ(p.activation.slope, 0.25);
+}
+
+TEST(Problem, ChannelsFirstPutsChannelsFirst) {
+  Problem p = parsed("convT2d:in=3x8x9,oc=4,k=2,layout=channels_first");
+  EXPECT_EQ(p.inChannels, 3);
+  EXPECT_EQ(p.inSpatial, (std::vector<int64_t>{8, 9}));
+}
+
+TEST(Problem, DefaultsAreOnesAndSame) {
+  Problem p = parsed("convT1d:in=8x3,oc=4,k=2");
+  EXPECT_EQ(p.operation, Operation::ConvTranspose);
+  EXPECT_EQ(p.stride, (std::vector<int64_t>{1}));
+  EXPECT_EQ(p.dilation, (std::vector<int64_t>{1}));
+  EXPECT_EQ(p.paddingMode, PaddingMode::Same);
+  EXPECT_EQ(p.layout, Layout::ChannelsLast);
+  EXPECT_EQ(p.dtype, DataType::F32);
+  EXPECT_FALSE(p.bias);
+}
+
+TEST(Problem, PrintingIsCanonical) {
+  std::pair<const char *, const char *> cases[] = {
+      {"convT3d:s=2x2x2,k=4x4x4,oc=32,in=8x16x16x64",
+       "convT3d:in=8x16x16x64,oc=32,k=4,s=2"},
+      {"conv2d:act=relu,bias,in=3x224x224,layout=channels_first,oc=64,pad=3:3,"
+       "k=7,s=2",
+       "conv2d:in=3x224x224,oc=64,k=7,s=2,pad=3,layout=channels_first,bias,"
+       "act=relu"},
+      {"conv1d:in=8x4,oc=4,k=3,pad=same,d=1,g=1,dtype=f32,act=none,"
+       "layout=channels_last",
+       "conv1d:in=8x4,oc=4,k=3"},
+      {"convT2d:in=8x8x4,oc=4,k=3,pad=1:2x0",
+       "convT2d:in=8x8x4,oc=4,k=3,pad=1:2x0"},
+      {"convT2d:in=8x8x4,oc=4,k=3,pad=1:2x1:2,act=leaky_relu:0.01",
+       "convT2d:in=8x8x4,oc=4,k=3,pad=1:2,act=leaky_relu"},
+      {"conv1d:in=8x4,oc=4,k=3,mask=m.npy,grad=input", nullptr},
+      {"convT1d:in=8x4,oc=4,k=3,grad=weight",
+       "convT1d:in=8x4,oc=4,k=3,grad=weight"}};
+  for (auto [text, canonical] : cases) {
+    Expected<Problem> problem = parseProblem(text);
+    EXPECT_EQ(static_cast<bool>(problem), canonical != nullptr) << text;
+    if (problem && canonical)
+      EXPECT_EQ(printProblem(*problem), canonical);
+  }
+}
+
+TEST(Problem, RoundTripOfRandomProblems) {
+  for (uint64_t seed = 0; seed < 10000; ++seed) {
+    Random random(seed);
+    Problem problem = randomProblem(random);
+    std::string text = printProblem(problem);
+    Expected<Problem> again = parseProblem(text);
+    ASSERT_TRUE(again) << "seed " << seed << ": " << text << ": "
+                       << again.error().message;
+    ASSERT_EQ(*again, problem) << "seed " << seed << ": " << text;
+    ASSERT_EQ(printProblem(*again), text);
+  }
+}
+
+namespace {
+struct Malformed {
+  const char *text;
+  const char *names; ///< what the message must mention
+};
+} // namespace
+
+static const Malformed malformed[] = {
+    {"", "operation"},
+    {":", "operation"},
+    {"conv", "operation"},
+    {"conv3d", "':'"},
+    {"conv4d:in=8x8,oc=4,k=3", "operation"},
+    {"conv0d:in=8x8,oc=4,k=3", "operation"},
+    {"Conv3d:in=8x8x8x8,oc=4,k=3", "operation"},
+    {"convt3d:in=8x8x8x8,oc=4,k=3", "operation"},
+    {"convT3D:in=8x8x8x8,oc=4,k=3", "operation"},
+    {"deconv3d:in=8x8x8x8,oc=4,k=3", "operation"},
+    {" conv1d:in=8x8,oc=4,k=3", "operation"},
+    {"conv1d :in=8x8,oc=4,k=3", "operation"},
+    {"conv1d:", "''"},
+    {"conv1d:in=8x8", "oc"},
+    {"conv1d:in=8x8,oc=4", "k"},
+    {"conv1d:oc=4,k=3", "in"},
+    {"conv1d:in=8x8,oc=4,k=3,", "''"},
+    {"conv1d:in=8x8,,oc=4,k=3", "''"},
+    {"conv1d:in=8x8,oc=4,k=3,oc=4", "oc"},
+    {"conv1d:in=8x8,oc=4,k=3,bias,bias", "bias"},
+    {"conv1d:in=8x8,oc=4,k=3,in=8x8", "in"},
+    {"conv1d:in=8x8,oc=4,k=3,stride=2", "stride"},
+    {"conv1d:in=8x8,oc=4,k=3,S=2", "S"},
+    {"conv1d:in=8x8,oc=4,k=3,groups=2", "groups"},
+    {"conv1d:in=8x8,oc=4,k=3,batch=2", "batch"},
+    {"conv1d:in=8x8,oc=4,k=3,dilation=2", "dilation"},
+    {"conv1d:in=8x8,oc=4,k=3,relu", "relu"},
+    {"conv1d:in=8x8,oc=4,k=3, s=2", " s"},
+    {"conv1d:in =8x8,oc=4,k=3", "in "},
+    {"conv1d:in=,oc=4,k=3", "in"},
+    {"conv1d:in,oc=4,k=3", "in"},
+    {"conv1d:in=8,oc=4,k=3", "in"},
+    {"conv1d:in=8x8x8,oc=4,k=3", "in"},
+    {"conv3d:in=8x8x8,oc=4,k=3", "in"},
+    {"conv1d:in=8X8,oc=4,k=3", "in"},
+    {"conv1d:in=8*8,oc=4,k=3", "in"},
+    {"conv1d:in=8xx8,oc=4,k=3", "in"},
+    {"conv1d:in=x8,oc=4,k=3", "in"},
+    {"conv1d:in=8x,oc=4,k=3", "in"},
+    {"conv1d:in=8.5x8,oc=4,k=3", "in"},
+    {"conv1d:in=0x10x8,oc=4,k=3", "in"},
+    {"conv1d:in=-1x8,oc=4,k=3", "in"},
+    {"conv1d:in=8x0,oc=4,k=3", "in"},
+    {"conv1d:in=8x-4,oc=4,k=3", "in"},
+    {"conv1d:in=axb,oc=4,k=3", "in"},
+    {"conv1d:in=99999999999999999999x8,oc=4,k=3", "in"},
+    {"conv1d:in=9223372036854775807x8,oc=4,k=3", "in"},
+    {"conv3d:in=1048576x1048576x1048576x8,oc=4,k=3", "input"},
+    {"conv1d:in=8x8,oc=0,k=3", "oc"},
+    {"conv1d:in=8x8,oc=-4,k=3", "oc"},
+    {"conv1d:in=8x8,oc=,k=3", "oc"},
+    {"conv1d:in=8x8,oc,k=3", "oc"},
+    {"conv1d:in=8x8,oc=four,k=3", "oc"},
+    {"conv1d:in=8x8,oc=4x4,k=3", "oc"},
+    {"conv1d:in=8x8,oc=1e3,k=3", "oc"},
+    {"conv1d:in=8x8,oc=+4,k=3", "oc"},
+    {"conv1d:in=8x8,oc=0x10,k=3", "oc"},
+    {"conv1d:in=8x8,oc=99999999999999999999,k=3", "oc"},
+    {"conv1d:in=8x8,oc=4,k=0", "k"},
+    {"conv1d:in=8x8,oc=4,k=-3", "k"},
+    {"conv1d:in=8x8,oc=4,k=3x3", "k"},
+    {"conv2d:in=8x8x8,oc=4,k=3x3x3", "k"},
+    {"conv2d:in=8x8x8,oc=4,k=3x", "k"},
+    {"conv2d:in=8x8x8,oc=4,k=3x0", "k"},
+    {"conv2d:in=8x8x8,oc=4,k=3,3", "3"},
+    {"conv1d:in=8x8,oc=4,k=99999999999", "k"},
+    {"conv1d:in=8x8,oc=4,k=3,s=0", "s"},
+    {"conv1d:in=8x8,oc=4,k=3,s=-1", "s"},
+    {"conv1d:in=8x8,oc=4,k=3,s=2x2", "s"},
+    {"conv1d:in=8x8,oc=4,k=3,s=1.5", "s"},
+    {"conv1d:in=8x8,oc=4,k=3,s=", "s"},
+    {"conv1d:in=8x8,oc=4,k=3,d=0", "d"},
+    {"conv1d:in=8x8,oc=4,k=3,d=-2", "d"},
+    {"conv1d:in=8x8,oc=4,k=3,ld=0", "ld"},
+    {"convT1d:in=8x8,oc=4,k=3,ld=2", "ld"},
+    {"conv1d:in=8x8,oc=4,k=3,g=0", "g"},
+    {"conv1d:in=8x8,oc=4,k=3,g=-2", "g"},
+    {"conv1d:in=8x8,oc=4,k=3,g=3", "g=3"},
+    {"conv1d:in=9x9,oc=4,k=3,g=3", "g=3"},
+    {"conv1d:in=8x8,oc=6,k=3,g=4", "g=4"},
+    {"conv1d:in=8x8,oc=4,k=3,g=2x2", "g"},
+    {"conv1d:in=8x8,oc=4,k=3,bg=0", "bg"},
+    {"conv1d:in=8x8,oc=4,k=3,bg=3", "bg=3"},
+    {"conv1d:in=8x8,oc=4,k=3,g=2,bg=2", "bg=2"},
+    {"conv1d:in=8x8,oc=4,k=3,pad=SAME", "pad"},
+    {"conv1d:in=8x8,oc=4,k=3,pad=Valid", "pad"},
+    {"conv1d:in=8x8,oc=4,k=3,pad=full", "pad"},
+    {"conv1d:in=8x8,oc=4,k=3,pad=", "pad"},
+    {"conv1d:in=8x8,oc=4,k=3,pad=1x1", "pad"},
+    {"conv1d:in=8x8,oc=4,k=3,pad=1:2:3", "pad"},
+    {"conv1d:in=8x8,oc=4,k=3,pad=1:", "pad"},
+    {"conv1d:in=8x8,oc=4,k=3,pad=:1", "pad"},
+    {"conv2d:in=8x8x8,oc=4,k=3,pad=1x1x1", "pad"},
+    {"conv2d:in=8x8x8,oc=4,k=3,pad=1xsame", "pad"},
+    {"conv1d:in=8x8,oc=4,k=3,pad=1.5", "pad"},
+    {"conv1d:in=8x8,oc=4,k=3,pad=9999999999", "pad"},
+    {"conv1d:in=8x8,oc=4,k=3,layout=nhwc", "layout"},
+    {"conv1d:in=8x8,oc=4,k=3,layout=channel_first", "layout"},
+    {"conv1d:in=8x8,oc=4,k=3,layout=", "layout"},
+    {"conv1d:in=8x8,oc=4,k=3,dtype=f16", "dtype"},
+    {"conv1d:in=8x8,oc=4,k=3,dtype=float32", "dtype"},
+    {"conv1d:in=8x8,oc=4,k=3,grad=bias", "grad"},
+    {"conv1d:in=8x8,oc=4,k=3,grad=none", "grad"},
+    {"conv1d:in=8x8,oc=4,k=3,grad=input,bias", "grad"},
+    {"conv1d:in=8x8,oc=4,k=3,grad=weight,act=relu", "grad"},
+    {"conv1d:in=8x8,oc=4,k=3,act=Relu", "act"},
+    {"conv1d:in=8x8,oc=4,k=3,act=swish", "act"},
+    {"conv1d:in=8x8,oc=4,k=3,act=relu:0.1", "act"},
+    {"conv1d:in=8x8,oc=4,k=3,act=leaky_relu:", "act"},
+    {"conv1d:in=8x8,oc=4,k=3,act=leaky_relu:x", "act"},
+    {"conv1d:in=8x8,oc=4,k=3,act=leaky_relu:nan", "act"},
+    {"conv1d:in=8x8,oc=4,k=3,act=leaky_relu:inf", "act"},
+    {"conv1d:in=8x8,oc=4,k=3,bias=1", "bias"},
+    {"conv1d:in=8x8,oc=4,k=3,bias=true", "bias"},
+    {"conv1d:in=8x8,oc=4,k=3,residual=yes", "residual"},
+    {"conv1d:in=8x8,oc=4,k=3,mask", "mask"},
+    {"conv1d:in=8x8,oc=4,k=3,mask=", "mask"},
+    {"conv1d:in=8x8,oc=4,k=3\n", "k"},
+    {"conv1d:in=8x8\n,oc=4,k=3", "in"},
+    {"conv1d:in=8x8,oc=4,k=3,\x01=2", "?"},
+};
+
+TEST(Problem, MalformedStringsSayWhatIsValid) {
+  EXPECT_GE(std::size(malformed), 100u);
+  for (const Malformed &item : malformed) {
+    Expected<Problem> problem = parseProblem(item.text);
+    ASSERT_FALSE(problem) << item.text;
+    const Error &error = problem.error();
+    EXPECT_EQ(error.kind, ErrorKind::BadInput) << item.text;
+    EXPECT_NE(error.message.find(item.names), std::string::npos)
+        << item.text << ": " << error.message;
+    EXPECT_NE(error.message.find("valid"), std::string::npos)
+        << item.text << ": " << error.message;
+    EXPECT_EQ(error.message.find('\n'), std::string::npos) << item.text;
+  }
+}
