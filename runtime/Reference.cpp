@@ -156,8 +156,7 @@ ReferenceResult convjit::referenceConvolution(const Convolution &conv,
         int64_t fromImage =
             conv.batchGroups > 1 ? group * images + image : image;
         int64_t fromChannel = conv.batchGroups > 1 ? 0 : group * inPerGroup;
-        const double *x = operands.input.data() +
-                          fromImage * inputStrides[numbers.inputBatch] +
+        int64_t inputAt = fromImage * inputStrides[numbers.inputBatch] +
                           fromChannel * inputStep;
         int64_t weightAt =
             conv.kernelFeaturesSwapped
@@ -175,7 +174,8 @@ ReferenceResult convjit::referenceConvolution(const Convolution &conv,
                 continue;
               weight *= conv.mask[index];
             }
-            double product = weight * x[tap.input + ic * inputStep];
+            double product =
+                weight * operands.input[inputAt + tap.input + ic * inputStep];
             sum += product;
             magnitude += std::abs(product);
           }
