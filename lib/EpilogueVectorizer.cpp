@@ -47,6 +47,36 @@ struct TileOperand {
   }
 };
 
+/// Lanes from `first` on as a vector: one load, or elements one by one.
+Value loadLanes(const TileOperand &operand, Value pixel, int64_t first,
+                VectorType type, OpBuilder &b, Location loc) {
+  IndexMath math{b, loc};
+  if (operand.lanesAreContiguous())
+    return vector::LoadOp::create(b, loc, type, operand.buffer,
+                                  operand.at(pixel, math.constant(first)));
+  SmallVector<Value> elements;
+  for (int64_t lane = 0; lane < type.getNumElements(); ++lane)
+    elements.push_back(
+        memref::LoadOp::create(b, loc, operand.buffer,
+                               operand.at(pixel, math.constant(first + lane))));
+  return vector::FromElementsOp::create(b, loc, type, elements);
+}
+
+void storeLanes(Value value, const TileOperand &operand, Value pixel,
+                int64_t first, OpBuilder &b, Location loc) {
+  IndexMath math{b, loc};
+  if (operand.lanesAreContiguous()) {
+    vector::StoreOp::create(b, loc, value, operand.buffer,
+                            operand.at(pixel, math.constant(first)));
+    return;
+  }
+  int64_t lanes = cast<VectorType>(value.getType()).getNumElements();
+  for (int64_t lane = 0; lane < lanes; ++lane)
+    memref::StoreOp::create(
+        b, loc, vector::ExtractOp::create(b, loc, value, lane), operand.buffer,
+        operand.at(pixel, math.constant(first + lane)));
+}
+
 /// `inner` with vectors for scalars.
 void cloneAsVector(Operation &inner, int64_t lanes, OpBuilder &b,
                    IRMapping &mapping) {
@@ -75,105 +105,83 @@ Value EpilogueVectorizer::stagingBuffer(MemRefType type, int64_t which) {
 }
 
 void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
-                                   OpBuilder &b) {
+                                   ArrayRef<LanePiece> pieces, OpBuilder &b) {
   Location loc = op.getLoc();
   IndexMath math{b, loc};
   SmallVector<int64_t, 4> sizes = op.getStaticLoopRanges();
   int64_t pixels = sizes[0], lanes = sizes[1];
-  auto accumulator = cast<VectorType>(rows.front().getType());
-  Type element = accumulator.getElementType();
-  auto type = VectorType::get({lanes}, element);
+  Type element = cast<VectorType>(rows.front().getType()).getElementType();
   auto tile = MemRefType::get({pixels, lanes}, element);
   SmallVector<AffineMap> maps = op.getIndexingMapsArray();
   Value zero = math.constant(0);
 
-  /// for each lane and pixel: body(pixel, lane), lanes in a loop.
+  // for each lane and pixel: body(pixel, lane), lanes in a loop.
   auto forElements = [&](llvm::function_ref<void(Value, Value)> body) {
     math.loop(zero, math.constant(lanes), 1, [&](Value lane) {
       for (int64_t pixel = 0; pixel < pixels; ++pixel)
         body(math.constant(pixel), lane);
     });
   };
-  // Elements one at a time into a vector; for few lanes, or once a tile.
-  auto gather = [&](const TileOperand &operand, Value pixel) -> Value {
-    SmallVector<Value> elements;
-    for (int64_t lane = 0; lane < lanes; ++lane)
-      elements.push_back(memref::LoadOp::create(
-          b, loc, operand.buffer, operand.at(pixel, math.constant(lane))));
-    return vector::FromElementsOp::create(b, loc, type, elements);
-  };
-
-  // The bias, and residuals whose lanes are apart, are loaded up front.
+  // Residuals whose lanes are apart are staged up front.
   SmallVector<TileOperand> inputs;
-  SmallVector<Value> once(op.getInputs().size());
   for (size_t i = 0; i < op.getInputs().size(); ++i) {
     inputs.emplace_back(op.getInputs()[i], maps[i]);
     TileOperand &input = inputs.back();
-    if (i == 0)
+    if (i == 0 || !input.pixelAxis || input.lanesAreContiguous() ||
+        lanes <= fewLanes)
       continue;
-    bool contiguous = input.lanesAreContiguous();
-    if (!input.pixelAxis) {
-      once[i] =
-          contiguous
-              ? Value(vector::LoadOp::create(b, loc, type, input.buffer, zero))
-              : gather(input, zero);
-    } else if (!contiguous && lanes > fewLanes) {
-      Value staging = stagingBuffer(tile, static_cast<int64_t>(i));
-      forElements([&](Value pixel, Value lane) {
-        Value value =
-            memref::LoadOp::create(b, loc, input.buffer, input.at(pixel, lane));
-        memref::StoreOp::create(b, loc, value, staging,
-                                ValueRange{pixel, lane});
-      });
-      input = TileOperand(
-          staging, AffineMap::getMultiDimIdentityMap(2, op.getContext()));
-    }
+    Value staging = stagingBuffer(tile, static_cast<int64_t>(i));
+    forElements([&](Value pixel, Value lane) {
+      Value value =
+          memref::LoadOp::create(b, loc, input.buffer, input.at(pixel, lane));
+      memref::StoreOp::create(b, loc, value, staging, ValueRange{pixel, lane});
+    });
+    input = TileOperand(staging,
+                        AffineMap::getMultiDimIdentityMap(2, op.getContext()));
   }
-
   TileOperand output(op.getDpsInits().front(), maps.back());
-  bool direct = output.lanesAreContiguous();
-  bool staged = !direct && lanes > fewLanes;
-  Value staging = staged ? stagingBuffer(tile, 0) : Value();
-  for (int64_t p = 0; p < pixels; ++p) {
-    Value pixel = math.constant(p);
-    IRMapping mapping;
-    Block *body = op.getBody();
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      Value value = once[i];
-      if (i == 0) {
-        value = rows[p];
-        if (accumulator != type)
-          value = vector::ExtractStridedSliceOp::create(
-              b, loc, value, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{lanes},
-              ArrayRef<int64_t>{1});
-      } else if (!value) {
-        value =
-            inputs[i].lanesAreContiguous()
-                ? Value(vector::LoadOp::create(b, loc, type, inputs[i].buffer,
-                                               inputs[i].at(pixel, zero)))
-                : gather(inputs[i], pixel);
+  bool staged = !output.lanesAreContiguous() && lanes > fewLanes;
+  TileOperand target = output;
+  if (staged)
+    target = TileOperand(stagingBuffer(tile, 0),
+                         AffineMap::getMultiDimIdentityMap(2, op.getContext()));
+
+  for (auto [which, piece] : llvm::enumerate(pieces)) {
+    int64_t used = std::clamp<int64_t>(lanes - piece.first, 0, piece.size);
+    if (!used)
+      continue;
+    auto type = VectorType::get({used}, element);
+    SmallVector<Value> once(inputs.size());
+    for (size_t i = 1; i < inputs.size(); ++i)
+      if (!inputs[i].pixelAxis)
+        once[i] = loadLanes(inputs[i], zero, piece.first, type, b, loc);
+    for (int64_t p = 0; p < pixels; ++p) {
+      Value pixel = math.constant(p);
+      IRMapping mapping;
+      Block *body = op.getBody();
+      for (size_t i = 0; i < inputs.size(); ++i) {
+        Value value = once[i];
+        if (i == 0) {
+          value = rows[p * pieces.size() + which];
+          if (value.getType() != type)
+            value = vector::ExtractStridedSliceOp::create(
+                b, loc, value, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{used},
+                ArrayRef<int64_t>{1});
+        } else if (!value) {
+          value = loadLanes(inputs[i], pixel, piece.first, type, b, loc);
+        }
+        mapping.map(body->getArgument(i), value);
       }
-      mapping.map(body->getArgument(i), value);
-    }
-    for (Operation &inner : body->without_terminator())
-      cloneAsVector(inner, lanes, b, mapping);
-    Value result = mapping.lookup(body->getTerminator()->getOperand(0));
-    if (direct) {
-      vector::StoreOp::create(b, loc, result, output.buffer,
-                              output.at(pixel, zero));
-    } else if (staged) {
-      vector::StoreOp::create(b, loc, result, staging, ValueRange{pixel, zero});
-    } else {
-      for (int64_t lane = 0; lane < lanes; ++lane)
-        memref::StoreOp::create(
-            b, loc, vector::ExtractOp::create(b, loc, result, lane),
-            output.buffer, output.at(pixel, math.constant(lane)));
+      for (Operation &inner : body->without_terminator())
+        cloneAsVector(inner, used, b, mapping);
+      Value result = mapping.lookup(body->getTerminator()->getOperand(0));
+      storeLanes(result, target, pixel, piece.first, b, loc);
     }
   }
   if (staged)
     forElements([&](Value pixel, Value lane) {
       Value value =
-          memref::LoadOp::create(b, loc, staging, ValueRange{pixel, lane});
+          memref::LoadOp::create(b, loc, target.buffer, target.at(pixel, lane));
       memref::StoreOp::create(b, loc, value, output.buffer,
                               output.at(pixel, lane));
     });

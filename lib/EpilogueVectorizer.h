@@ -9,6 +9,8 @@
 #ifndef CONVJIT_LIB_EPILOGUEVECTORIZER_H
 #define CONVJIT_LIB_EPILOGUEVECTORIZER_H
 
+#include "Geometry.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -25,9 +27,9 @@ public:
   explicit EpilogueVectorizer(mlir::func::FuncOp func) : func(func) {}
 
   /// `op` is an elementwise generic over (pixels, lanes) whose first input is
-  /// the accumulator; `rows` are its vectors.
+  /// the accumulator; `rows` are its vectors, `pieces` of them a pixel.
   void vectorize(mlir::linalg::GenericOp op, llvm::ArrayRef<mlir::Value> rows,
-                 mlir::OpBuilder &b);
+                 llvm::ArrayRef<LanePiece> pieces, mlir::OpBuilder &b);
 
 private:
   mlir::Value stagingBuffer(mlir::MemRefType type, int64_t which);

@@ -66,9 +66,20 @@ bool ChannelBlocks::hasFullBlock() const {
 }
 
 int64_t ChannelBlocks::vectorWidth(int64_t valid) const {
+  int64_t whole = valid / 16 * 16, rest = valid % 16;
   int64_t rounded =
-      valid > 16 ? llvm::alignTo(valid, 16) : llvm::bit_ceil<uint64_t>(valid);
+      whole + (rest ? int64_t(llvm::bit_ceil<uint64_t>(rest)) : 0);
   return std::min(rounded, width);
+}
+
+SmallVector<LanePiece> convjit::lanePieces(int64_t width) {
+  SmallVector<LanePiece> pieces;
+  for (int64_t at = 0; at < width;) {
+    int64_t size = llvm::bit_floor<uint64_t>(width - at);
+    pieces.push_back({at, size});
+    at += size;
+  }
+  return pieces;
 }
 
 int64_t ChannelBlocks::channel(int64_t block, int64_t lane) const {

@@ -30,9 +30,9 @@ using namespace convjit::conv;
 
 namespace {
 
-/// More phases or taps than this in a row would be too much code to unroll.
-constexpr int64_t maxUnrolledPhases = 8;
-constexpr int64_t maxUnrolledTapBodies = 96;
+/// Vector FMAs that all tiles of a row may unroll to together. One costs about
+/// 0.05 ms of compile time, and 16 bytes of code.
+constexpr int64_t maxUnrolledFMAs = 1600;
 
 struct Planner {
   ConvolutionOp op;
@@ -114,18 +114,21 @@ struct Planner {
     return total;
   }
 
-  RowForm rowForm(int64_t pixels) {
+  /// Vector FMAs in the code of all tiles of an unrolled row.
+  int64_t unrolledFMAs(int64_t pixels, int64_t width, int64_t unroll) const {
     PhaseSplitAttr row = splits.back();
-    int64_t phases = std::min(row.getStep(), row.getOutput());
-    if (op.getLive() || phases > maxUnrolledPhases)
-      return RowForm::Ranged;
-    int64_t bodies = 0;
-    for (int64_t phase = 0; phase < phases; ++phase) {
+    int64_t vectors = llvm::divideCeil(width, lanes), pixelTaps = 0;
+    for (int64_t phase = 0; phase < std::min(row.getStep(), row.getOutput());
+         ++phase) {
       RowCut cut = cutRow(row, phase, pixels);
-      bodies += row.getTaps()[phase] *
-                (cut.left.size() + (cut.midCount > 0) + cut.right.size());
+      for (RowTile tile : llvm::concat<RowTile>(cut.left, cut.right))
+        pixelTaps += tile.pixels * row.getTaps()[phase];
+      pixelTaps += cut.midCount ? pixels : 0;
+      if (pixelTaps > maxUnrolledFMAs)
+        break;
     }
-    return bodies > maxUnrolledTapBodies ? RowForm::Ranged : RowForm::Unrolled;
+    int64_t rest = reduction > 8 ? reduction % unroll : 0;
+    return pixelTaps * vectors * (std::min<int64_t>(reduction, unroll) + rest);
   }
 
   PlanAttr choose() {
@@ -156,7 +159,10 @@ struct Planner {
       }
     }
     int64_t unroll = std::min<int64_t>(4, std::max<int64_t>(1, reduction));
-    RowForm form = rowForm(bestPixels);
+    RowForm form = op.getLive() || unrolledFMAs(bestPixels, bestWidth, unroll) >
+                                       maxUnrolledFMAs
+                       ? RowForm::Ranged
+                       : RowForm::Unrolled;
     return PlanAttr::get(op.getContext(), channels.lanes, bestWidth, bestPixels,
                          unroll, form, chunks(bestWidth, bestPixels));
   }

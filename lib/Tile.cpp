@@ -22,9 +22,6 @@ using namespace convjit::conv;
 
 namespace {
 
-/// Taps up to which an interior tile is unrolled over the innermost dimension.
-constexpr int64_t maxUnrolledTaps = 8;
-
 /// What one phase of one dimension is at run time.
 struct Phase {
   Value taps, firstTap, base;
@@ -245,14 +242,7 @@ void Tiler::unrolledRow() {
            ArrayRef<int64_t>(tapPixels(row, r, at)), {}, {});
     };
     auto interior = [&](Value q) {
-      int64_t taps = row.getTaps()[r];
-      SmallVector<int64_t> all;
-      for (int64_t tap = 0; tap < taps; ++tap)
-        all.append({0, pixels});
-      if (taps <= maxUnrolledTaps)
-        tile(q, pixels, index, here, ArrayRef<int64_t>(all), {}, {});
-      else
-        tile(q, pixels, index, here, std::nullopt, zero, here.taps);
+      tile(q, pixels, index, here, std::nullopt, zero, here.taps);
     };
     if (!cut.left.empty())
       inChunk(0, [&] { llvm::for_each(cut.left, fixed); });

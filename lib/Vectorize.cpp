@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "EpilogueVectorizer.h"
+#include "Geometry.h"
 #include "Passes.h"
 
 namespace convjit {
@@ -98,11 +99,17 @@ private:
 
   void visitFill(linalg::FillOp op) {
     memref::AllocaOp alloca = accumulator(op.getDpsInits().front()).first;
-    auto type = VectorType::get({alloca.getType().getDimSize(1)},
-                                alloca.getType().getElementType());
-    Value zero = vector::BroadcastOp::create(b, op.getLoc(), type,
-                                             op.getInputs().front());
-    rows[alloca].assign(alloca.getType().getDimSize(0), zero);
+    MemRefType buffer = alloca.getType();
+    SmallVector<Value> zeros;
+    for (LanePiece piece : lanePieces(buffer.getDimSize(1)))
+      zeros.push_back(vector::BroadcastOp::create(
+          b, op.getLoc(),
+          VectorType::get({piece.size}, buffer.getElementType()),
+          op.getInputs().front()));
+    Rows &sums = rows[alloca];
+    sums.clear();
+    for (int64_t pixel = 0; pixel < buffer.getDimSize(0); ++pixel)
+      llvm::append_range(sums, zeros);
     dead.push_back(op);
   }
 
@@ -160,7 +167,7 @@ private:
     return success();
   }
 
-  /// One FMA for each pixel and channel.
+  /// One FMA for each pixel, channel and piece of the lanes.
   LogicalResult visitContraction(linalg::GenericOp op) {
     Location loc = op.getLoc();
     Value input = op.getInputs()[0], weights = op.getInputs()[1];
@@ -176,48 +183,70 @@ private:
     unsigned pixelAxis = *positionOf(0);
     SmallVector<int64_t, 4> sizes = op.getStaticLoopRanges();
     int64_t pixels = sizes[0], lanes = sizes[1], channels = sizes[2];
-    auto type = VectorType::get(
-        {lanes}, cast<MemRefType>(weights.getType()).getElementType());
+    MemRefType buffer = alloca.getType();
+    SmallVector<LanePiece> pieces = lanePieces(buffer.getDimSize(1));
+    auto typeOf = [&](int64_t size) {
+      return VectorType::get({size}, buffer.getElementType());
+    };
+    // Lanes of a piece that take part; the last may have fewer than its size.
+    auto usedLanes = [&](LanePiece piece) {
+      return std::clamp<int64_t>(lanes - piece.first, 0, piece.size);
+    };
+    auto index = [&](int64_t value) -> Value {
+      return arith::ConstantIndexOp::create(b, loc, value);
+    };
     Rows &sums = rows[alloca];
-    auto full = cast<VectorType>(sums.front().getType());
-    SmallVector<Value> constants;
-    for (int64_t i = 0, e = std::max(pixels, channels); i < e; ++i)
-      constants.push_back(arith::ConstantIndexOp::create(b, loc, i));
     for (int64_t channel = 0; channel < channels; ++channel) {
-      Value row = vector::LoadOp::create(
-          b, loc, type, weights, ValueRange{constants[channel], constants[0]});
+      SmallVector<Value> weightPieces;
+      for (LanePiece piece : pieces)
+        if (int64_t used = usedLanes(piece))
+          weightPieces.push_back(vector::LoadOp::create(
+              b, loc, typeOf(used), weights,
+              ValueRange{index(channel), index(piece.first)}));
       for (int64_t pixel = 0; pixel < pixels; ++pixel) {
-        SmallVector<Value> at(2, constants[inputHasLanes ? 0 : channel]);
-        at[pixelAxis] = constants[pixel];
-        Value x;
-        if (inputHasLanes)
-          x = vector::LoadOp::create(b, loc, type, input, at);
-        else
-          x = vector::BroadcastOp::create(
-              b, loc, type, memref::LoadOp::create(b, loc, input, at));
-        Value &sum = sums[first + pixel];
-        if (full == type) {
-          sum = vector::FMAOp::create(b, loc, x, row, sum);
-          continue;
+        SmallVector<Value> at(2);
+        at[pixelAxis] = index(pixel);
+        Value element;
+        if (!inputHasLanes) {
+          at[1 - pixelAxis] = index(channel);
+          element = memref::LoadOp::create(b, loc, input, at);
         }
-        // Fewer lanes than the accumulator has: the rest stay as they are.
-        Value part = vector::ExtractStridedSliceOp::create(
-            b, loc, sum, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{lanes},
-            ArrayRef<int64_t>{1});
-        part = vector::FMAOp::create(b, loc, x, row, part);
-        sum = vector::InsertStridedSliceOp::create(
-            b, loc, part, sum, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{1});
+        for (auto [which, weight] : llvm::enumerate(weightPieces)) {
+          LanePiece piece = pieces[which];
+          int64_t used = usedLanes(piece);
+          at[1 - pixelAxis] = index(piece.first);
+          Value x = inputHasLanes ? Value(vector::LoadOp::create(
+                                        b, loc, typeOf(used), input, at))
+                                  : Value(vector::BroadcastOp::create(
+                                        b, loc, typeOf(used), element));
+          Value &sum = sums[(first + pixel) * pieces.size() + which];
+          sum = accumulate(loc, x, weight, sum);
+        }
       }
     }
     dead.push_back(op);
     return success();
   }
 
+  /// sum + x * weight; where those have fewer lanes, the rest stay.
+  Value accumulate(Location loc, Value x, Value weight, Value sum) {
+    if (x.getType() == sum.getType())
+      return vector::FMAOp::create(b, loc, x, weight, sum);
+    int64_t lanes = cast<VectorType>(x.getType()).getNumElements();
+    Value part = vector::ExtractStridedSliceOp::create(
+        b, loc, sum, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{lanes},
+        ArrayRef<int64_t>{1});
+    part = vector::FMAOp::create(b, loc, x, weight, part);
+    return vector::InsertStridedSliceOp::create(
+        b, loc, part, sum, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{1});
+  }
+
   LogicalResult visitEpilogue(linalg::GenericOp op) {
     memref::AllocaOp alloca = accumulator(op.getInputs()[0]).first;
     if (!alloca)
       return op.emitOpError("valid: an epilogue of an accumulator");
-    epilogues.vectorize(op, rows[alloca], b);
+    epilogues.vectorize(op, rows[alloca],
+                        lanePieces(alloca.getType().getDimSize(1)), b);
     dead.push_back(op);
     return success();
   }

@@ -10,7 +10,9 @@
 #include "ConvolutionText.h"
 #include "Random.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <map>
 
 using namespace convjit;
@@ -31,6 +33,14 @@ static std::string axes(char first, int64_t firstAxis, char second,
   for (size_t i = 0; i < spatial.size(); ++i)
     text[static_cast<size_t>(spatial[i])] = static_cast<char>('0' + i);
   return text;
+}
+
+/// For an error: at most 60 characters, and none that is not printable.
+static std::string shown(std::string_view text) {
+  std::string result;
+  for (char c : text.substr(0, 60))
+    result += c >= 0x20 && c < 0x7f ? c : '?';
+  return text.size() > 60 ? result + "..." : result;
 }
 
 std::string convjit::describe(const NamedConvolution &named) {
@@ -88,6 +98,11 @@ std::string convjit::describe(const NamedConvolution &named) {
 
 namespace {
 
+constexpr std::string_view fieldNames[] = {
+    "n",       "k",     "ws",   "ld",       "rd",  "pad", "rev",
+    "ic",      "oc",    "g",    "bg",       "x",   "w",   "y",
+    "swapped", "dtype", "bias", "residual", "act", "mask"};
+
 using Fields = std::map<std::string, std::string, std::less<>>;
 
 std::vector<std::string> split(std::string_view text, char separator) {
@@ -142,18 +157,24 @@ bool readAxes(const std::string &text, char first, char second,
 Expected<NamedConvolution> convjit::parseConvolution(std::string_view text) {
   constexpr std::string_view prefix = "convolution:";
   auto fail = [&](std::string_view field) {
-    return badInput("convolution: field '" + std::string(field) +
-                    "' is missing or malformed; valid: n, k, ws, ld, rd, pad, "
-                    "rev, ic, oc, x, w, y and optionally g, bg, swapped, "
-                    "dtype, bias, residual, act, mask");
+    return badInput(
+        "convolution: field '" + shown(field) +
+        "' is missing, repeated or malformed; valid: n, k, ws, ld, rd, pad, "
+        "rev, ic, oc, x, w, y and optionally g, bg, swapped, "
+        "dtype, bias, residual, act, mask");
   };
   if (!text.starts_with(prefix))
     return fail("convolution:");
   Fields fields;
   for (const std::string &part : split(text.substr(prefix.size()), ',')) {
     size_t equals = part.find('=');
-    fields[part.substr(0, equals)] =
-        equals == std::string::npos ? "" : part.substr(equals + 1);
+    std::string key = part.substr(0, equals);
+    bool flag = key == "swapped" || key == "bias" || key == "residual";
+    if (flag != (equals == std::string::npos) ||
+        std::find(std::begin(fieldNames), std::end(fieldNames), key) ==
+            std::end(fieldNames) ||
+        !fields.emplace(key, flag ? "" : part.substr(equals + 1)).second)
+      return fail(key);
   }
   NamedConvolution named;
   Convolution &conv = named.conv;
@@ -176,8 +197,11 @@ Expected<NamedConvolution> convjit::parseConvolution(std::string_view text) {
   }
   if (!integers(fields["rev"], rank, values))
     return fail("rev");
-  for (size_t i = 0; i < rank; ++i)
+  for (size_t i = 0; i < rank; ++i) {
+    if (values[i] != 0 && values[i] != 1)
+      return fail("rev");
     conv.dims[i].reversed = values[i] != 0;
+  }
   std::vector<std::string> pads = split(fields["pad"], 'x');
   if (pads.size() != rank)
     return fail("pad");
@@ -206,8 +230,11 @@ Expected<NamedConvolution> convjit::parseConvolution(std::string_view text) {
                 n.outputSpatial, rank))
     return fail("y");
   conv.kernelFeaturesSwapped = fields.count("swapped") != 0;
-  if (fields.count("dtype"))
+  if (fields.count("dtype")) {
+    if (fields["dtype"] != "f32" && fields["dtype"] != "f64")
+      return fail("dtype");
     conv.dtype = fields["dtype"] == "f64" ? DataType::F64 : DataType::F32;
+  }
   conv.bias = fields.count("bias") != 0;
   conv.residual = fields.count("residual") != 0;
   if (fields.count("act")) {
@@ -225,7 +252,10 @@ Expected<NamedConvolution> convjit::parseConvolution(std::string_view text) {
       auto [end, error] =
           std::from_chars(parts[1].data(), parts[1].data() + parts[1].size(),
                           conv.activation.slope);
-      if (error != std::errc())
+      if (error != std::errc() || parts.size() != 2 ||
+          end != parts[1].data() + parts[1].size() ||
+          conv.activation.kind != ActivationKind::LeakyRelu ||
+          !std::isfinite(conv.activation.slope))
         return fail("act");
     }
   }
@@ -250,7 +280,7 @@ Status convjit::makeMask(Convolution &conv, std::string_view name) {
                kind == "random" || kind == "factors" || kind == "none";
   if (!known || at == std::string_view::npos ||
       !integer(name.substr(at + 1), seed))
-    return badInput("mask=" + std::string(name) +
+    return badInput("mask=" + shown(name) +
                     ": valid: taps, causal, blocks, random, factors or none, "
                     "then @ and a seed");
   Random random(static_cast<uint64_t>(seed));
@@ -260,6 +290,9 @@ Status convjit::makeMask(Convolution &conv, std::string_view name) {
     weights *= size;
   for (const SpatialDim &dim : conv.dims)
     taps *= dim.kernel;
+  if (weights > (int64_t(1) << 26))
+    return badInput("mask=" + shown(name) + ": the kernel has " +
+                    std::to_string(weights) + " weights; valid: at most 2^26");
   std::vector<bool> liveTaps(static_cast<size_t>(taps));
   for (size_t t = 0; t < liveTaps.size(); ++t)
     liveTaps[t] =

@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include <sys/mman.h>
@@ -19,6 +20,10 @@ using namespace convjit;
 
 Expected<GuardedBuffer> GuardedBuffer::create(size_t bytes, Side side) {
   auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  // Rounding up must not wrap around to a small mapping.
+  if (bytes > std::numeric_limits<size_t>::max() - 3 * page)
+    return environmentError("guarded buffer of " + std::to_string(bytes) +
+                            " bytes: " + std::strerror(ENOMEM));
   size_t inner = (bytes + page - 1) / page * page;
   GuardedBuffer buffer;
   buffer.mapped = inner + 2 * page;

@@ -8,6 +8,8 @@
 
 #include "convjit/Kernel.h"
 
+#include <algorithm>
+
 using namespace convjit;
 
 static Status checkOperands(const Convolution &conv, const Operands &operands) {
@@ -21,16 +23,14 @@ static Status checkOperands(const Convolution &conv, const Operands &operands) {
     return badInput(std::string(tensor) +
                     "=null: valid: a pointer to the tensor's elements");
   };
-  auto elements = [](const std::vector<int64_t> &shape) {
-    int64_t product = 1;
-    for (int64_t size : shape)
-      product *= size;
-    return product;
+  // Not by the product, which a large batch could make overflow.
+  auto hasElements = [](const std::vector<int64_t> &shape) {
+    return std::find(shape.begin(), shape.end(), 0) == shape.end();
   };
-  if (!operands.input && elements(conv.inputShape(operands.batch)))
+  if (!operands.input && hasElements(conv.inputShape(operands.batch)))
     return missing("input");
-  bool writes = elements(conv.outputShape(operands.batch)) != 0;
-  if (!operands.packedWeights && writes && elements(conv.kernelShape()))
+  bool writes = hasElements(conv.outputShape(operands.batch));
+  if (!operands.packedWeights && writes && hasElements(conv.kernelShape()))
     return missing("packedWeights");
   if (!operands.output && writes)
     return missing("output");

@@ -125,12 +125,12 @@ static Convolution inputGradientOf(const Convolution &forward) {
 Expected<Convolution> convjit::lower(const Problem &problem) {
   if (problem.gradient == Gradient::Weight)
     return badInput("grad=weight: is not one convolution over the batch; "
-                    "valid here: none, input");
+                    "valid: none, input");
   Convolution conv = forwardOf(problem);
   if (problem.gradient == Gradient::Input) {
     if (problem.batchGroups > 1)
       return badInput("bg=" + std::to_string(problem.batchGroups) +
-                      ": valid with grad=input: 1");
+                      ": valid: 1 with grad=input");
     conv = inputGradientOf(conv);
   }
   if (Status valid = validate(conv); !valid)
@@ -142,9 +142,9 @@ Expected<Convolution> convjit::lowerWeightGradient(const Problem &problem) {
   Convolution forward = forwardOf(problem);
   if (problem.batchGroups > 1)
     return badInput("bg=" + std::to_string(problem.batchGroups) +
-                    ": valid with grad=weight: 1");
+                    ": valid: 1 with grad=weight");
   if (problem.gradient != Gradient::Weight)
-    return badInput("grad: valid here: weight");
+    return badInput("grad: valid: weight");
   // dW[o, i, t] = sum over q of x[i, q*ws + t*rd] * g[o, q]: the input channels
   // of x are the batch, the output's gradient is the kernel. With feature
   // groups, channels of group j only meet outputs of group j: batch groups.
@@ -182,8 +182,8 @@ Expected<Convolution> convjit::lowerWeightGradient(const Problem &problem) {
   conv.residual = true;
   for (const SpatialDim &dim : conv.dims)
     if (dim.kernel < 1)
-      return badInput("in: the layer has no output; valid with grad=weight: "
-                      "at least one output");
+      return badInput("in: the layer has no output; valid: at least one "
+                      "with grad=weight");
   if (Status valid = validate(conv); !valid)
     return valid.takeError();
   return conv;

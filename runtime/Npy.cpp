@@ -8,6 +8,7 @@
 
 #include "convjit/Npy.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -20,6 +21,9 @@
 using namespace convjit;
 
 int64_t Array::elements() const {
+  // The other sizes of an empty array may have any product.
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end())
+    return 0;
   int64_t product = 1;
   for (int64_t size : shape)
     product *= size;
@@ -71,6 +75,9 @@ public:
     }
     if (!haveDescr || !haveOrder || !haveShape)
       return "its header lacks descr, fortran_order or shape";
+    skip();
+    if (!rest.empty())
+      return "its header goes on after the dictionary";
     return "";
   }
 

@@ -9,6 +9,8 @@
 #include "convjit/Problem.h"
 #include "convjit/Convolution.h"
 
+#include <cmath>
+
 using namespace convjit;
 
 const char *convjit::name(DataType dtype) {
@@ -107,7 +109,7 @@ Status convjit::validate(const Problem &p) {
     for (int64_t dilation : p.inputDilation)
       if (dilation != 1)
         return badInput("ld=" + text(dilation) +
-                        ": valid for a transposed convolution: 1 (its stride "
+                        ": valid: 1 for a transposed convolution (its stride "
                         "dilates the input)");
   if (Status s = checkRange("g", p.groups, 1); !s)
     return s;
@@ -128,11 +130,22 @@ Status convjit::validate(const Problem &p) {
   }
   if (Status s = checkGroups(p); !s)
     return s;
+  // Only what a problem string can say.
+  for (char c : p.mask)
+    if (c == ',' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      return badInput("mask: valid: a path without commas and control "
+                      "characters");
+  if (p.activation.kind == ActivationKind::LeakyRelu &&
+      !std::isfinite(p.activation.slope))
+    return badInput("act=leaky_relu:" + std::to_string(p.activation.slope) +
+                    ": valid: a finite slope");
+  std::string gradient =
+      p.gradient == Gradient::Input ? "grad=input" : "grad=weight";
   if (p.gradient != Gradient::None &&
       (p.bias || p.residual || p.activation.kind != ActivationKind::None))
-    return badInput("grad: valid without bias, residual and act");
+    return badInput(gradient + ": valid: without bias, residual and act");
   if (p.gradient != Gradient::None && !p.mask.empty())
-    return badInput("grad: valid without mask");
+    return badInput(gradient + ": valid: without mask");
   Problem forward = p;
   forward.gradient = Gradient::None;
   Expected<Convolution> conv = lower(forward);

@@ -160,7 +160,7 @@ ReferenceResult convjit::referenceConvolution(const Convolution &conv,
                           fromChannel * inputStep;
         int64_t weightAt =
             conv.kernelFeaturesSwapped
-                ? oc % outPerGroup *
+                ? oc % (conv.outChannels / conv.groups) *
                           weightStrides[numbers.kernelOutputFeature] +
                       fromChannel * weightStep
                 : oc * weightStrides[numbers.kernelOutputFeature];

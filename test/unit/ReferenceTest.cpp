@@ -1,5 +1,5 @@
 //===- ReferenceTest.cpp - the reference against answers worked out by hand -*-
-//C++ -*-===//
+// C++ -*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
