@@ -5,10 +5,13 @@
 // inserted zero: the stores step by two.
 // CHECK-LABEL: func.func @unrolled(
 // CHECK-SAME: conv.tasks_per_image = 1
+// CHECK-DAG: %[[C0:.*]] = arith.constant 0 : index
+// CHECK-DAG: %[[C2:.*]] = arith.constant 2 : index
 // CHECK: scf.for
 // CHECK: conv.tile {{.*}} taps() {{.*}} output_step = 2 : i64, pixels = 8 : i64, tap_pixels = array<i64: 1, 8, 0, 8>
-// CHECK: conv.tile {{.*}} tap_pixels = array<i64: 0, 8, 0, 8>
-// CHECK: conv.tile {{.*}} tap_pixels = array<i64: 0, 8, 0, 8>
+// Interior tiles have all their taps and loop over them.
+// CHECK: conv.tile {{.*}} taps(%[[C0]], %[[C2]])
+// CHECK: conv.tile {{.*}} taps(%[[C0]], %[[C2]])
 // CHECK: conv.tile {{.*}} tap_pixels = array<i64: 0, 8, 0, 7>
 // CHECK-NOT: conv.tile
 func.func @unrolled(%x: tensor<?x16x8xf32>, %w: tensor<4x16x8xf32>) -> tensor<?x32x16xf32> {
@@ -61,7 +64,7 @@ func.func @tail(%x: tensor<?x8x8xf32>, %w: tensor<1x20x8xf32>) -> tensor<?x8x20x
 // CHECK-LABEL: func.func @clipped(
 // CHECK: %[[LO:.*]] = arith.maxsi
 // CHECK: %[[HI:.*]] = arith.minsi
-// CHECK: conv.tile {{.*}} taps(%[[LO]], %[[HI]])
+// CHECK: conv.tile {{.*}} taps(%[[LO]], %[[HI]],
 func.func @clipped(%x: tensor<?x9x8x8xf32>, %w: tensor<3x1x16x8xf32>) -> tensor<?x9x8x16xf32> {
   %y = conv.convolution %x, %w window <rank = 2, pad = [[1, 1], [0, 0]]> dims <[b, 0, 1, f]x[0, 1, o, i]->[b, 0, 1, f]>
       plan <lanes = channels, width = 16, pixels = 8, unroll = 4, row = unrolled, chunks = 1>

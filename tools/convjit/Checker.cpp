@@ -34,7 +34,10 @@ NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index) {
       return item;
     }
   NamedConvolution named = randomConvolution(random);
-  return {describe(named), named.conv, {}};
+  NamedCase item{describe(named), named.conv, {}};
+  if (random.chance(40))
+    item.planSeed = random.next() | 1;
+  return item;
 }
 
 namespace {
@@ -137,9 +140,48 @@ Checker::Checker(const Compiler &compiler, const CompileOptions &options,
       executors.push_back(std::make_unique<ThreadPool>(count));
 }
 
+/// `plan` with the number after `field` = replaced.
+static void replaceField(std::string &plan, const std::string &field,
+                         const std::string &value) {
+  size_t at = plan.find(field + " = ");
+  if (at == std::string::npos)
+    return;
+  at += field.size() + 3;
+  plan.replace(at, plan.find_first_of(",>", at) - at, value);
+}
+
+/// Compiles with the case's own plan; one that the convolution cannot have is
+/// given up for the chosen one.
+Expected<Kernel> Checker::compileCase(const NamedCase &item) {
+  if (item.planSeed == 0)
+    return compiler.compile(item.conv, options);
+  Expected<PlanReport> report = compiler.plan(item.conv, options);
+  if (!report)
+    return report.takeError();
+  CompileOptions own = options;
+  own.plan = report->plan;
+  Random random(item.planSeed);
+  auto number = [&](const char *field, std::initializer_list<int64_t> values) {
+    if (random.chance(60))
+      replaceField(own.plan, field, std::to_string(random.pick(values)));
+  };
+  number("width", {1, 2, 3, 4, 5, 8, 12, 16, 20, 24, 32, 40, 48, 64});
+  number("pixels", {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 14, 17});
+  number("unroll", {1, 2, 3, 4, 5, 8});
+  number("chunks", {1, 2, 3, 5});
+  if (random.chance(40))
+    replaceField(own.plan, "row", random.chance(50) ? "ranged" : "unrolled");
+  if (random.chance(20))
+    replaceField(own.plan, "lanes", random.chance(50) ? "channels" : "groups");
+  Expected<Kernel> kernel = compiler.compile(item.conv, own);
+  if (!kernel && kernel.error().kind == ErrorKind::BadInput)
+    return compiler.compile(item.conv, options);
+  return kernel;
+}
+
 Expected<std::optional<Failure>> Checker::check(const NamedCase &item,
                                                 uint64_t seed) {
-  Expected<Kernel> kernel = compiler.compile(item.conv, options);
+  Expected<Kernel> kernel = compileCase(item);
   if (!kernel) {
     Error error = kernel.takeError();
     if (error.kind == ErrorKind::BadInput)

@@ -25,6 +25,9 @@ struct NamedCase {
   Convolution conv;
   /// Batches to run; empty for a few different ones, 0 among them.
   std::vector<int64_t> batches;
+  /// Nonzero: the chosen plan with some of its numbers replaced at random, so
+  /// that tiles, row forms and chunks are met that the cost model rarely picks.
+  uint64_t planSeed = 0;
 };
 
 /// Case `index` of the sequence that `seed` starts.
@@ -55,6 +58,7 @@ public:
   const std::string &lastPlan() const { return plan; }
 
 private:
+  Expected<Kernel> compileCase(const NamedCase &item);
   Expected<std::optional<Failure>> checkBatch(const Kernel &kernel,
                                               int64_t batch, uint64_t seed);
 

@@ -79,12 +79,14 @@ Expected<int> run(VerifyOptions &options) {
       failures.push_back({{"problem", item.text},
                           {"batch", failure->batch},
                           {"threads", failure->threads},
+                          {"plan", checker.lastPlan()},
                           {"check", failure->check},
                           {"detail", failure->detail}});
       if (!options.common.json)
         std::cout << "FAILED " << item.text << " batch " << failure->batch
                   << " threads " << failure->threads << " seed " << options.seed
-                  << ": " << failure->check << ": " << failure->detail
+                  << " --plan '" << checker.lastPlan()
+                  << "': " << failure->check << ": " << failure->detail
                   << std::endl;
     }
     ++plans[checker.lastPlan()];
