@@ -1,5 +1,5 @@
 //===- CodeGen.cpp - MLIR's LLVM dialect to LLVM IR, assembly and objects -*-
-//C++ -*-===//
+// C++ -*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -48,8 +48,7 @@ struct CollectingHandler final : llvm::DiagnosticHandler {
 /// constant. A gate belongs to one context, unlike the option that would do the
 /// same.
 struct NoStrengthReduction final : llvm::OptPassGate {
-  bool shouldRunPass(llvm::StringRef pass,
-                     llvm::StringRef) const override {
+  bool shouldRunPass(llvm::StringRef pass, llvm::StringRef) const override {
     return pass != "Loop Strength Reduction";
   }
   bool isEnabled() const override { return true; }

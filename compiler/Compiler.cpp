@@ -25,6 +25,7 @@
 #include "llvm/Support/raw_ostream.h"
 
 #include <chrono>
+#include <numeric>
 
 using namespace convjit;
 
@@ -156,6 +157,48 @@ private:
   }
 };
 
+/// LLVM's code for one compilation. The members need each other in this order.
+struct MachineUnit {
+  std::unique_ptr<llvm::LLVMContext> context;
+  std::unique_ptr<llvm::TargetMachine> machine;
+  std::unique_ptr<llvm::Module> module;
+};
+
+Expected<MachineUnit> toLLVM(Compilation &compilation) {
+  MachineUnit unit;
+  Expected<std::unique_ptr<llvm::TargetMachine>> machine =
+      createTargetMachine(compilation.target);
+  if (!machine)
+    return machine.takeError();
+  unit.machine = std::move(*machine);
+  unit.context = std::make_unique<llvm::LLVMContext>();
+  auto module =
+      translateToLLVM(*compilation.module, *unit.context, *unit.machine);
+  if (!module)
+    return module.takeError();
+  unit.module = std::move(*module);
+  return unit;
+}
+
+/// The target, when the convolution is one that can be compiled at all.
+Expected<TargetInfo> checkedTarget(const Convolution &conv,
+                                   const CompileOptions &options) {
+  if (Status valid = validate(conv); !valid)
+    return valid.takeError();
+  // Each phase of a dimension is described on its own.
+  constexpr int64_t maxPhases = int64_t(1) << 16;
+  for (const SpatialDim &dim : conv.dims) {
+    int64_t phases =
+        dim.inputDilation / std::gcd(dim.inputDilation, dim.windowStride);
+    if (phases > maxPhases)
+      return badInput("stride or input dilation " +
+                      std::to_string(dim.inputDilation) + ": makes " +
+                      std::to_string(phases) + " output phases; valid: up to " +
+                      std::to_string(maxPhases));
+  }
+  return resolveTarget(options.target);
+}
+
 double now() {
   using namespace std::chrono;
   return duration<double, std::milli>(steady_clock::now().time_since_epoch())
@@ -210,9 +253,7 @@ static size_t sectionBytes(const std::string &object) {
 Expected<Kernel> Compiler::compile(const Convolution &conv,
                                    const CompileOptions &options) const {
   double start = now();
-  if (Status valid = validate(conv); !valid)
-    return valid.takeError();
-  Expected<TargetInfo> target = resolveTarget(options.target);
+  Expected<TargetInfo> target = checkedTarget(conv, options);
   if (!target)
     return target.takeError();
   if (std::string missing = missingOnHost(*target); !missing.empty())
@@ -230,17 +271,11 @@ Expected<Kernel> Compiler::compile(const Convolution &conv,
   }
   if (Status s = compilation.runUntil(Stage::LLVM, ""); !s)
     return s.takeError();
-  Expected<std::unique_ptr<llvm::TargetMachine>> machine =
-      createTargetMachine(*target);
-  if (!machine)
-    return machine.takeError();
-  llvm::LLVMContext llvmContext;
-  auto llvmModule =
-      translateToLLVM(*compilation.module, llvmContext, **machine);
-  if (!llvmModule)
-    return llvmModule.takeError();
+  Expected<MachineUnit> unit = toLLVM(compilation);
+  if (!unit)
+    return unit.takeError();
   Expected<std::string> object =
-      generateCode(**llvmModule, **machine, /*assembly=*/false);
+      generateCode(*unit->module, *unit->machine, /*assembly=*/false);
   if (!object)
     return object.takeError();
   kernel.codeBytes = sectionBytes(*object);
@@ -261,9 +296,7 @@ Expected<Kernel> Compiler::compile(const Convolution &conv,
 Expected<std::string> Compiler::emit(const Convolution &conv, Stage stage,
                                      const CompileOptions &options,
                                      const Problem *problem) const {
-  if (Status valid = validate(conv); !valid)
-    return valid.takeError();
-  Expected<TargetInfo> target = resolveTarget(options.target);
+  Expected<TargetInfo> target = checkedTarget(conv, options);
   if (!target)
     return target.takeError();
   Compilation compilation(impl->registry, *target);
@@ -282,29 +315,21 @@ Expected<std::string> Compiler::emit(const Convolution &conv, Stage stage,
         return s.takeError();
     return compilation.print(*compilation.module);
   }
-  Expected<std::unique_ptr<llvm::TargetMachine>> machine =
-      createTargetMachine(*target);
-  if (!machine)
-    return machine.takeError();
-  llvm::LLVMContext llvmContext;
-  auto llvmModule =
-      translateToLLVM(*compilation.module, llvmContext, **machine);
-  if (!llvmModule)
-    return llvmModule.takeError();
+  Expected<MachineUnit> unit = toLLVM(compilation);
+  if (!unit)
+    return unit.takeError();
   if (stage == Stage::LLVM) {
     std::string text;
     llvm::raw_string_ostream stream(text);
-    (*llvmModule)->print(stream, nullptr);
+    unit->module->print(stream, nullptr);
     return text;
   }
-  return generateCode(**llvmModule, **machine, stage == Stage::Asm);
+  return generateCode(*unit->module, *unit->machine, stage == Stage::Asm);
 }
 
 Expected<PlanReport> Compiler::plan(const Convolution &conv,
                                     const CompileOptions &options) const {
-  if (Status valid = validate(conv); !valid)
-    return valid.takeError();
-  Expected<TargetInfo> target = resolveTarget(options.target);
+  Expected<TargetInfo> target = checkedTarget(conv, options);
   if (!target)
     return target.takeError();
   Compilation compilation(impl->registry, *target);

@@ -47,9 +47,17 @@ std::string convjit::whyPlanIsInvalid(ConvolutionOp op) {
   PlanAttr plan = op.getPlanAttr();
   if (plan.getRow() == RowForm::Unrolled && op.getLive())
     return "row = unrolled; valid with a mask: ranged";
-  // More code than anyone wants to wait for.
-  if (plan.getRow() == RowForm::Unrolled && facts.row.getStep() > 64)
-    return "row = unrolled; valid for more than 64 phases: ranged";
+  // More code than anyone wants to wait for: minutes of compilation.
+  int64_t vectors = llvm::divideCeil(plan.getWidth(), 16);
+  constexpr int64_t maxRow = 30000, maxTile = 4096;
+  if (plan.getRow() == RowForm::Unrolled &&
+      unrolledFMAs(facts.row, plan.getPixels(), vectors, facts.reduction,
+                   plan.getUnroll()) > maxRow)
+    return "row = unrolled; valid for so many border tiles and phases: ranged";
+  int64_t tile = plan.getPixels() * vectors * plan.getUnroll();
+  if (tile > maxTile)
+    return "pixels, width and unroll make " + std::to_string(tile) +
+           " vector FMAs a tile; valid: at most " + std::to_string(maxTile);
   if (plan.getLanes() == Lanes::Groups &&
       (facts.featureGroups < 2 || facts.reduction != 1 ||
        !facts.channelsContiguous))

@@ -111,6 +111,12 @@ RowCut convjit::cutRow(PhaseSplitAttr split, int64_t phase, int64_t pixels) {
         divideFloorSigned(split.getInput() - 1 - reach, stride) + 1, lo,
         length);
   }
+  constexpr int64_t maxBorderTiles = 1024;
+  if (lo / pixels + (length - hi) / pixels > maxBorderTiles) {
+    cut.oversized = true;
+    cut.midCount = length / pixels;
+    return cut;
+  }
   int64_t at = 0;
   while (at < lo) {
     int64_t size = std::min(pixels, length - at);
@@ -130,6 +136,31 @@ RowCut convjit::cutRow(PhaseSplitAttr split, int64_t phase, int64_t pixels) {
     left -= size;
   }
   return cut;
+}
+
+int64_t convjit::unrolledFMAs(PhaseSplitAttr split, int64_t pixels,
+                              int64_t vectors, int64_t reduction,
+                              int64_t unroll) {
+  // A tile's loops, addresses and stores cost as much as this many FMAs.
+  constexpr int64_t tileOverhead = 40;
+  constexpr int64_t enough = int64_t(1) << 40;
+  int64_t pixelTaps = 0, tiles = 0;
+  for (int64_t phase = 0; phase < std::min(split.getStep(), split.getOutput());
+       ++phase) {
+    RowCut cut = cutRow(split, phase, pixels);
+    int64_t taps = split.getTaps()[phase];
+    if (cut.oversized || tiles > 10000 || taps > (1 << 20))
+      return enough;
+    for (RowTile tile : llvm::concat<RowTile>(cut.left, cut.right))
+      pixelTaps += tile.pixels * taps;
+    pixelTaps += cut.midCount ? pixels : 0; // interior tiles loop over taps
+    tiles += cut.left.size() + cut.right.size() + (cut.midCount > 0);
+  }
+  int64_t rest = reduction > 8 ? reduction % unroll : 0;
+  int64_t steps = std::min(reduction, std::max<int64_t>(unroll, 8));
+  if (reduction > 8)
+    steps = unroll + rest;
+  return tiles * tileOverhead + pixelTaps * vectors * steps;
 }
 
 SmallVector<int64_t> convjit::tapPixels(PhaseSplitAttr split, int64_t phase,

@@ -64,11 +64,18 @@ struct RowCut {
   llvm::SmallVector<RowTile> left, right;
   int64_t midFirst = 0;
   int64_t midCount = 0;
+  /// More border tiles than anyone would unroll: they are not listed.
+  bool oversized = false;
 };
 
 /// Number of outputs of phase `phase`.
 int64_t phaseLength(conv::PhaseSplitAttr split, int64_t phase);
 RowCut cutRow(conv::PhaseSplitAttr split, int64_t phase, int64_t pixels);
+
+/// Vector FMAs in the code of a row that is cut with tiles of `pixels` by
+/// `vectors` and unrolled: what such a row costs in code and compile time.
+int64_t unrolledFMAs(conv::PhaseSplitAttr split, int64_t pixels,
+                     int64_t vectors, int64_t reduction, int64_t unroll);
 
 /// For each tap of the phase the pixels [lo, hi) of a tile that have it.
 llvm::SmallVector<int64_t> tapPixels(conv::PhaseSplitAttr split, int64_t phase,

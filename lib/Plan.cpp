@@ -30,11 +30,9 @@ using namespace convjit::conv;
 
 namespace {
 
-/// Vector FMAs that all tiles of a row may unroll to together. One costs about
-/// 0.05 ms of compile time, and 16 bytes of code; a tile's loops, addresses and
-/// stores cost as much as 40.
+/// Code that an unrolled row may grow to. An FMA costs about 0.05 ms of compile
+/// time and 16 bytes.
 constexpr int64_t maxUnrolledFMAs = 1600;
-constexpr int64_t tileOverhead = 40;
 
 struct Planner {
   ConvolutionOp op;
@@ -116,25 +114,6 @@ struct Planner {
     return total;
   }
 
-  /// Vector FMAs in the code of all tiles of an unrolled row.
-  int64_t unrolledFMAs(int64_t pixels, int64_t width, int64_t unroll) const {
-    PhaseSplitAttr row = splits.back();
-    int64_t vectors = llvm::divideCeil(width, lanes), pixelTaps = 0, tiles = 0;
-    for (int64_t phase = 0; phase < std::min(row.getStep(), row.getOutput());
-         ++phase) {
-      RowCut cut = cutRow(row, phase, pixels);
-      for (RowTile tile : llvm::concat<RowTile>(cut.left, cut.right))
-        pixelTaps += tile.pixels * row.getTaps()[phase];
-      pixelTaps += cut.midCount ? pixels : 0;
-      tiles += cut.left.size() + cut.right.size() + (cut.midCount > 0);
-      if (pixelTaps > maxUnrolledFMAs)
-        break;
-    }
-    int64_t rest = reduction > 8 ? reduction % unroll : 0;
-    return tiles * tileOverhead +
-           pixelTaps * vectors * (std::min<int64_t>(reduction, unroll) + rest);
-  }
-
   PlanAttr choose() {
     SmallVector<int64_t> widths;
     if (channelCount() >= lanes)
@@ -163,10 +142,11 @@ struct Planner {
       }
     }
     int64_t unroll = std::min<int64_t>(4, std::max<int64_t>(1, reduction));
-    RowForm form = op.getLive() || unrolledFMAs(bestPixels, bestWidth, unroll) >
-                                       maxUnrolledFMAs
-                       ? RowForm::Ranged
-                       : RowForm::Unrolled;
+    int64_t code =
+        unrolledFMAs(splits.back(), bestPixels,
+                     llvm::divideCeil(bestWidth, lanes), reduction, unroll);
+    RowForm form = op.getLive() || code > maxUnrolledFMAs ? RowForm::Ranged
+                                                          : RowForm::Unrolled;
     return PlanAttr::get(op.getContext(), channels.lanes, bestWidth, bestPixels,
                          unroll, form, chunks(bestWidth, bestPixels));
   }

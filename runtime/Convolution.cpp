@@ -10,6 +10,8 @@
 #include "convjit/Convolution.h"
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 using namespace convjit;
 
@@ -69,6 +71,7 @@ static bool isPermutation(int64_t first, int64_t second,
 
 /// Largest length, stride, padding or count; products of a few stay in 64 bits.
 static constexpr int64_t maxField = int64_t(1) << 31;
+static constexpr int64_t maxKernel = int64_t(1) << 24;
 static constexpr int64_t maxElements = int64_t(1) << 40;
 
 static Status checkNumbers(const Convolution &conv) {
@@ -125,6 +128,9 @@ static Status checkDims(const Convolution &conv) {
       return s;
     if (Status s = check("shape", "kernel", dim.kernel, 1); !s)
       return s;
+    if (dim.kernel > maxKernel)
+      return badInput("shape: kernel[" + text(i) + "]=" + text(dim.kernel) +
+                      "; valid: 1 to 2^24");
   }
   return {};
 }
@@ -194,15 +200,45 @@ Status convjit::validate(const Convolution &conv) {
 // Work
 //===----------------------------------------------------------------------===//
 
-/// For each tap of a dimension, how many outputs it contributes to.
+/// Quotient rounded down, and up; b > 0.
+static int64_t floorDiv(int64_t a, int64_t b) {
+  return a / b - (a % b != 0 && a < 0);
+}
+static int64_t ceilDiv(int64_t a, int64_t b) { return -floorDiv(-a, b); }
+
+/// x with a*x = 1 (mod m); a and m have no common divisor, m >= 1.
+static int64_t inverse(int64_t a, int64_t m) {
+  int64_t r0 = m, r1 = a % m, x0 = 0, x1 = 1;
+  while (r1 != 0) {
+    int64_t q = r0 / r1;
+    r0 = std::exchange(r1, r0 - q * r1);
+    x0 = std::exchange(x1, x0 - q * x1);
+  }
+  return ((x0 % m) + m) % m;
+}
+
+/// For each tap of a dimension, how many outputs it contributes to: those o
+/// with o*ws = lo - t*rd (mod ld) whose tap reads inside the input.
 static std::vector<int64_t> outputsOfTaps(const SpatialDim &dim) {
-  std::vector<int64_t> counts(dim.kernel, 0);
-  for (int64_t o = 0, end = dim.output(); o < end; ++o)
-    for (int64_t t = 0; t < dim.kernel; ++t) {
-      int64_t p = o * dim.windowStride + t * dim.kernelDilation - dim.padLow;
-      counts[t] += p >= 0 && p % dim.inputDilation == 0 &&
-                   p / dim.inputDilation < dim.input;
-    }
+  int64_t ws = dim.windowStride, ld = dim.inputDilation;
+  int64_t common = std::gcd(ws, ld), period = ld / common;
+  int64_t step = inverse(ws / common, period);
+  int64_t out = dim.output();
+  std::vector<int64_t> counts(static_cast<size_t>(dim.kernel), 0);
+  for (int64_t t = 0; t < dim.kernel; ++t) {
+    int64_t offset = dim.padLow - t * dim.kernelDilation;
+    if (dim.input == 0 || offset % common != 0)
+      continue;
+    // The outputs are first, first + period, ...
+    int64_t residue = ((offset / common) % period + period) % period;
+    auto first =
+        static_cast<int64_t>(static_cast<__int128>(residue) * step % period);
+    int64_t lo = std::max<int64_t>(0, ceilDiv(offset, ws));
+    int64_t hi = std::min(out - 1, floorDiv(offset + (dim.input - 1) * ld, ws));
+    int64_t count =
+        floorDiv(hi - first, period) - floorDiv(lo - 1 - first, period);
+    counts[static_cast<size_t>(t)] = hi < lo ? 0 : count;
+  }
   return counts;
 }
 
