@@ -59,7 +59,9 @@ struct ConvPackFiltersPass
     PackFilterOp::create(builder, op.getLoc(), body->getArgument(0),
                          body->getArgument(1), numbers, op.getReversalAttr(),
                          space.channels.lanes, space.channels.groups,
-                         op.getSwappedFilter(), op.getMaskAttr());
+                         // With one group the swap changes nothing.
+                         op.getSwappedFilter() && op.getFeatureGroupCount() > 1,
+                         op.getMaskAttr());
     func::ReturnOp::create(builder, op.getLoc());
 
     argument.setType(packed);
