@@ -17,7 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   Expected<Problem> problem = parseProblem(text);
   if (!problem) {
     const std::string &message = problem.error().message;
-    if (problem.error().kind != ErrorKind::BadInput || message.empty() ||
+    if (problem.error().kind != ErrorKind::BadInput ||
+        message.find("valid:") == std::string::npos ||
         message.find('\n') != std::string::npos)
       std::abort();
     return 0;
@@ -26,5 +27,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   Expected<Problem> again = parseProblem(printed);
   if (!again || !(*again == *problem) || printProblem(*again) != printed)
     std::abort();
+  // The layer and its gradients lower or say why not.
+  for (Gradient gradient :
+       {Gradient::None, Gradient::Input, Gradient::Weight}) {
+    Problem layer = *problem;
+    layer.gradient = gradient;
+    Expected<Convolution> conv = gradient == Gradient::Weight
+                                     ? lowerWeightGradient(layer)
+                                     : lower(layer);
+    if (conv ? !validate(*conv) : conv.error().kind != ErrorKind::BadInput)
+      std::abort();
+  }
   return 0;
 }

@@ -47,23 +47,112 @@ TEST(Convolution, PaddingAndOutputOfLayers) {
       // Explicit padding is added: (n-1)*s + 2 + lo + hi - ek.
       {"convT1d:in=8x8,oc=4,k=3,s=2,pad=1:2", 1, 2, 16},
       {"convT1d:in=8x8,oc=4,k=3,s=2,pad=-1:0", -1, 0, 12},
-      // PyTorch: k 4, s 2, p 1 is ek-1-p = 2 on both sides, 2n outputs; with
-      // output_padding 1 and k 3, p 1: 1 and 2.
-      {"convT1d:in=9x8,oc=4,k=4,s=2,pad=2", 2, 2, 18},
-      {"convT1d:in=9x8,oc=4,k=3,s=2,pad=1:2", 1, 2, 18},
       // Plain: ceil(n/s) outputs, the larger half of an odd total last.
       {"conv1d:in=9x8,oc=4,k=3,s=2", 1, 1, 5},
       {"conv1d:in=8x8,oc=4,k=3,s=2", 0, 1, 4},
       {"conv1d:in=7x8,oc=4,k=3,s=1,pad=valid", 0, 0, 5},
       {"conv1d:in=2x8,oc=4,k=5,pad=valid", 0, 0, 0},
       {"conv1d:in=0x8,oc=4,k=1,pad=2", 2, 2, 4},
-      {"conv1d:in=5x8,oc=4,k=3,ld=2,pad=0", 0, 0, 7}};
+      {"conv1d:in=5x8,oc=4,k=3,ld=2,pad=0", 0, 0, 7},
+      // SAME sees the dilated input: 7 elements, 4 outputs.
+      {"conv1d:in=4x8,oc=4,k=3,ld=2,s=2", 1, 1, 4},
+      // Strides longer than the kernel need no padding, and crop nothing.
+      {"conv1d:in=7x8,oc=4,k=1,s=3", 0, 0, 3},
+      {"conv1d:in=6x8,oc=4,k=2,s=4", 0, 0, 2},
+      // Cropped to nothing, and beyond.
+      {"conv1d:in=5x8,oc=4,k=1,pad=-3:-2", -3, -2, 0},
+      {"conv1d:in=5x8,oc=4,k=1,pad=-9:-9", -9, -9, 0},
+      {"conv1d:in=5x8,oc=4,k=2,pad=-9:6", -9, 6, 1},
+      {"convT1d:in=0x8,oc=4,k=3,s=2", 2, 1, 1}};
   for (const Sizes &item : cases) {
     SpatialDim dim = lowered(item.text).dims[0];
     EXPECT_EQ(dim.padLow, item.lo) << item.text;
     EXPECT_EQ(dim.padHigh, item.hi) << item.text;
     EXPECT_EQ(dim.output(), item.out) << item.text;
   }
+}
+
+/// A transposed layer of one dimension as PyTorch or ONNX states it.
+struct Foreign {
+  int64_t n, k, s, d, before, after, outputPadding, out;
+};
+
+/// Both pad by ek-1-p before and ek-1-p+op after; PyTorch's p is on both sides.
+static void expectForeign(const Foreign &f) {
+  int64_t ek = (f.k - 1) * f.d + 1;
+  std::string text = "convT1d:in=" + std::to_string(f.n) +
+                     "x2,oc=3,k=" + std::to_string(f.k) +
+                     ",s=" + std::to_string(f.s) + ",d=" + std::to_string(f.d) +
+                     ",pad=" + std::to_string(ek - 1 - f.before) + ":" +
+                     std::to_string(ek - 1 - f.after + f.outputPadding);
+  EXPECT_EQ(lowered(text.c_str()).dims[0].output(), f.out) << text;
+}
+
+TEST(Convolution, PyTorchOutputLengths) {
+  // (n-1)*s - 2p + d*(k-1) + op + 1, worked out by hand.
+  for (Foreign f : {Foreign{5, 3, 2, 1, 1, 1, 0, 9},
+                    {5, 3, 2, 1, 1, 1, 1, 10},
+                    {5, 4, 2, 1, 1, 1, 0, 10},
+                    {5, 3, 2, 2, 1, 1, 0, 11},
+                    {5, 3, 1, 1, 0, 0, 0, 7},
+                    {5, 2, 3, 1, 0, 0, 2, 16},
+                    {5, 3, 2, 1, 3, 3, 0, 5},
+                    {1, 1, 1, 1, 0, 0, 0, 1},
+                    {9, 4, 2, 1, 1, 1, 0, 18}})
+    expectForeign(f);
+}
+
+TEST(Convolution, OnnxOutputLengths) {
+  // (n-1)*s + op + ek - pb - pe; the last two are output_shape = 10 with a
+  // total of -1, which SAME_UPPER floors to the front and others to the end.
+  for (Foreign f : {Foreign{4, 3, 2, 1, 0, 1, 0, 8},
+                    {4, 3, 2, 1, 1, 0, 0, 8},
+                    {3, 3, 2, 1, 0, 0, 0, 7},
+                    {3, 3, 3, 1, 0, 0, 1, 10},
+                    {3, 2, 2, 2, 1, 0, 0, 6},
+                    {3, 3, 3, 1, -1, 0, 0, 10},
+                    {3, 3, 3, 1, 0, -1, 0, 10}})
+    expectForeign(f);
+}
+
+TEST(Convolution, EachDimensionHasItsOwnPadding) {
+  // ek 5, s 2: 3 and 2. k 2, s 3: 1 and 2. k 5, s 1: 2 and 2.
+  Problem p = *parseProblem("convT3d:in=3x4x5x2,oc=2,k=3x2x5,s=2x3x1,d=2x1x1");
+  EXPECT_EQ(resolvedPadding(p), (std::vector<PadPair>{{3, 2}, {1, 2}, {2, 2}}));
+  EXPECT_EQ(lower(p)->outputShape(2), (std::vector<int64_t>{2, 6, 12, 5, 2}));
+  p = *parseProblem("convT2d:in=3x4x2,oc=2,k=3,pad=-1:2x0:5");
+  EXPECT_EQ(resolvedPadding(p), (std::vector<PadPair>{{-1, 2}, {0, 5}}));
+  p = *parseProblem("conv2d:in=9x8x2,oc=2,k=3x4,s=2,pad=valid");
+  EXPECT_EQ(resolvedPadding(p), (std::vector<PadPair>{{0, 0}, {0, 0}}));
+  Convolution doc = lowered("convT3d:in=8x16x16x64,oc=32,k=4,s=2");
+  EXPECT_EQ(doc.outputShape(1), (std::vector<int64_t>{1, 16, 32, 32, 32}));
+  EXPECT_EQ(doc.kernelShape(), (std::vector<int64_t>{4, 4, 4, 32, 64}));
+}
+
+TEST(Convolution, TransposedContract) {
+  // SAME is n*s, VALID n*s + max(ek-s, 0), explicit (n-1)*s + 2 + lo+hi - ek.
+  for (int64_t n = 1; n <= 5; ++n)
+    for (int64_t k = 1; k <= 5; ++k)
+      for (int64_t s = 1; s <= 5; ++s)
+        for (int64_t d = 1; d <= 3; ++d) {
+          std::string text = "convT1d:in=" + std::to_string(n) +
+                             "x1,oc=1,k=" + std::to_string(k) +
+                             ",s=" + std::to_string(s) +
+                             ",d=" + std::to_string(d);
+          int64_t ek = (k - 1) * d + 1;
+          auto out = [&](const char *pad) {
+            return lowered((text + pad).c_str()).dims[0].output();
+          };
+          ASSERT_EQ(out(""), n * s) << text;
+          ASSERT_EQ(out(",pad=valid"), n * s + std::max<int64_t>(ek - s, 0))
+              << text;
+          ASSERT_EQ(out(",pad=3:1"),
+                    std::max<int64_t>((n - 1) * s + 2 + 4 - ek, 0))
+              << text;
+          ASSERT_EQ(out(",pad=-2:1"),
+                    std::max<int64_t>((n - 1) * s + 2 - 1 - ek, 0))
+              << text;
+        }
 }
 
 TEST(Convolution, AxesOfLayers) {
@@ -116,6 +205,28 @@ TEST(Convolution, ConstraintsByLabel) {
   expect("C21", [](C c) { c.groups = 0; });
   expect("C22", [](C c) { c.batchGroups = -1; });
   expect("C23", [](C c) { c.groups = c.batchGroups = 2; });
+  expect("C1", [](C c) { c.dims.clear(); });
+  expect("C3", [](C c) { c.dims[0].windowStride = int64_t(1) << 40; });
+  expect("C4", [](C c) { c.dims[1].padLow = INT64_MIN; });
+  expect("C12", [](C c) { c.numbers.inputSpatial = {1, 2, 3}; });
+  expect("C13", [](C c) { c.numbers.inputBatch = -1; });
+  expect("C13", [](C c) { c.numbers.inputFeature = 4; });
+  expect("C18", [](C c) { c.numbers.kernelSpatial = {0, 0}; });
+  expect("C20", [](C c) { c.numbers.outputSpatial = {1, INT64_MAX}; });
+  expect("shape", [](C c) { c.dims[0].input = -1; });
+  expect("shape", [](C c) { c.dims[0].kernel = 0; });
+  expect("shape", [](C c) { c.inChannels = 0; });
+  expect("shape", [](C c) { c.outChannels = int64_t(1) << 40; });
+  expect("shape",
+         [](C c) { c.dims[0].input = c.dims[1].input = int64_t(1) << 31; });
+  expect("mask has 1 elements; valid", [](C c) { c.mask = {1}; });
+  // Sizes just inside and at the limit of 2^40.
+  Convolution wide = lowered("conv1d:in=1x1,oc=1,k=1,pad=0");
+  wide.dims[0].input = int64_t(1) << 20;
+  wide.inChannels = int64_t(1) << 20;
+  EXPECT_TRUE(validate(wide));
+  wide.inChannels += 1;
+  EXPECT_FALSE(validate(wide));
 }
 
 /// Every product of the definition, counted one by one.
@@ -167,4 +278,28 @@ TEST(Convolution, MacsAreTrueTaps) {
     ASSERT_EQ(countMacs(named.conv, batch), countOneByOne(named.conv, batch))
         << describe(named);
   }
+}
+
+TEST(Convolution, MacsOfEverySmallDimension) {
+  Convolution conv = lowered("conv1d:in=1x1,oc=1,k=1");
+  SpatialDim &dim = conv.dims[0];
+  auto check = [&] {
+    int64_t expected = 0;
+    for (int64_t o = 0; o < dim.output(); ++o)
+      for (int64_t t = 0; t < dim.kernel; ++t) {
+        int64_t p = o * dim.windowStride + t * dim.kernelDilation - dim.padLow;
+        expected += p >= 0 && p % dim.inputDilation == 0 &&
+                    p / dim.inputDilation < dim.input;
+      }
+    ASSERT_EQ(countMacs(conv, 1), expected) << describe({conv, ""});
+  };
+  for (dim.input = 0; dim.input <= 5; ++dim.input)
+    for (dim.kernel = 1; dim.kernel <= 3; ++dim.kernel)
+      for (dim.windowStride = 1; dim.windowStride <= 6; ++dim.windowStride)
+        for (dim.inputDilation = 1; dim.inputDilation <= 6; ++dim.inputDilation)
+          for (dim.kernelDilation = 1; dim.kernelDilation <= 3;
+               ++dim.kernelDilation)
+            for (dim.padLow = -3; dim.padLow <= 5; dim.padLow += 2)
+              for (dim.padHigh = -3; dim.padHigh <= 5; dim.padHigh += 2)
+                ASSERT_NO_FATAL_FAILURE(check());
 }

@@ -46,8 +46,8 @@ static Problem plainProblem(Random &random, int64_t macs) {
 /// Weights with the spatial axes flipped; a layer stores them first.
 static Values flipped(const Values &weights, const Convolution &forward) {
   std::vector<int64_t> shape = forward.kernelShape();
-  size_t features = static_cast<size_t>(shape[shape.size() - 1] *
-                                        shape[shape.size() - 2]);
+  size_t features =
+      static_cast<size_t>(shape[shape.size() - 1] * shape[shape.size() - 2]);
   // All spatial axes reversed at once: the taps in opposite order.
   Values result(weights.size());
   size_t taps = weights.size() / features;
@@ -200,10 +200,9 @@ TEST(Gradient, ByHand) {
             (Values{1 * 5 + 2 * 9, 1 * 3 + 2 * 7}));
   p.gradient = Gradient::Input;
   // dx[i] = sum over t of w[t]*g[2i+t].
-  EXPECT_EQ(
-      referenceConvolution(*lower(p), {{3, 5, 7, 9}, {1, 10}, {}, {}}, 1)
-          .output,
-      (Values{53, 97}));
+  EXPECT_EQ(referenceConvolution(*lower(p), {{3, 5, 7, 9}, {1, 10}, {}, {}}, 1)
+                .output,
+            (Values{53, 97}));
 }
 
 TEST(Gradient, OfTheTransposedLayerIsAStridedConvolution) {
@@ -226,8 +225,7 @@ TEST(Gradient, WhatIsRefusedNamesTheField) {
   auto expectError = [](const Expected<Convolution> &conv, const char *start) {
     ASSERT_FALSE(conv);
     EXPECT_EQ(conv.error().kind, ErrorKind::BadInput);
-    EXPECT_EQ(conv.error().message.rfind(start, 0), 0u)
-        << conv.error().message;
+    EXPECT_EQ(conv.error().message.rfind(start, 0), 0u) << conv.error().message;
     EXPECT_NE(conv.error().message.find("valid:"), std::string::npos)
         << conv.error().message;
   };

@@ -41,6 +41,14 @@ static std::string dictionary(const std::string &descr,
 static const std::string sixFloats(24, '\1');
 static const std::string goodHeader = dictionary("'<f4'", "False", "(2, 3)");
 
+/// A shape of that many ones.
+static std::string ones(int axes) {
+  std::string shape = "(";
+  for (int i = 0; i < axes; ++i)
+    shape += "1,";
+  return shape + ")";
+}
+
 TEST(Npy, ReadsAllVersionsAndSpacings) {
   for (int version : {1, 2, 3}) {
     Expected<Array> array = parseNpy(file(version, goodHeader, sixFloats), "x");
@@ -62,14 +70,74 @@ TEST(Npy, ReadsAllVersionsAndSpacings) {
       parseNpy(file(1, dictionary("'<f4'", "False", "(0, 7)"), ""), "x"));
 }
 
-TEST(Npy, EveryTruncationIsAnError) {
-  std::string whole = file(1, goodHeader, sixFloats);
-  for (size_t length = 0; length < whole.size(); ++length) {
-    Expected<Array> array = parseNpy(whole.substr(0, length), "x.npy");
-    ASSERT_FALSE(array) << length;
-    EXPECT_EQ(array.error().kind, ErrorKind::BadInput);
-    EXPECT_EQ(array.error().message.rfind("x.npy: ", 0), 0u);
+TEST(Npy, EmptyArraysOfAnyShape) {
+  // A product of the other sizes would overflow.
+  for (const char *shape : {"(0,)", "(0, 7)", "(4611686018427387904, 4, 0)",
+                            "(0, 9223372036854775807, 9223372036854775807)"}) {
+    Expected<Array> array =
+        parseNpy(file(1, dictionary("'<f4'", "False", shape), ""), "x");
+    ASSERT_TRUE(array) << shape << ": " << array.error().message;
+    EXPECT_EQ(array->elements(), 0) << shape;
+    EXPECT_TRUE(array->data.empty());
   }
+  Expected<Array> most =
+      parseNpy(file(1, dictionary("'<f4'", "False", ones(32)), "1234"), "x");
+  ASSERT_TRUE(most) << most.error().message;
+  EXPECT_EQ(most->elements(), 1);
+}
+
+TEST(Npy, DataIsKeptBitForBit) {
+  std::string data;
+  for (int i = 0; i < 256; ++i)
+    data += static_cast<char>(i);
+  Expected<Array> array =
+      parseNpy(file(3, dictionary("'<f8'", "False", "(4, 8)"), data), "x");
+  ASSERT_TRUE(array) << array.error().message;
+  ASSERT_EQ(array->data.size(), 256u);
+  EXPECT_EQ(std::memcmp(array->data.data(), data.data(), 256), 0);
+  EXPECT_EQ(array->elements(), 32);
+}
+
+/// Every file that differs from a good one in one byte is read or refused
+/// cleanly, and what is read fits its shape.
+TEST(Npy, EveryChangedByteIsReadOrRefused) {
+  for (int version : {1, 2}) {
+    std::string whole = file(version, goodHeader, sixFloats);
+    size_t end = whole.size() - sixFloats.size();
+    for (size_t at = 0; at < end; ++at)
+      for (int value = 0; value < 256; ++value) {
+        std::string bytes = whole;
+        bytes[at] = static_cast<char>(value);
+        Expected<Array> array = parseNpy(bytes, "x");
+        if (array) {
+          ASSERT_EQ(static_cast<int64_t>(array->data.size()),
+                    array->elements() * sizeOf(array->dtype));
+          continue;
+        }
+        ASSERT_EQ(array.error().kind, ErrorKind::BadInput);
+        for (char c : array.error().message)
+          ASSERT_TRUE(c >= 0x20 && c < 0x7f) << array.error().message;
+      }
+  }
+}
+
+TEST(Npy, EveryTruncationIsAnError) {
+  for (int version : {1, 2, 3})
+    for (const auto &[header, data] :
+         {std::pair(goodHeader, sixFloats),
+          std::pair(dictionary("'<f8'", "False", "()"),
+                    std::string("12345678")),
+          std::pair(dictionary("'<f8'", "False", "(1,)"),
+                    std::string("12345678"))}) {
+      std::string whole = file(version, header, data);
+      ASSERT_TRUE(parseNpy(whole, "x.npy"));
+      for (size_t length = 0; length < whole.size(); ++length) {
+        Expected<Array> array = parseNpy(whole.substr(0, length), "x.npy");
+        ASSERT_FALSE(array) << length;
+        EXPECT_EQ(array.error().kind, ErrorKind::BadInput);
+        EXPECT_EQ(array.error().message.rfind("x.npy: ", 0), 0u);
+      }
+    }
 }
 
 TEST(Npy, MalformedFilesSayWhatIsWrong) {
@@ -101,20 +169,16 @@ TEST(Npy, MalformedFilesSayWhatIsWrong) {
        "shape"},
       {file(1, dictionary("'<f4'", "False", "(1000000,)"), sixFloats),
        "truncated"},
-      {file(1,
-            dictionary("'<f4'", "False",
-                       "(" +
-                           std::string(99, '1').replace(1, 98,
-                                                        [] {
-                                                          std::string s;
-                                                          for (int i = 0;
-                                                               i < 49; ++i)
-                                                            s += ",1";
-                                                          return s;
-                                                        }()) +
-                           ")"),
-            sixFloats),
-       "32 axes"},
+      {file(1, dictionary("'<f4'", "False", ones(33)), "1234"), "32 axes"},
+      {file(1, goodHeader + "x", sixFloats), "after the dictionary"},
+      {file(1, goodHeader + goodHeader, sixFloats), "after the dictionary"},
+      {file(1, dictionary("'<f4'", "False", "(,)"), sixFloats), "shape"},
+      {file(1, dictionary("'<f4'", "False", "(2,,3)"), sixFloats), "shape"},
+      {file(1, dictionary("'<f4'", "False", "(2.0, 3)"), sixFloats), "shape"},
+      {file(1, dictionary("'=f4'", "False", "(2, 3)"), sixFloats), "dtype"},
+      {file(1, dictionary("''", "False", "(2, 3)"), sixFloats), "dtype"},
+      {file(1, dictionary("'<f4'", "false", "(2, 3)"), sixFloats),
+       "fortran_order"},
       {file(1, "", sixFloats), "dictionary"},
       {file(1, "{}", sixFloats), "lacks"},
       {file(1, "{'descr': '<f4'}", sixFloats), "lacks"},
@@ -162,6 +226,58 @@ TEST(Npy, WritesWhatItReads) {
                 0u);
     }
   std::filesystem::remove(path);
+}
+
+TEST(Npy, HeadersThatAreWritten) {
+  std::string path = ::testing::TempDir() + "/convjit-npy-header-" +
+                     std::to_string(getpid()) + ".npy";
+  std::pair<std::vector<int64_t>, const char *> cases[] = {
+      {{}, "{'descr': '<f4', 'fortran_order': False, 'shape': (), }"},
+      {{0}, "{'descr': '<f4', 'fortran_order': False, 'shape': (0, ), }"},
+      {{0, 3}, "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 3), }"}};
+  for (const auto &[shape, header] : cases) {
+    Array array;
+    array.shape = shape;
+    array.data.resize(static_cast<size_t>(4 * array.elements()));
+    ASSERT_TRUE(writeNpy(path, array));
+    std::ifstream stream(path, std::ios::binary);
+    std::string bytes((std::istreambuf_iterator<char>(stream)), {});
+    EXPECT_EQ(bytes.substr(0, 8), std::string("\x93NUMPY\x01\x00", 8));
+    EXPECT_EQ(bytes.substr(10, std::strlen(header)), header);
+    EXPECT_EQ(bytes[bytes.size() - array.data.size() - 1], '\n');
+  }
+  std::filesystem::remove(path);
+}
+
+TEST(Npy, MasksFitTheKernel) {
+  std::string path = ::testing::TempDir() + "/convjit-mask-" +
+                     std::to_string(getpid()) + ".npy";
+  Convolution conv = *lower(*parseProblem("conv1d:in=8x2,oc=3,k=1"));
+  for (DataType dtype : {DataType::F32, DataType::F64}) {
+    Array array;
+    array.dtype = dtype;
+    array.shape = {1, 2, 3};
+    float f4[] = {0, 1, 0.5, 1.5, -1, 2};
+    double f8[] = {0, 1, 0.5, 1.5, -1, 2};
+    array.data.resize(dtype == DataType::F32 ? sizeof f4 : sizeof f8);
+    std::memcpy(array.data.data(),
+                dtype == DataType::F32 ? static_cast<void *>(f4)
+                                       : static_cast<void *>(f8),
+                array.data.size());
+    ASSERT_TRUE(writeNpy(path, array));
+    Expected<std::vector<double>> mask = readMask(path, conv);
+    ASSERT_TRUE(mask) << mask.error().message;
+    EXPECT_EQ(*mask, std::vector<double>(f8, f8 + 6));
+    array.shape = {1, 3, 2};
+    ASSERT_TRUE(writeNpy(path, array));
+    mask = readMask(path, conv);
+    ASSERT_FALSE(mask);
+    EXPECT_EQ(mask.error().kind, ErrorKind::BadInput);
+    EXPECT_EQ(mask.error().message,
+              "mask=" + path + ": has shape 1x3x2; valid: the weight's, 1x2x3");
+  }
+  std::filesystem::remove(path);
+  EXPECT_EQ(readMask(path, conv).error().kind, ErrorKind::Environment);
 }
 
 TEST(Npy, FilesThatAreNotThere) {

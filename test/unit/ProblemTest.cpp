@@ -11,6 +11,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 using namespace convjit;
 
 static Problem parsed(const char *text) {
@@ -48,6 +50,77 @@ TEST(Problem, ChannelsFirstPutsChannelsFirst) {
   EXPECT_EQ(p.inSpatial, (std::vector<int64_t>{8, 9}));
 }
 
+TEST(Problem, EachFieldAlone) {
+  const std::string base = "conv2d:in=8x9x4,oc=6,k=3";
+  const Problem defaults = parsed(base.c_str());
+  auto expect = [&](const char *field, auto change) {
+    Problem expected = defaults;
+    change(expected);
+    EXPECT_NE(expected, defaults) << field;
+    EXPECT_EQ(parsed((base + "," + field).c_str()), expected) << field;
+  };
+  using P = Problem &;
+  expect("s=2", [](P p) { p.stride = {2, 2}; });
+  expect("s=2x3", [](P p) { p.stride = {2, 3}; });
+  expect("d=2x1", [](P p) { p.dilation = {2, 1}; });
+  expect("ld=1x3", [](P p) { p.inputDilation = {1, 3}; });
+  expect("g=2", [](P p) { p.groups = 2; });
+  expect("bg=3", [](P p) { p.batchGroups = 3; });
+  expect("pad=valid", [](P p) { p.paddingMode = PaddingMode::Valid; });
+  auto pads = [](std::vector<PadPair> pairs) {
+    return [pairs](P p) {
+      p.paddingMode = PaddingMode::Explicit;
+      p.padding = pairs;
+    };
+  };
+  expect("pad=0", pads({{0, 0}, {0, 0}}));
+  expect("pad=1x2", pads({{1, 1}, {2, 2}}));
+  expect("pad=1:2", pads({{1, 2}, {1, 2}}));
+  expect("pad=1:2x0", pads({{1, 2}, {0, 0}}));
+  expect("pad=-1x-2:-3", pads({{-1, -1}, {-2, -3}}));
+  expect("dtype=f64", [](P p) { p.dtype = DataType::F64; });
+  expect("grad=input", [](P p) { p.gradient = Gradient::Input; });
+  expect("grad=weight", [](P p) { p.gradient = Gradient::Weight; });
+  expect("bias", [](P p) { p.bias = true; });
+  expect("residual", [](P p) { p.residual = true; });
+  expect("mask=a/b=c.npy", [](P p) { p.mask = "a/b=c.npy"; });
+  std::pair<const char *, Activation> activations[] = {
+      {"act=relu", {ActivationKind::Relu, 0.01}},
+      {"act=leaky_relu", {ActivationKind::LeakyRelu, 0.01}},
+      {"act=leaky_relu:-2e-3", {ActivationKind::LeakyRelu, -0.002}},
+      {"act=sigmoid", {ActivationKind::Sigmoid, 0.01}},
+      {"act=tanh", {ActivationKind::Tanh, 0.01}},
+      {"act=silu", {ActivationKind::Silu, 0.01}},
+      {"act=gelu", {ActivationKind::Gelu, 0.01}},
+      {"act=gelu_tanh", {ActivationKind::GeluTanh, 0.01}}};
+  for (auto [field, activation] : activations)
+    expect(field, [&](P p) { p.activation = activation; });
+}
+
+TEST(Problem, FieldsInAnyOrder) {
+  std::vector<std::string> fields = {
+      "in=4x9x8", "oc=6",       "k=3x2",
+      "s=2x1",    "d=1x2",      "ld=2",
+      "g=2",      "bg=1",       "pad=1:2x0",
+      "bias",     "residual",   "dtype=f64",
+      "act=relu", "mask=m.npy", "layout=channels_first"};
+  auto joined = [&] {
+    std::string text = "conv2d:";
+    for (const std::string &field : fields)
+      text += (text.back() == ':' ? "" : ",") + field;
+    return text;
+  };
+  const Problem expected = parsed(joined().c_str());
+  Random random(1);
+  for (int round = 0; round < 300; ++round) {
+    for (size_t i = fields.size(); i > 1; --i)
+      std::swap(
+          fields[i - 1],
+          fields[static_cast<size_t>(random.below(static_cast<int64_t>(i)))]);
+    ASSERT_EQ(parsed(joined().c_str()), expected) << joined();
+  }
+}
+
 TEST(Problem, DefaultsAreOnesAndSame) {
   Problem p = parsed("convT1d:in=8x3,oc=4,k=2");
   EXPECT_EQ(p.operation, Operation::ConvTranspose);
@@ -57,6 +130,14 @@ TEST(Problem, DefaultsAreOnesAndSame) {
   EXPECT_EQ(p.layout, Layout::ChannelsLast);
   EXPECT_EQ(p.dtype, DataType::F32);
   EXPECT_FALSE(p.bias);
+  EXPECT_FALSE(p.residual);
+  EXPECT_EQ(p.inputDilation, (std::vector<int64_t>{1}));
+  EXPECT_EQ(p.groups, 1);
+  EXPECT_EQ(p.batchGroups, 1);
+  EXPECT_EQ(p.gradient, Gradient::None);
+  EXPECT_EQ(p.activation, Activation());
+  EXPECT_TRUE(p.padding.empty());
+  EXPECT_TRUE(p.mask.empty());
 }
 
 TEST(Problem, PrintingIsCanonical) {
@@ -109,7 +190,7 @@ static const Malformed malformed[] = {
     {"", "operation"},
     {":", "operation"},
     {"conv", "operation"},
-    {"conv3d", "':'"},
+    {"conv3d", "problem"},
     {"conv4d:in=8x8,oc=4,k=3", "operation"},
     {"conv0d:in=8x8,oc=4,k=3", "operation"},
     {"Conv3d:in=8x8x8x8,oc=4,k=3", "operation"},
@@ -222,6 +303,9 @@ static const Malformed malformed[] = {
     {"conv1d:in=8x8,oc=4,k=3,bias=true", "bias"},
     {"conv1d:in=8x8,oc=4,k=3,residual=yes", "residual"},
     {"conv1d:in=8x8,oc=4,k=3,mask", "mask"},
+    {"conv1d:in=8x8,oc=4,k=3,mask=a\nb", "mask"},
+    {"conv1d:in=8x8,oc=4,k=3,mask=m.npy,grad=weight", "grad=weight"},
+    {"conv1d:in=8x8,oc=4,k=3,residual,grad=input", "grad=input"},
     {"conv1d:in=8x8,oc=4,k=3,mask=", "mask"},
     {"conv1d:in=8x8,oc=4,k=3\n", "k"},
     {"conv1d:in=8x8\n,oc=4,k=3", "in"},
@@ -235,10 +319,64 @@ TEST(Problem, MalformedStringsSayWhatIsValid) {
     ASSERT_FALSE(problem) << item.text;
     const Error &error = problem.error();
     EXPECT_EQ(error.kind, ErrorKind::BadInput) << item.text;
-    EXPECT_NE(error.message.find(item.names), std::string::npos)
-        << item.text << ": " << error.message;
-    EXPECT_NE(error.message.find("valid"), std::string::npos)
+    // The field comes before what is valid, which may list every field.
+    size_t valid = error.message.find("valid:");
+    ASSERT_NE(valid, std::string::npos) << item.text << ": " << error.message;
+    EXPECT_LT(error.message.find(item.names), valid)
         << item.text << ": " << error.message;
     EXPECT_EQ(error.message.find('\n'), std::string::npos) << item.text;
+    EXPECT_TRUE(!error.message.ends_with('.') || error.message.ends_with("..."))
+        << error.message;
   }
+}
+
+TEST(Problem, MessagesAreShortAndPrintable) {
+  std::string longText(100000, 'x'), nul("a\0b", 3);
+  for (const std::string &text :
+       {longText, "conv1d:" + longText, "conv1d:in=" + longText,
+        "conv1d:in=8x8,oc=4,k=3,act=" + longText,
+        "conv1d:in=8x8,oc=4,k=3,layout=" + longText, "conv1d:" + nul,
+        "conv1d:in=8x8,oc=4,k=3,dtype=" + nul,
+        std::string("conv1d:in=8x8,oc=4,k=3,act=\x1b[31m\xff"),
+        std::string("conv1d\n:in=8x8,oc=4,k=3")}) {
+    Expected<Problem> problem = parseProblem(text);
+    ASSERT_FALSE(problem);
+    EXPECT_LT(problem.error().message.size(), 300u);
+    for (char c : problem.error().message)
+      ASSERT_TRUE(c >= 0x20 && c < 0x7f) << problem.error().message;
+  }
+}
+
+TEST(Problem, ValidateChecksWhatTextCannotSay) {
+  EXPECT_FALSE(validate(Problem()));
+  Problem good = parsed("conv2d:in=8x9x4,oc=6,k=3,g=2");
+  ASSERT_TRUE(validate(good));
+  auto expect = [&](const char *names, auto breakIt) {
+    Problem problem = good;
+    breakIt(problem);
+    Status status = validate(problem);
+    ASSERT_FALSE(status) << names;
+    EXPECT_EQ(status.error().kind, ErrorKind::BadInput);
+    EXPECT_EQ(status.error().message.rfind(names, 0), 0u)
+        << status.error().message;
+    EXPECT_NE(status.error().message.find("valid:"), std::string::npos)
+        << status.error().message;
+  };
+  using P = Problem &;
+  expect("rank=0", [](P p) { p.rank = 0; });
+  expect("rank=4", [](P p) { p.rank = 4; });
+  expect("in has 1", [](P p) { p.inSpatial.pop_back(); });
+  expect("k has 3", [](P p) { p.kernel.push_back(1); });
+  expect("s has 0", [](P p) { p.stride.clear(); });
+  expect("d has 1", [](P p) { p.dilation.pop_back(); });
+  expect("ld has 1", [](P p) { p.inputDilation.pop_back(); });
+  expect("pad has 0", [](P p) { p.paddingMode = PaddingMode::Explicit; });
+  expect("pad:", [](P p) { p.padding = {{1, 1}, {1, 1}}; });
+  // What is printed must read back the same.
+  expect("mask:", [](P p) { p.mask = "a,bias"; });
+  expect("mask:", [](P p) { p.mask = "a\nb"; });
+  expect("act=",
+         [](P p) { p.activation = {ActivationKind::LeakyRelu, std::nan("")}; });
+  expect("act=",
+         [](P p) { p.activation = {ActivationKind::LeakyRelu, HUGE_VAL}; });
 }

@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 using namespace convjit;
 using Values = std::vector<double>;
@@ -24,6 +25,15 @@ static Values run(const char *text, Values input, Values weights,
   EXPECT_TRUE(conv) << text;
   conv->mask = mask;
   return referenceConvolution(*conv, {input, weights, bias, residual}, batch)
+      .output;
+}
+
+/// The same for what only the text of a general convolution can say.
+static Values runGeneral(const char *text, Values input, Values weights,
+                         Values bias = {}, int64_t batch = 1) {
+  Expected<NamedConvolution> named = parseConvolution(text);
+  EXPECT_TRUE(named) << text << ": " << named.error().message;
+  return referenceConvolution(named->conv, {input, weights, bias, {}}, batch)
       .output;
 }
 
@@ -94,83 +104,164 @@ TEST(Reference, Activations) {
   auto value = [](ActivationKind kind, double x) {
     return applyActivation({kind, 0.01}, x);
   };
-  EXPECT_NEAR(value(ActivationKind::Sigmoid, 1), 0.731058578630005, 1e-14);
-  EXPECT_NEAR(value(ActivationKind::Tanh, 0.5), 0.462117157260010, 1e-14);
-  EXPECT_NEAR(value(ActivationKind::Silu, 1), 0.731058578630005, 1e-14);
-  EXPECT_NEAR(value(ActivationKind::Gelu, 1), 0.841344746068543, 1e-14);
-  EXPECT_NEAR(value(ActivationKind::GeluTanh, 1), 0.841191990608277, 1e-14);
+  struct {
+    double x, sigmoid, tanh, silu, gelu, geluTanh;
+  } table[] = {
+      {-2, 0.11920292202211755, -0.9640275800758169, -0.2384058440442351,
+       -0.04550026389635842, -0.04540230591222494},
+      {-0.5, 0.3775406687981454, -0.46211715726000974, -0.1887703343990727,
+       -0.15426876936299344, -0.15428599017485606},
+      {0, 0.5, 0, 0, 0, 0},
+      {0.5, 0.6224593312018546, 0.46211715726000974, 0.3112296656009273,
+       0.34573123063700656, 0.34571400982514394},
+      {2, 0.8807970779778823, 0.9640275800758169, 1.7615941559557646,
+       1.9544997361036416, 1.954597694087775}};
+  for (const auto &row : table) {
+    EXPECT_NEAR(value(ActivationKind::Sigmoid, row.x), row.sigmoid, 1e-15);
+    EXPECT_NEAR(value(ActivationKind::Tanh, row.x), row.tanh, 1e-15);
+    EXPECT_NEAR(value(ActivationKind::Silu, row.x), row.silu, 1e-15);
+    EXPECT_NEAR(value(ActivationKind::Gelu, row.x), row.gelu, 1e-15);
+    EXPECT_NEAR(value(ActivationKind::GeluTanh, row.x), row.geluTanh, 1e-15);
+  }
+  // Far out: no overflow into NaN.
+  for (ActivationKind kind :
+       {ActivationKind::Silu, ActivationKind::Gelu, ActivationKind::GeluTanh}) {
+    EXPECT_EQ(value(kind, -1e5), 0) << name(kind);
+    EXPECT_EQ(value(kind, 1e5), 1e5) << name(kind);
+  }
+  EXPECT_EQ(value(ActivationKind::Sigmoid, -1e5), 0);
+  EXPECT_EQ(value(ActivationKind::Sigmoid, 1e5), 1);
+  EXPECT_EQ(value(ActivationKind::Relu, 3), 3);
+  EXPECT_EQ(value(ActivationKind::Relu, -3), 0);
+  EXPECT_EQ(applyActivation({ActivationKind::LeakyRelu, 2}, -3), -6);
+  EXPECT_EQ(applyActivation({ActivationKind::LeakyRelu, 2}, 3), 3);
   EXPECT_EQ(value(ActivationKind::None, -3), -3);
   EXPECT_TRUE(std::isnan(value(ActivationKind::Relu, NAN)));
 }
 
-static double dot(const Values &a, const Values &b) {
-  EXPECT_EQ(a.size(), b.size());
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i)
-    sum += a[i] * b[i];
-  return sum;
+TEST(Reference, DilationByHand) {
+  EXPECT_EQ(run("conv1d:in=5x1,oc=1,k=2,d=3,pad=0", {1, 2, 3, 4, 5}, {1, 10}),
+            (Values{41, 52}));
+  // Window stride and input dilation: 1 0 2 0 3 seen two at a time.
+  EXPECT_EQ(runGeneral("convolution:n=3,k=2,ws=2,ld=2,rd=1,pad=0:0,rev=0,ic=1,"
+                       "oc=1,x=b0f,w=0io,y=b0f",
+                       {1, 2, 3}, {1, 10}),
+            (Values{1, 2}));
+  EXPECT_EQ(runGeneral("convolution:n=3,k=2,ws=2,ld=2,rd=1,pad=1:0,rev=0,ic=1,"
+                       "oc=1,x=b0f,w=0io,y=b0f",
+                       {1, 2, 3}, {1, 10}),
+            (Values{10, 20, 30}));
 }
 
-/// A random layer without epilogue, small enough for the reference.
-static Problem plainProblem(Random &random) {
-  for (;;) {
-    Problem p = randomProblem(random);
-    p.bias = p.residual = false;
-    p.activation = {};
-    p.gradient = Gradient::None;
-    Expected<Convolution> conv = lower(p);
-    if (conv && countMacs(*conv, 1) < 100000)
-      return p;
-  }
+TEST(Reference, ReversedByHand) {
+  EXPECT_EQ(runGeneral("convolution:n=3,k=2,ws=1,ld=1,rd=1,pad=0:0,rev=0,ic=1,"
+                       "oc=1,x=b0f,w=0io,y=b0f",
+                       {1, 2, 3}, {1, 10}),
+            (Values{21, 32}));
+  EXPECT_EQ(runGeneral("convolution:n=3,k=2,ws=1,ld=1,rd=1,pad=0:0,rev=1,ic=1,"
+                       "oc=1,x=b0f,w=0io,y=b0f",
+                       {1, 2, 3}, {1, 10}),
+            (Values{12, 23}));
+  // One dimension only: the rows of the kernel change places.
+  EXPECT_EQ(runGeneral("convolution:n=2x2,k=2x2,ws=1x1,ld=1x1,rd=1x1,"
+                       "pad=0:0x0:0,rev=1x0,ic=1,oc=1,x=b01f,w=01io,y=b01f",
+                       {1, 2, 3, 4}, {1, 10, 100, 1000}),
+            (Values{100 * 1 + 1000 * 2 + 1 * 3 + 10 * 4}));
 }
 
-TEST(Reference, InputGradientIsTheAdjoint) {
-  for (uint64_t seed = 0; seed < 300; ++seed) {
-    Random random(seed);
-    Problem p = plainProblem(random);
-    Convolution forward = *lower(p);
-    p.gradient = Gradient::Input;
-    Expected<Convolution> backward = lower(p);
-    ASSERT_TRUE(backward) << printProblem(p) << backward.error().message;
-    ASSERT_EQ(backward->outputShape(2), forward.inputShape(2))
-        << printProblem(p);
-    ReferenceOperands data =
-        randomOperands(forward, 2, DataKind::Exact, random);
-    Values y = referenceConvolution(forward, data, 2).output;
-    Values g(y.size());
-    for (double &value : g)
-      value = static_cast<double>(random.between(-3, 3));
-    Values dx =
-        referenceConvolution(*backward, {g, data.weights, {}, {}}, 2).output;
-    ASSERT_EQ(dot(y, g), dot(data.input, dx)) << printProblem(p);
-  }
+TEST(Reference, TwoDimensionsByHand) {
+  EXPECT_EQ(run("conv2d:in=2x3x1,oc=1,k=2,pad=0", {1, 2, 3, 4, 5, 6},
+                {1, 10, 100, 1000}),
+            (Values{5421, 6532}));
+  EXPECT_EQ(run("convT2d:in=1x2x1,oc=1,k=2,s=2,pad=valid", {1, 2},
+                {1, 10, 100, 1000}),
+            (Values{1, 10, 2, 20, 100, 1000, 200, 2000}));
 }
 
-TEST(Reference, WeightGradientIsTheAdjoint) {
-  for (uint64_t seed = 0; seed < 300; ++seed) {
-    Random random(seed);
-    Problem p = plainProblem(random);
-    Convolution forward = *lower(p);
-    p.gradient = Gradient::Weight;
-    Expected<Convolution> backward = lowerWeightGradient(p);
-    if (!backward) // a layer without output has no weight gradient
-      continue;
-    ReferenceOperands data =
-        randomOperands(forward, 1, DataKind::Exact, random);
-    Values y = referenceConvolution(forward, data, 1).output;
-    Values g(y.size());
-    for (double &value : g)
-      value = static_cast<double>(random.between(-3, 3));
-    Values zero(data.weights.size());
-    Values dw = referenceConvolution(*backward, {data.input, g, {}, zero},
-                                     forward.inChannels)
-                    .output;
-    // In window order: undo the reversal of transposed layers by giving the
-    // weights reversed.
-    Convolution unreversed = forward;
-    for (SpatialDim &dim : unreversed.dims)
-      dim.reversed = false;
-    Values u = referenceConvolution(unreversed, data, 1).output;
-    ASSERT_EQ(dot(u, g), dot(data.weights, dw)) << printProblem(p);
-  }
+TEST(Reference, ThreeDimensionsByHand) {
+  // k 1x1x2 along the last axis, stride 2 along the first.
+  EXPECT_EQ(run("conv3d:in=3x1x2x1,oc=1,k=1x1x2,s=2x1x1,pad=0",
+                {1, 2, 3, 4, 5, 6}, {1, 10}),
+            (Values{21, 65}));
+}
+
+TEST(Reference, GroupsByHand) {
+  // Plain, weights (k, ic/g, oc); transposed, (k, oc, ic/g).
+  EXPECT_EQ(run("conv1d:in=1x4,oc=4,k=1,g=2", {1, 10, 100, 1000},
+                {1, 2, 3, 4, 5, 6, 7, 8}),
+            (Values{51, 62, 7300, 8400}));
+  EXPECT_EQ(run("convT1d:in=1x4,oc=4,k=1,g=2", {1, 10, 100, 1000},
+                {1, 2, 3, 4, 5, 6, 7, 8}),
+            (Values{21, 43, 6500, 8700}));
+  // Depthwise with two outputs a channel.
+  EXPECT_EQ(run("conv1d:in=1x2,oc=4,k=1,g=2", {1, 10}, {1, 2, 3, 4}),
+            (Values{1, 2, 30, 40}));
+  // Two images for each of two batch groups.
+  EXPECT_EQ(
+      run("conv1d:in=1x1,oc=2,k=1,bg=2", {1, 2, 3, 4}, {10, 100}, {}, {}, 4),
+      (Values{10, 300, 20, 400}));
+}
+
+TEST(Reference, SwappedKernelFeatures) {
+  // The axis i has the inputs of both groups, o the output of one.
+  EXPECT_EQ(runGeneral("convolution:n=1,k=1,ws=1,ld=1,rd=1,pad=0:0,rev=0,ic=4,"
+                       "oc=2,g=2,x=b0f,w=0io,y=b0f,swapped",
+                       {1, 10, 100, 1000}, {1, 2, 3, 4}),
+            (Values{21, 4300}));
+  EXPECT_EQ(runGeneral("convolution:n=1,k=1,ws=1,ld=1,rd=1,pad=0:0,rev=0,ic=2,"
+                       "oc=4,g=2,x=b0f,w=0io,y=b0f,swapped",
+                       {1, 10}, {1, 2, 3, 4}),
+            (Values{1, 2, 30, 40}));
+  // Without feature groups it changes nothing, with batch groups neither.
+  EXPECT_EQ(runGeneral("convolution:n=1,k=1,ws=1,ld=1,rd=1,pad=0:0,rev=0,ic=1,"
+                       "oc=2,bg=2,x=b0f,w=0io,y=b0f,swapped",
+                       {1, 2, 3, 4}, {10, 100}, {}, 4),
+            (Values{10, 300, 20, 400}));
+}
+
+TEST(Reference, AxesInAnyOrder) {
+  // x (pixel, channel, image), w (in, tap, out): y = x[.,0,.] + 10*x[.,1,.].
+  Values x = {1, 2, 3, 4, 5, 6, 7, 8}, w = {1, 10};
+  EXPECT_EQ(runGeneral("convolution:n=2,k=1,ws=1,ld=1,rd=1,pad=0:0,rev=0,ic=2,"
+                       "oc=1,x=0fb,w=i0o,y=0fb",
+                       x, w, {}, 2),
+            (Values{31, 42, 75, 86}));
+  EXPECT_EQ(runGeneral("convolution:n=2,k=1,ws=1,ld=1,rd=1,pad=0:0,rev=0,ic=2,"
+                       "oc=1,x=0fb,w=o0i,y=bf0",
+                       x, w, {}, 2),
+            (Values{31, 75, 42, 86}));
+}
+
+TEST(Reference, NegativePaddingAndNothing) {
+  EXPECT_EQ(run("conv1d:in=5x1,oc=1,k=1,pad=-1:-2", {1, 2, 3, 4, 5}, {1}),
+            (Values{2, 3}));
+  // Cropped past the end, then padded: only the bias.
+  EXPECT_EQ(
+      run("conv1d:in=5x1,oc=1,k=1,pad=-6:2,bias", {1, 2, 3, 4, 5}, {1}, {7}),
+      (Values{7}));
+  EXPECT_EQ(run("conv1d:in=0x1,oc=2,k=1,pad=1,bias", {}, {1, 1}, {7, 8}),
+            (Values{7, 8, 7, 8}));
+  EXPECT_EQ(
+      run("conv1d:in=2x1,oc=1,k=3,pad=valid,bias", {1, 2}, {1, 1, 1}, {7}),
+      Values{});
+  EXPECT_EQ(run("conv1d:in=2x1,oc=1,k=1", {}, {1}, {}, {}, 0), Values{});
+}
+
+TEST(Reference, MaskFollowsTheStoredWeight) {
+  // Transposed: stored tap 0 is absent, so each input stamps 0 10 100.
+  EXPECT_EQ(run("convT1d:in=2x1,oc=1,k=3,s=2,pad=valid", {1, 2}, {1, 10, 100},
+                {}, {}, 1, {0, 1, 1}),
+            (Values{0, 10, 100, 20, 200}));
+  EXPECT_EQ(run("convT1d:in=2x1,oc=1,k=3,s=2,pad=valid,bias", {1, 2},
+                {1, 10, 100}, {3}, {}, 1, {0, 0, 0}),
+            (Values{3, 3, 3, 3, 3}));
+}
+
+TEST(Reference, MagnitudeIsTheSumOfAllTerms) {
+  Convolution conv =
+      *lower(*parseProblem("conv1d:in=2x1,oc=1,k=2,pad=0,bias,residual"));
+  ReferenceResult result =
+      referenceConvolution(conv, {{1, -2}, {3, 4}, {-5}, {6}}, 1);
+  EXPECT_EQ(result.output, Values{3 - 8 - 5 + 6});
+  EXPECT_EQ(result.magnitude, Values{3 + 8 + 5 + 6});
 }
