@@ -15,6 +15,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <optional>
 #include <unistd.h>
 
@@ -227,11 +228,16 @@ Expected<Array> convjit::readNpy(const std::string &path) {
   std::streamoff length = file.tellg();
   if (length < 0)
     return environmentError(path + ": cannot be read");
-  std::string bytes(static_cast<size_t>(length), '\0');
-  file.seekg(0);
-  if (!file.read(bytes.data(), length))
-    return environmentError(path + ": cannot be read");
-  return parseNpy(bytes, path);
+  try {
+    std::string bytes(static_cast<size_t>(length), '\0');
+    file.seekg(0);
+    if (!file.read(bytes.data(), length))
+      return environmentError(path + ": cannot be read");
+    return parseNpy(bytes, path);
+  } catch (const std::bad_alloc &) {
+    return environmentError(path + ": no memory for its " +
+                            std::to_string(length) + " bytes");
+  }
 }
 
 Status convjit::writeNpy(const std::string &path, const Array &array) {

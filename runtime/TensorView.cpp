@@ -28,6 +28,9 @@ TensorView TensorView::contiguous(void *data, DataType dtype,
 }
 
 int64_t TensorView::elements() const {
+  // The other sizes of an empty tensor may have any product.
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end())
+    return 0;
   int64_t count = 1;
   for (int64_t size : shape)
     count *= size;
