@@ -49,6 +49,9 @@ struct ConvSplitPhasesPass
 
     MLIRContext *context = func.getContext();
     Block &body = func.getBody().front();
+    // The operation's accessors insist on tensors, which these cease to be.
+    Value input = op.getInput(), filter = op.getFilter(), bias = op.getBias(),
+          residual = op.getResidual();
     auto buffer = [](Type type) -> Type {
       auto tensor = cast<RankedTensorType>(type);
       return MemRefType::get(tensor.getShape(), tensor.getElementType());
@@ -62,26 +65,26 @@ struct ConvSplitPhasesPass
 
     int64_t batchGroups = op.getBatchGroupCount();
     DimensionNumbersAttr numbers = op.getDimensionNumbers();
-    auto input = cast<MemRefType>(op.getInput().getType());
-    auto filter = cast<MemRefType>(op.getFilter().getType());
+    ArrayRef<int64_t> inputShape = cast<MemRefType>(input.getType()).getShape();
+    ArrayRef<int64_t> filterShape =
+        cast<MemRefType>(filter.getType()).getShape();
     SmallVector<Attribute> splits;
     for (int64_t dim = 0; dim < numbers.getRank(); ++dim)
       splits.push_back(splitDimension(
-          op.getWindow(), dim, input.getDimSize(numbers.getInputSpatial()[dim]),
-          filter.getDimSize(numbers.getKernelSpatial()[dim])));
+          op.getWindow(), dim, inputShape[numbers.getInputSpatial()[dim]],
+          filterShape[numbers.getKernelSpatial()[dim]]));
 
     // What each argument is to the kernel, for the calling convention.
-    SmallVector<std::pair<Value, StringRef>> roles = {
-        {op.getInput(), "input"},
-        {op.getFilter(), "filter"},
-        {op.getBias(), "bias"},
-        {op.getResidual(), "residual"},
-        {output, "output"}};
+    SmallVector<std::pair<Value, StringRef>> roles = {{input, "input"},
+                                                      {filter, "filter"},
+                                                      {bias, "bias"},
+                                                      {residual, "residual"},
+                                                      {output, "output"}};
 
     OpBuilder builder(op);
     PhasesOp::create(
-        builder, loc, op.getInput(), op.getFilter(), op.getBias(),
-        op.getResidual(), output, first, last, ArrayAttr::get(context, splits),
+        builder, loc, input, filter, bias, residual, output, first, last,
+        ArrayAttr::get(context, splits),
         DenseBoolArrayAttr::get(context, op.getWindow().getReversal()), numbers,
         op.getFeatureGroupCount(), op.getBatchGroupCount(),
         op.getSwappedFilter(), /*packed=*/false, op.getEpilogueAttr(),

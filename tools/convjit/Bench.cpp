@@ -8,13 +8,17 @@
 
 #include "Common.h"
 #include "Peak.h"
-#include "RandomConvolution.h"
+#include "Random.h"
+#include "Reproducer.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 
 using namespace convjit;
 using namespace convjit::cli;
@@ -30,61 +34,93 @@ struct BenchOptions {
   double minMilliseconds = 200;
 };
 
+constexpr int64_t maxBatch = int64_t(1) << 20;
+
 struct Case {
   std::string problem;
   int64_t batch;
 };
 
-/// The fields of one CSV line; double quotes as in RFC 4180.
-std::vector<std::string> csvFields(const std::string &line) {
-  std::vector<std::string> fields(1);
+/// One record of a CSV file and the line it starts at.
+struct Record {
+  int line;
+  std::vector<std::string> fields;
+};
+
+/// Records of RFC 4180: quoted fields may hold commas, line ends and doubled
+/// quotes. Empty lines are left out.
+std::vector<Record> csvRecords(const std::string &text) {
+  std::vector<Record> records;
+  Record record{1, {""}};
+  int line = 1;
   bool quoted = false;
-  for (size_t i = 0; i < line.size(); ++i) {
-    char c = line[i];
-    if (quoted && c == '"' && i + 1 < line.size() && line[i + 1] == '"')
-      fields.back() += line[++i];
+  auto finish = [&] {
+    if (record.fields.size() > 1 || !record.fields[0].empty())
+      records.push_back(std::move(record));
+    record = {line, {""}};
+  };
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    line += c == '\n';
+    if (quoted && c == '"' && i + 1 < text.size() && text[i + 1] == '"')
+      record.fields.back() += text[++i];
     else if (c == '"')
       quoted = !quoted;
-    else if (c == ',' && !quoted)
-      fields.emplace_back();
+    else if (quoted)
+      record.fields.back() += c;
+    else if (c == ',')
+      record.fields.emplace_back();
+    else if (c == '\n')
+      finish();
     else if (c != '\r')
-      fields.back() += c;
+      record.fields.back() += c;
   }
-  return fields;
+  finish();
+  return records;
 }
 
 Expected<std::vector<Case>> readCases(const std::string &path) {
-  std::ifstream file(path);
-  if (!file)
+  std::error_code isFolder;
+  std::ifstream file(path, std::ios::binary);
+  if (!file || std::filesystem::is_directory(path, isFolder))
     return environmentError("--file=" + path + ": cannot be read");
-  std::string line;
-  std::getline(file, line);
-  std::vector<std::string> header = csvFields(line);
-  auto column = [&](const char *wanted) {
-    return std::find(header.begin(), header.end(), wanted) - header.begin();
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  if (text.starts_with("\xef\xbb\xbf")) // spreadsheets put a byte order mark
+    text.erase(0, 3);
+  std::vector<Record> records = csvRecords(text);
+  auto bad = [&](int line, const std::string &what) {
+    return badInput("--file=" + path + ": line " + std::to_string(line) + ": " +
+                    what);
   };
-  auto problem = static_cast<size_t>(column("problem"));
-  auto batch = static_cast<size_t>(column("batch"));
+  std::vector<std::string> header;
+  if (!records.empty())
+    header = records[0].fields;
+  auto column = [&](const char *wanted) {
+    return static_cast<size_t>(std::find(header.begin(), header.end(), wanted) -
+                               header.begin());
+  };
+  size_t problem = column("problem"), batch = column("batch");
   if (problem == header.size())
-    return badInput("--file=" + path +
-                    ": has no column 'problem'; valid: a CSV file whose first "
-                    "line names the columns problem and batch");
+    return bad(1, "has no column 'problem'; valid: a CSV file whose first line "
+                  "names the columns problem and batch");
   std::vector<Case> cases;
-  for (int number = 2; std::getline(file, line); ++number) {
-    if (line.empty() || line == "\r")
-      continue;
-    std::vector<std::string> fields = csvFields(line);
+  for (size_t i = 1; i < records.size(); ++i) {
+    const auto &[line, fields] = records[i];
     if (problem >= fields.size())
-      return badInput("--file=" + path + ": line " + std::to_string(number) +
-                      " has no problem; valid: one in each line");
+      return bad(line, "has no problem; valid: one in each line");
     int64_t images = 1;
-    if (batch < fields.size()) {
-      char *end = nullptr;
-      images = std::strtoll(fields[batch].c_str(), &end, 10);
-      if (*end || images < 1)
-        return badInput("--file=" + path + ": line " + std::to_string(number) +
-                        ": batch='" + fields[batch] + "'; valid: at least 1");
+    if (batch < fields.size() && !fields[batch].empty()) {
+      const std::string &field = fields[batch];
+      auto [end, error] =
+          std::from_chars(field.data(), field.data() + field.size(), images);
+      if (error != std::errc() || end != field.data() + field.size() ||
+          images < 1 || images > maxBatch)
+        return bad(line, "batch=" + field + ": valid: 1 to " +
+                             std::to_string(maxBatch));
     }
+    if (Expected<Layer> layer = readLayer(fields[problem]); !layer)
+      return Error{layer.error().kind,
+                   bad(line, layer.error().message).message};
     cases.push_back({fields[problem], images});
   }
   return cases;
@@ -118,6 +154,7 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
   Expected<Layer> layer = readLayer(item.problem);
   if (!layer)
     return layer.takeError();
+  noteLayer(layer->text, options.common.compile);
   Expected<Kernel> compiled =
       compiler.compile(layer->conv, options.common.compile);
   if (!compiled)
@@ -161,21 +198,22 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
   }
   std::sort(times.begin(), times.end());
   double median = times[times.size() / 2];
-  double flops = 2.0 * static_cast<double>(countMacs(conv, batch)) *
-                 static_cast<double>(images);
-  double gflops = flops / median * 1e-6;
-  return Json{{"problem", layer->text},
-              {"batch", item.batch},
-              {"threads", executor.concurrency()},
-              {"ms_median", median},
-              {"ms_min", times.front()},
-              {"gflops", gflops},
-              {"flops", flops},
-              {"bytes", bytesTouched(conv, batch) * images},
-              {"peak_gflops", peak},
-              {"fraction_of_peak", gflops / peak},
-              {"compile_ms", kernel.compileMilliseconds},
-              {"plan", kernel.plan}};
+  int64_t flops = 2 * countMacs(conv, batch) * images;
+  // The clock's step, so that an empty layer divides by something.
+  double gflops = static_cast<double>(flops) / std::max(median, 1e-6) * 1e-6;
+  return Json{
+      {"problem", layer->text},
+      {"batch", item.batch},
+      {"threads", executor.concurrency()},
+      {"ms_median", median},
+      {"ms_min", times.front()},
+      {"gflops", gflops},
+      {"flops", flops},
+      {"bytes", bytesTouched(conv, kernel.packedWeightBytes, batch) * images},
+      {"peak_gflops", peak},
+      {"fraction_of_peak", gflops / peak},
+      {"compile_ms", kernel.compileMilliseconds},
+      {"plan", kernel.plan}};
 }
 
 Expected<int> run(const BenchOptions &options) {
@@ -192,9 +230,15 @@ Expected<int> run(const BenchOptions &options) {
     return badInput("no problem; valid: problem strings, or --file with a CSV "
                     "file");
   // All of them are read before the first is timed.
-  for (const Case &item : cases)
-    if (Expected<Layer> layer = readLayer(item.problem); !layer)
+  for (const Case &item : cases) {
+    Expected<Layer> layer = readLayer(item.problem);
+    if (!layer)
       return layer.takeError();
+    const Convolution &conv =
+        layer->isWeightGradient() ? layer->forward : layer->conv;
+    if (Status s = checkBatch(conv, item.batch * conv.batchGroups); !s)
+      return s.takeError();
+  }
   Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
   if (!compiler)
     return compiler.takeError();
@@ -202,7 +246,9 @@ Expected<int> run(const BenchOptions &options) {
   double peaks[] = {0, 0};
   Json results = Json::array();
   if (!options.common.json)
-    std::cout << "    ms median     GFLOP/s  % of peak  compile ms  layer\n";
+    std::cout
+        << "    ms median      ms min     GFLOP/s  % of peak        GB/s  "
+           "compile ms  layer\n";
   for (const Case &item : cases) {
     DataType dtype = readLayer(item.problem)->conv.dtype;
     double &peak = peaks[static_cast<int>(dtype)];
@@ -215,16 +261,20 @@ Expected<int> run(const BenchOptions &options) {
       results.push_back(*result);
       continue;
     }
-    char line[128];
-    std::snprintf(line, sizeof line, "%13.4f %11.1f %10.1f %11.1f  ",
-                  (*result)["ms_median"].get<double>(),
-                  (*result)["gflops"].get<double>(),
-                  100 * (*result)["fraction_of_peak"].get<double>(),
-                  (*result)["compile_ms"].get<double>());
+    auto number = [&](const char *field) {
+      return (*result)[field].get<double>();
+    };
+    char line[160];
+    std::snprintf(line, sizeof line,
+                  "%13.4f %11.4f %11.1f %10.1f %11.1f %11.1f  ",
+                  number("ms_median"), number("ms_min"), number("gflops"),
+                  100 * number("fraction_of_peak"),
+                  number("bytes") / std::max(number("ms_median"), 1e-6) * 1e-6,
+                  number("compile_ms"));
     std::cout << line << (*result)["problem"].get<std::string>();
     if (item.batch != 1)
       std::cout << " x " << item.batch;
-    std::cout << std::endl;
+    std::cout << "\n" << std::flush;
   }
   if (options.common.json)
     printJson(results);
@@ -241,7 +291,7 @@ Verb convjit::cli::addBench(CLI::App &parent) {
   app->add_option("--file", options->file,
                   "CSV with a column problem and perhaps a column batch");
   app->add_option("--batch", options->batch, "images (not for --file)")
-      ->check(CLI::Range(int64_t(1), int64_t(1) << 20));
+      ->check(CLI::Range(int64_t(1), maxBatch));
   app->add_option("--threads", options->threads, "threads to use")
       ->check(CLI::Range(1u, 1024u));
   app->add_option("--min-ms", options->minMilliseconds,

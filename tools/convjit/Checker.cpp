@@ -7,15 +7,14 @@
 //===----------------------------------------------------------------------===//
 
 #include "Checker.h"
-#include "Common.h"
-#include "GuardedBuffer.h"
+#include "GuardedTensor.h"
+#include "WeightGradient.h"
 
 #include <cmath>
-#include <cstring>
+#include <cstdio>
 
 using namespace convjit;
 using namespace convjit::cli;
-using Side = GuardedBuffer::Side;
 
 NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index) {
   Random random(seed * 0x9e3779b97f4a7c15 + static_cast<uint64_t>(index));
@@ -23,18 +22,16 @@ NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index) {
   if (random.chance(10))
     for (;;) {
       Problem problem = randomProblem(random);
-      Expected<Convolution> conv = problem.gradient == Gradient::Weight
-                                       ? lowerWeightGradient(problem)
-                                       : lower(problem);
-      if (!conv || countMacs(*conv, conv->batchGroups) > 2000000)
+      Expected<Layer> layer = readLayer(printProblem(problem));
+      if (!layer || countMacs(layer->conv, layer->conv.batchGroups) > 2000000)
         continue;
-      NamedCase item{printProblem(problem), std::move(*conv), {}};
+      NamedCase item{layer->text, std::move(layer->conv), {}, {}};
       if (problem.gradient == Gradient::Weight)
-        item.batches = {problem.inChannels};
+        item.forward = std::move(layer->forward);
       return item;
     }
   NamedConvolution named = randomConvolution(random);
-  NamedCase item{describe(named), named.conv, {}};
+  NamedCase item{describe(named), named.conv, {}, {}};
   if (random.chance(40))
     item.planSeed = random.next() | 1;
   return item;
@@ -42,68 +39,66 @@ NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index) {
 
 namespace {
 
-/// Prefilled into outputs: a NaN that no kernel writes.
-constexpr unsigned char poison = 0xff;
+constexpr Placement placements[] = {Placement::End, Placement::Start,
+                                    Placement::Shifted};
+constexpr size_t placementCount = std::size(placements);
 
-/// A tensor between guard pages. Off natural alignment it is moved from the
-/// page by one element, so that vectors are not aligned.
-struct GuardedTensor {
-  GuardedBuffer buffer;
-  std::byte *data;
-  size_t bytes;
-
-  static Expected<GuardedTensor> create(size_t count, DataType dtype,
-                                        Side side) {
-    size_t bytes = count * static_cast<size_t>(sizeOf(dtype));
-    Expected<GuardedBuffer> buffer = GuardedBuffer::create(bytes, side);
-    if (!buffer)
-      return buffer.takeError();
-    std::byte *data = buffer->data();
-    std::memset(data, poison, bytes);
-    return GuardedTensor{std::move(*buffer), data, bytes};
-  }
-};
-
-Expected<GuardedTensor> filled(const std::vector<double> &values,
-                               DataType dtype, Side side) {
-  Expected<GuardedTensor> tensor =
-      GuardedTensor::create(values.size(), dtype, side);
-  if (tensor)
-    narrow(values, dtype, tensor->data);
-  return tensor;
-}
-
-/// All of a call's tensors on one side of their guard pages.
+/// All of a call's tensors, placed alike.
 struct Call {
   GuardedTensor input, weights, packed, bias, residual, output;
+  std::vector<std::byte> before[5] = {};
 
   static Expected<Call> create(const Kernel &kernel,
                                const ReferenceOperands &operands,
-                               size_t outputs, Side side) {
+                               size_t outputs, Placement placement) {
     DataType dtype = kernel.conv.dtype;
-    auto input = filled(operands.input, dtype, side);
-    auto weights = filled(operands.weights, dtype, side);
-    auto packed = GuardedTensor::create(kernel.packedWeightBytes /
-                                            static_cast<size_t>(sizeOf(dtype)),
-                                        dtype, side);
-    auto bias = filled(operands.bias, dtype, side);
-    auto residual = filled(operands.residual, dtype, side);
-    auto output = GuardedTensor::create(outputs, dtype, side);
+    auto filled = [&](const std::vector<double> &values) {
+      return GuardedTensor::create(values, dtype, placement);
+    };
+    auto input = filled(operands.input);
+    auto weights = filled(operands.weights);
+    auto bias = filled(operands.bias);
+    auto residual = filled(operands.residual);
+    auto packed =
+        GuardedTensor::create(kernel.packedWeightBytes, dtype, placement);
+    auto output = GuardedTensor::create(
+        outputs * static_cast<size_t>(sizeOf(dtype)), dtype, placement);
     for (auto *tensor : {&input, &weights, &packed, &bias, &residual, &output})
       if (!*tensor)
         return tensor->takeError();
-    return Call{std::move(*input), std::move(*weights),  std::move(*packed),
-                std::move(*bias),  std::move(*residual), std::move(*output)};
+    Call call{std::move(*input), std::move(*weights),  std::move(*packed),
+              std::move(*bias),  std::move(*residual), std::move(*output)};
+    call.before[0] = call.weights.copy();
+    kernel.pack(call.weights.data(), call.packed.data());
+    size_t at = 1;
+    for (auto *tensor : {&call.input, &call.packed, &call.bias, &call.residual})
+      call.before[at++] = tensor->copy();
+    return call;
+  }
+
+  Operands arguments(int64_t batch) const {
+    return {input.data(),    packed.data(), bias.data(),
+            residual.data(), output.data(), batch};
+  }
+
+  /// Empty, or what was written to besides the output.
+  std::string damage() const {
+    if (!weights.holds(before[0]))
+      return "the weights were written to";
+    if (!input.holds(before[1]))
+      return "the input was written to";
+    if (!packed.holds(before[2]))
+      return "the packed weights were written to";
+    if (!bias.holds(before[3]))
+      return "the bias was written to";
+    if (!residual.holds(before[4]))
+      return "the residual was written to";
+    for (auto *tensor : {&input, &weights, &packed, &bias, &residual, &output})
+      if (!tensor->intact())
+        return "memory right after a tensor was written to";
+    return "";
   }
 };
-
-bool unchanged(const GuardedTensor &tensor, const std::vector<double> &values,
-               DataType dtype) {
-  std::vector<std::byte> wanted(tensor.bytes);
-  narrow(values, dtype, wanted.data());
-  return tensor.bytes == 0 ||
-         std::memcmp(tensor.data, wanted.data(), tensor.bytes) == 0;
-}
 
 /// Whether integer data comes out exact: no transcendental function.
 bool isExact(const Activation &activation) {
@@ -121,23 +116,42 @@ bool isExact(const Activation &activation) {
 }
 
 std::string difference(size_t index, double got, double wanted, double bound) {
-  char text[160];
+  char text[200];
   std::snprintf(text, sizeof text,
-                "element %zu is %.9g, the reference says %.9g, allowed %.3g",
-                index, got, wanted, bound);
+                "element %zu is %.9g%s, the reference says %.9g, allowed %.3g",
+                index, got, std::isnan(got) ? " (never written?)" : "", wanted,
+                bound);
   return text;
+}
+
+/// The reference sees what the kernel sees: data of the kernel's type.
+void roundTo(DataType dtype, std::vector<double> &values) {
+  if (dtype == DataType::F32)
+    for (double &value : values)
+      value = static_cast<float>(value);
 }
 
 } // namespace
 
 Checker::Checker(const Compiler &compiler, const CompileOptions &options,
-                 const std::vector<unsigned> &threads)
-    : compiler(compiler), options(options) {
+                 const std::vector<unsigned> &threads, Position &position)
+    : compiler(compiler), options(options), position(position) {
   for (unsigned count : threads)
-    if (count == 1)
-      executors.push_back(std::make_unique<InlineExecutor>());
-    else
-      executors.push_back(std::make_unique<ThreadPool>(count));
+    executors.push_back(makeExecutor(count));
+}
+
+Failure Checker::fail(const std::string &detail) const {
+  return {position, oneLine(detail)};
+}
+
+void Checker::setPlan(const std::string &plan) {
+  std::snprintf(position.plan, sizeof position.plan, "%s", plan.c_str());
+}
+
+void Checker::enter(const char *check, int64_t images, unsigned threads) {
+  position.images = images;
+  position.threads = threads;
+  std::snprintf(position.check, sizeof position.check, "%s", check);
 }
 
 /// `plan` with the number after `field` = replaced.
@@ -153,7 +167,8 @@ static void replaceField(std::string &plan, const std::string &field,
 /// Compiles with the case's own plan; one that the convolution cannot have is
 /// given up for the chosen one.
 Expected<Kernel> Checker::compileCase(const NamedCase &item) {
-  if (item.planSeed == 0)
+  // A plan given on the command line is the one to check.
+  if (item.planSeed == 0 || !options.plan.empty())
     return compiler.compile(item.conv, options);
   Expected<PlanReport> report = compiler.plan(item.conv, options);
   if (!report)
@@ -173,90 +188,157 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
     replaceField(own.plan, "row", random.chance(50) ? "ranged" : "unrolled");
   if (random.chance(20))
     replaceField(own.plan, "lanes", random.chance(50) ? "channels" : "groups");
+  setPlan(own.plan);
   Expected<Kernel> kernel = compiler.compile(item.conv, own);
-  if (!kernel && kernel.error().kind == ErrorKind::BadInput)
+  if (!kernel && kernel.error().kind == ErrorKind::BadInput) {
+    setPlan(options.plan);
     return compiler.compile(item.conv, options);
+  }
   return kernel;
 }
 
 Expected<std::optional<Failure>> Checker::check(const NamedCase &item,
                                                 uint64_t seed) {
+  worst = 0;
+  turn = 0;
+  enter("compile", 0, 0);
+  setPlan(options.plan);
   Expected<Kernel> kernel = compileCase(item);
   if (!kernel) {
     Error error = kernel.takeError();
-    if (error.kind == ErrorKind::BadInput)
+    if (error.kind != ErrorKind::Internal)
       return error;
-    return std::optional<Failure>({0, 0, "compile", error.message});
+    return std::optional(fail(error.message));
   }
-  plan = kernel->plan;
-  std::vector<int64_t> batches = item.batches;
-  if (batches.empty())
-    // The kernel has seen none of them before.
-    for (int64_t images : {1, 0, 3})
-      batches.push_back(images * item.conv.batchGroups);
-  for (int64_t batch : batches) {
-    auto outcome = checkBatch(*kernel, batch, seed);
+  setPlan(kernel->plan);
+  std::vector<int64_t> counts = item.images;
+  if (counts.empty())
+    counts = {1, 0, 3};
+  if (item.forward) {
+    auto outcome = checkBatch(*kernel, 1, item.forward->inChannels, seed);
+    if (!outcome || *outcome)
+      return outcome;
+  }
+  for (int64_t images : counts) {
+    auto outcome =
+        item.forward
+            ? checkWeightGradient(*kernel, *item.forward, images, seed)
+            : checkBatch(*kernel, images, images * item.conv.batchGroups, seed);
     if (!outcome || *outcome)
       return outcome;
   }
   return std::optional<Failure>();
 }
 
-Expected<std::optional<Failure>>
-Checker::checkBatch(const Kernel &kernel, int64_t batch, uint64_t seed) {
+std::string Checker::compare(const Convolution &conv,
+                             const ReferenceResult &wanted,
+                             const std::byte *got, DataKind kind,
+                             double scale) {
+  bool exact = kind == DataKind::Exact && isExact(conv.activation);
+  for (size_t i = 0; i < wanted.output.size(); ++i) {
+    double value = elementAt(got, conv.dtype, i);
+    double reference = wanted.output[i];
+    if (exact && conv.dtype == DataType::F32)
+      reference = static_cast<float>(reference);
+    double bound = exact ? 0 : scale * errorBound(conv, wanted.magnitude[i]);
+    double error = std::abs(value - reference);
+    if (!(error <= bound)) // also when it is no number
+      return difference(i, value, reference, bound);
+    if (kind == DataKind::Float && bound > 0)
+      worst = std::max(worst, error / bound);
+  }
+  return "";
+}
+
+Expected<std::optional<Failure>> Checker::checkBatch(const Kernel &kernel,
+                                                     int64_t images,
+                                                     int64_t batch,
+                                                     uint64_t seed) {
   const Convolution &conv = kernel.conv;
-  DataType dtype = conv.dtype;
+  if (Status s = cli::checkBatch(conv, batch); !s)
+    return s.takeError();
   Random random(seed ^ static_cast<uint64_t>(batch));
   for (DataKind kind : {DataKind::Exact, DataKind::Float}) {
+    const char *name = kind == DataKind::Exact ? "exact" : "float";
+    enter("reference", images, 0);
     ReferenceOperands operands = randomOperands(conv, batch, kind, random);
-    // The reference sees what the kernel sees: data of the kernel's type.
     for (auto *values : {&operands.input, &operands.weights, &operands.bias,
                          &operands.residual})
-      if (dtype == DataType::F32)
-        for (double &value : *values)
-          value = static_cast<float>(value);
+      roundTo(conv.dtype, *values);
     ReferenceResult wanted = referenceConvolution(conv, operands, batch);
-    bool exact = kind == DataKind::Exact && isExact(conv.activation);
-    size_t run = 0;
-    for (const std::unique_ptr<Executor> &executor : executors) {
-      Side side = run++ % 2 ? Side::Start : Side::End;
-      Failure failure{batch, executor->concurrency(),
-                      kind == DataKind::Exact ? "exact" : "float", ""};
-      auto fail = [&](std::string detail) {
-        failure.detail = std::move(detail);
-        return std::optional<Failure>(failure);
-      };
+    std::vector<std::byte> first;
+    size_t runs = std::max(placementCount, executors.size());
+    for (size_t run = 0; run < runs; ++run) {
+      Executor &executor = *executors[run % executors.size()];
+      enter(name, images, executor.concurrency());
       Expected<Call> call =
-          Call::create(kernel, operands, wanted.output.size(), side);
+          Call::create(kernel, operands, wanted.output.size(),
+                       placements[(run + turn) % placementCount]);
       if (!call)
         return call.takeError();
-      kernel.pack(call->weights.data, call->packed.data);
-      std::vector<std::byte> packed(call->packed.data,
-                                    call->packed.data + call->packed.bytes);
-      Operands arguments{call->input.data,  call->packed.data,
-                         call->bias.data,   call->residual.data,
-                         call->output.data, batch};
-      if (Status s = runKernel(kernel, arguments, *executor); !s)
-        return fail(s.error().message);
-      for (size_t i = 0; i < wanted.output.size(); ++i) {
-        double got = elementAt(call->output.data, dtype, i);
-        double bound = exact ? 0 : errorBound(conv, wanted.magnitude[i]);
-        double error = std::abs(got - wanted.output[i]);
-        if (exact && dtype == DataType::F32)
-          error = std::abs(got - static_cast<float>(wanted.output[i]));
-        if (!(error <= bound))
-          return fail(difference(i, got, wanted.output[i], bound));
-        if (kind == DataKind::Float && bound > 0)
-          worst = std::max(worst, error / bound);
-      }
-      if (!unchanged(call->input, operands.input, dtype) ||
-          !unchanged(call->weights, operands.weights, dtype) ||
-          !unchanged(call->bias, operands.bias, dtype) ||
-          !unchanged(call->residual, operands.residual, dtype) ||
-          (call->packed.bytes &&
-           std::memcmp(packed.data(), call->packed.data, packed.size()) != 0))
-        return fail("an input was written to");
+      if (Status s = runKernel(kernel, call->arguments(batch), executor); !s)
+        return std::optional(fail(s.error().message));
+      std::string why =
+          compare(conv, wanted, call->output.data(), kind, /*scale=*/1);
+      if (why.empty())
+        why = call->damage();
+      if (why.empty() && run > 0 && !call->output.holds(first))
+        why = "results depend on the threads or on the alignment";
+      if (!why.empty())
+        return std::optional(fail(why));
+      if (run == 0)
+        first = call->output.copy();
     }
+    ++turn;
+  }
+  return std::optional<Failure>();
+}
+
+Expected<std::optional<Failure>>
+Checker::checkWeightGradient(const Kernel &kernel, const Convolution &layer,
+                             int64_t images, uint64_t seed) {
+  if (Status s = cli::checkBatch(layer, images); !s)
+    return s.takeError();
+  Random random(seed ^ static_cast<uint64_t>(images));
+  DataType dtype = layer.dtype;
+  for (DataKind kind : {DataKind::Exact, DataKind::Float}) {
+    enter("reference of gradient", images, 0);
+    std::vector<double> input, gradient;
+    for (int64_t image = 0; image < images; ++image) {
+      // What the one-image convolution calls its weights is the gradient.
+      ReferenceOperands one =
+          randomOperands(kernel.conv, layer.inChannels, kind, random);
+      input.insert(input.end(), one.input.begin(), one.input.end());
+      gradient.insert(gradient.end(), one.weights.begin(), one.weights.end());
+    }
+    roundTo(dtype, input);
+    roundTo(dtype, gradient);
+    ReferenceResult wanted =
+        weightGradientReference(layer, input, gradient, images);
+    // The bound counts the terms of one image.
+    auto scale = static_cast<double>(std::max<int64_t>(images, 1));
+    for (size_t run = 0; run < placementCount; ++run) {
+      Executor &executor = *executors[(run + turn) % executors.size()];
+      enter(kind == DataKind::Exact ? "exact gradient" : "float gradient",
+            images, executor.concurrency());
+      auto x = GuardedTensor::create(input, dtype, placements[run]);
+      auto g = GuardedTensor::create(gradient, dtype, placements[run]);
+      auto result = GuardedTensor::create(
+          wanted.output.size() * static_cast<size_t>(sizeOf(dtype)), dtype,
+          placements[run]);
+      for (auto *tensor : {&x, &g, &result})
+        if (!*tensor)
+          return tensor->takeError();
+      if (Status s = runWeightGradient(kernel, layer, x->data(), g->data(),
+                                       images, executor, result->data());
+          !s)
+        return std::optional(fail(s.error().message));
+      std::string why =
+          compare(kernel.conv, wanted, result->data(), kind, scale);
+      if (!why.empty())
+        return std::optional(fail(why));
+    }
+    ++turn;
   }
   return std::optional<Failure>();
 }

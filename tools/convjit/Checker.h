@@ -22,9 +22,12 @@ namespace convjit::cli {
 /// A convolution to check, by a text that names it again.
 struct NamedCase {
   std::string text;
+  /// For grad=weight the convolution of one image, and `forward` the layer.
   Convolution conv;
-  /// Batches to run; empty for a few different ones, 0 among them.
-  std::vector<int64_t> batches;
+  std::optional<Convolution> forward;
+  /// Numbers of images to run, as --batch takes them; empty for a few different
+  /// ones, 0 among them.
+  std::vector<int64_t> images;
   /// Nonzero: the chosen plan with some of its numbers replaced at random, so
   /// that tiles, row forms and chunks are met that the cost model rarely picks.
   uint64_t planSeed = 0;
@@ -33,40 +36,62 @@ struct NamedCase {
 /// Case `index` of the sequence that `seed` starts.
 NamedCase randomCase(uint64_t seed, int64_t index);
 
+/// What is being checked; where a process that dies was.
+struct Position {
+  int64_t images = 0;
+  unsigned threads = 0;
+  char check[24] = "compile";
+  char plan[400] = ""; ///< of the case, where it is known
+};
+
 /// What was wrong first.
 struct Failure {
-  int64_t batch = 0;
-  unsigned threads = 1;
-  std::string check, detail;
+  Position at;
+  std::string detail;
 };
 
 /// Compiles cases and runs each kernel on exact-integer data, where it must
 /// agree bit for bit, and on float data, within errorBound; with a protected
-/// page right after, then right before, every buffer; off natural alignment;
-/// with each number of threads; with several batches. Inputs must come back
-/// unchanged and every output be written.
+/// page right after, then right before, every buffer, then off the alignment of
+/// vectors; with each number of threads; with several batches. Inputs must come
+/// back unchanged, every output be written, and all runs give the same bits.
+/// For grad=weight the whole gradient is held against its own reference too.
 class Checker {
 public:
+  /// `position` is kept up to date while a case runs; it must outlive this.
   Checker(const Compiler &compiler, const CompileOptions &options,
-          const std::vector<unsigned> &threads);
+          const std::vector<unsigned> &threads, Position &position);
 
-  /// Nothing when all agrees. An error is one of compilation or memory.
+  /// Nothing when all agrees. An error is one of the options or of memory.
   Expected<std::optional<Failure>> check(const NamedCase &item, uint64_t seed);
 
-  /// Largest error on float data so far, as a part of its bound.
+  /// Largest error on float data in the last case, as a part of its bound.
   double worstError() const { return worst; }
-  const std::string &lastPlan() const { return plan; }
 
 private:
   Expected<Kernel> compileCase(const NamedCase &item);
   Expected<std::optional<Failure>> checkBatch(const Kernel &kernel,
-                                              int64_t batch, uint64_t seed);
+                                              int64_t images, int64_t batch,
+                                              uint64_t seed);
+  Expected<std::optional<Failure>> checkWeightGradient(const Kernel &kernel,
+                                                       const Convolution &layer,
+                                                       int64_t images,
+                                                       uint64_t seed);
+  void enter(const char *check, int64_t images, unsigned threads);
+  void setPlan(const std::string &plan);
+  Failure fail(const std::string &detail) const;
+  /// Compares an output with the reference; empty when it agrees. `scale` is
+  /// what the bound of one convolution is to be multiplied by.
+  std::string compare(const Convolution &conv, const ReferenceResult &wanted,
+                      const std::byte *got, DataKind kind, double scale);
 
   const Compiler &compiler;
   const CompileOptions &options;
+  Position &position;
   std::vector<std::unique_ptr<Executor>> executors;
   double worst = 0;
-  std::string plan;
+  /// Counts batches of a case, to turn which threads meet which placement.
+  size_t turn = 0;
 };
 
 } // namespace convjit::cli

@@ -47,6 +47,14 @@ Expected<Layer> convjit::cli::readLayer(const std::string &text) {
   if (!conv)
     return conv.takeError();
   layer.conv = std::move(*conv);
+  if (layer.isWeightGradient()) {
+    Problem forward = *problem;
+    forward.gradient = Gradient::None;
+    Expected<Convolution> lowered = lower(forward);
+    if (!lowered)
+      return lowered.takeError();
+    layer.forward = std::move(*lowered);
+  }
   if (!problem->mask.empty()) {
     Expected<std::vector<double>> mask = readMask(problem->mask, layer.conv);
     if (!mask)
@@ -54,6 +62,12 @@ Expected<Layer> convjit::cli::readLayer(const std::string &text) {
     layer.conv.mask = std::move(*mask);
   }
   return layer;
+}
+
+std::unique_ptr<Executor> convjit::cli::makeExecutor(unsigned threads) {
+  if (threads == 1)
+    return std::make_unique<InlineExecutor>();
+  return std::make_unique<ThreadPool>(threads);
 }
 
 std::string convjit::cli::shapeText(const std::vector<int64_t> &shape) {
@@ -70,17 +84,45 @@ int64_t convjit::cli::elementCount(const std::vector<int64_t> &shape) {
   return count;
 }
 
-int64_t convjit::cli::bytesTouched(const Convolution &conv, int64_t batch) {
+Status convjit::cli::checkBatch(const Convolution &conv, int64_t batch) {
+  constexpr double limit = 0x1p48;
+  auto bytes = [&](const std::vector<int64_t> &shape) {
+    auto count = static_cast<double>(sizeOf(conv.dtype));
+    for (int64_t size : shape)
+      count *= static_cast<double>(size);
+    return count;
+  };
+  if (bytes(conv.inputShape(batch)) <= limit &&
+      bytes(conv.outputShape(batch)) <= limit)
+    return {};
+  return badInput("batch=" + std::to_string(batch) +
+                  ": a tensor would have more than 2^48 bytes; valid: fewer "
+                  "images, or a smaller layer");
+}
+
+int64_t convjit::cli::bytesTouched(const Convolution &conv,
+                                   size_t packedWeightBytes, int64_t batch) {
   int64_t output = elementCount(conv.outputShape(batch));
-  int64_t elements = elementCount(conv.inputShape(batch)) +
-                     elementCount(conv.kernelShape()) + output +
+  int64_t elements = elementCount(conv.inputShape(batch)) + output +
                      (conv.residual ? output : 0) +
                      (conv.bias ? conv.outChannels : 0);
-  return elements * sizeOf(conv.dtype);
+  return elements * sizeOf(conv.dtype) +
+         static_cast<int64_t>(packedWeightBytes);
 }
 
 void convjit::cli::printJson(const Json &document) {
-  std::cout << document.dump(2) << "\n";
+  // A path in it need not be UTF-8.
+  std::cout << document.dump(2, ' ', false, Json::error_handler_t::replace)
+            << "\n";
+}
+
+std::string convjit::cli::oneLine(std::string message) {
+  while (!message.empty() && message.back() == '\n')
+    message.pop_back();
+  for (char &c : message)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      c = ' ';
+  return message;
 }
 
 void convjit::cli::narrow(const std::vector<double> &values, DataType dtype,

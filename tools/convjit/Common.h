@@ -11,6 +11,7 @@
 
 #include "ConvolutionText.h"
 #include "convjit/Compiler.h"
+#include "convjit/Executor.h"
 #include "convjit/Npy.h"
 
 #include <CLI/CLI.hpp>
@@ -39,6 +40,8 @@ struct Layer {
   std::optional<Problem> problem;
   /// For grad=weight the convolution of one image (lowerWeightGradient).
   Convolution conv;
+  /// For grad=weight the layer whose gradient it is.
+  Convolution forward;
   std::string mask;
 
   bool isWeightGradient() const {
@@ -59,12 +62,22 @@ Verb addBench(CLI::App &parent);
 Verb addPlan(CLI::App &parent);
 Verb addEmit(CLI::App &parent);
 
+/// An executor for `threads` threads, the caller's among them.
+std::unique_ptr<Executor> makeExecutor(unsigned threads);
+
 /// "4x16x32": sizes with 'x' between them.
 std::string shapeText(const std::vector<int64_t> &shape);
 int64_t elementCount(const std::vector<int64_t> &shape);
-/// Bytes of all tensors of a call, each once.
-int64_t bytesTouched(const Convolution &conv, int64_t batch);
+/// Refuses a batch whose tensors no machine holds (2^48 bytes), so that sizes
+/// can be multiplied without a thought.
+Status checkBatch(const Convolution &conv, int64_t batch);
+/// Bytes that a call reads and writes: input, packed weights, output, bias and
+/// residual, each once.
+int64_t bytesTouched(const Convolution &conv, size_t packedWeightBytes,
+                     int64_t batch);
 void printJson(const Json &document);
+/// `message` with spaces for line ends and other control characters.
+std::string oneLine(std::string message);
 
 /// A copy of `values` as elements of `dtype` at `to`, and back.
 void narrow(const std::vector<double> &values, DataType dtype, void *to);

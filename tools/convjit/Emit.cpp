@@ -7,8 +7,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "Common.h"
+#include "Reproducer.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -43,32 +47,42 @@ constexpr StageName stageNames[] = {{"conv", Stage::Conv, "conv.mlir"},
 constexpr const char *validStages =
     "conv, general, phases, tiles, linalg, vector, llvm, asm, obj, header";
 
-/// The C declarations of an object file's kernel.
+/// The C declarations of an object file's kernel; names as in Kernel.h.
 std::string header(const Layer &layer, const PlanReport &plan) {
+  std::string name = layer.text;
+  // A mask's path must not end the comment.
+  for (size_t at; (at = name.find("*/")) != std::string::npos;)
+    name.replace(at, 2, "* /");
   std::ostringstream text;
-  text << "/* " << layer.text << "\n * " << plan.target << " */\n"
-       << R"(#ifndef CONVJIT_KERNEL_CONVJIT_H
-#define CONVJIT_KERNEL_CONVJIT_H
+  text << "/* " << name << "\n * " << plan.target << " */\n"
+       << R"(#ifndef CONVJIT_KERNEL_H
+#define CONVJIT_KERNEL_H
 #include <stdint.h>
 #ifdef __cplusplus
 extern "C" {
 #endif
-typedef struct {
+/* Tensors are contiguous and aligned to their element at least. */
+typedef struct ConvjitKernelArgs {
   const void *input;
-  const void *packed_weights;
-  const void *bias;     /* or NULL */
-  const void *residual; /* or NULL */
+  const void *packedWeights; /* as written by convjit_pack */
+  const void *bias;          /* or NULL */
+  const void *residual;      /* the output's shape, or NULL */
   void *output;
   void *scratch; /* NULL */
-  int64_t batch;
-} convjit_kernel_args;
-/* Tasks of one image; run [0, batch * tasks) in any order, on any threads. */
+  int64_t batch; /* images in the input; a multiple of the batch groups */
+} ConvjitKernelArgs;
+#define CONVJIT_BATCH_GROUPS INT64_C()"
+       << layer.conv.batchGroups << R"()
+/* Tasks of one image of the output. */
 #define CONVJIT_TASKS_PER_IMAGE INT64_C()"
-       << plan.tasksPerImage << ")\n#define CONVJIT_PACKED_WEIGHT_BYTES "
-       << plan.packedWeightBytes << R"(u
+       << plan.tasksPerImage << R"()
+#define CONVJIT_PACKED_WEIGHT_BYTES INT64_C()"
+       << plan.packedWeightBytes << R"()
+/* Once for each weight. */
 void convjit_pack(const void *weights, void *packed);
-void convjit_kernel(const convjit_kernel_args *args, int64_t begin,
-                    int64_t end);
+/* Runs tasks [begin, end) of [0, batch / CONVJIT_BATCH_GROUPS *
+   CONVJIT_TASKS_PER_IMAGE); in any order, on any threads. */
+void convjit_kernel(const ConvjitKernelArgs *args, int64_t begin, int64_t end);
 #ifdef __cplusplus
 }
 #endif
@@ -77,15 +91,46 @@ void convjit_kernel(const convjit_kernel_args *args, int64_t begin,
   return text.str();
 }
 
-/// A file name that any file system takes.
+/// A file name that any file system takes; of long texts a hash tells them
+/// apart.
 std::string fileStem(const std::string &problem) {
   std::string stem;
-  for (char c : problem.substr(0, 150)) {
+  uint64_t hash = 0xcbf29ce484222325; // FNV-1a
+  for (char c : problem) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
     bool plain = std::isalnum(static_cast<unsigned char>(c)) || c == '.' ||
                  c == '-' || c == '_';
     stem += plain ? c : '_';
   }
-  return stem;
+  if (stem.size() <= 150)
+    return stem;
+  char digits[20];
+  std::snprintf(digits, sizeof digits, "_%016llx",
+                static_cast<unsigned long long>(hash));
+  return stem.substr(0, 130) + digits;
+}
+
+/// The stages that --emit names, or what is wrong with one of them.
+Expected<std::vector<std::string>> readStages(const std::string &text) {
+  std::vector<std::string> names;
+  for (size_t at = 0; at <= text.size();) {
+    size_t comma = std::min(text.find(',', at), text.size());
+    std::string name = text.substr(at, comma - at);
+    at = comma + 1;
+    if (name == "archive" || name == "ptx")
+      return badInput("--emit=" + name +
+                      ": is not available yet; valid: " + validStages);
+    bool known = name == "header";
+    for (const StageName &entry : stageNames)
+      known |= name == entry.name;
+    if (!known)
+      return badInput("--emit=" + name + ": valid: " + validStages);
+    if (std::find(names.begin(), names.end(), name) != names.end())
+      return badInput("--emit: names " + name +
+                      " twice; valid: each stage once");
+    names.push_back(name);
+  }
+  return names;
 }
 
 Status writeFile(const std::string &path, const std::string &text) {
@@ -93,7 +138,8 @@ Status writeFile(const std::string &path, const std::string &text) {
   file.write(text.data(), static_cast<std::streamsize>(text.size()));
   file.close();
   if (!file)
-    return environmentError(path + ": " + std::strerror(errno));
+    return environmentError(path + ": " +
+                            (errno ? std::strerror(errno) : "cannot write"));
   return {};
 }
 
@@ -106,35 +152,30 @@ Expected<std::string> emitOne(const Compiler &compiler, const Layer &layer,
       return plan.takeError();
     return header(layer, *plan);
   }
-  if (name == "archive" || name == "ptx")
-    return badInput("--emit=" + name +
-                    ": is not available yet; valid: " + validStages);
   for (const StageName &entry : stageNames)
     if (name == entry.name)
       return compiler.emit(layer.conv, entry.stage, options,
                            layer.problem ? &*layer.problem : nullptr);
-  return badInput("--emit=" + name + ": valid: " + validStages);
+  return internalError("--emit=" + name + ": is not a stage");
 }
 
 Expected<int> run(const EmitOptions &options) {
   Expected<Layer> layer = readLayer(options.problem);
   if (!layer)
     return layer.takeError();
-  std::vector<std::string> names;
-  std::stringstream list(options.stages);
-  for (std::string name; std::getline(list, name, ',');)
-    names.push_back(name);
-  if (names.empty())
-    return badInput(std::string("--emit names no stage; valid: ") +
-                    validStages);
+  Expected<std::vector<std::string>> stages = readStages(options.stages);
+  if (!stages)
+    return stages.takeError();
+  const std::vector<std::string> &names = *stages;
   bool toFiles = !options.folder.empty();
   if (!toFiles && names.size() > 1 && !options.common.json)
     return badInput("--emit=" + options.stages +
                     ": several stages need -o DIR; valid without it: one "
                     "stage");
-  if (!toFiles && names[0] == "obj")
+  if (!toFiles && std::find(names.begin(), names.end(), "obj") != names.end())
     return badInput("--emit=obj: needs -o DIR; valid without it: the stages "
                     "that are text");
+  noteLayer(layer->text, options.common.compile);
   if (toFiles) {
     std::error_code error;
     std::filesystem::create_directories(options.folder, error);

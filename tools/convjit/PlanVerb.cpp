@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Common.h"
+#include "Reproducer.h"
 
 #include <iostream>
 
@@ -26,15 +27,20 @@ Expected<int> run(const PlanOptions &options) {
   if (!layer)
     return layer.takeError();
   const Convolution &conv = layer->conv;
+  int64_t batch = options.batch * conv.batchGroups;
+  if (layer->isWeightGradient())
+    batch = layer->problem->inChannels;
+  const Convolution &whole =
+      layer->isWeightGradient() ? layer->forward : layer->conv;
+  if (Status s = checkBatch(whole, options.batch * whole.batchGroups); !s)
+    return s.takeError();
+  noteLayer(layer->text, options.common.compile);
   Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
   if (!compiler)
     return compiler.takeError();
   Expected<PlanReport> report = (*compiler)->plan(conv, options.common.compile);
   if (!report)
     return report.takeError();
-  int64_t batch = options.batch * conv.batchGroups;
-  if (layer->isWeightGradient())
-    batch = layer->problem->inChannels;
   Json padding = Json::array();
   std::string paddingText;
   for (const SpatialDim &dim : conv.dims) {
@@ -42,9 +48,12 @@ Expected<int> run(const PlanOptions &options) {
     paddingText +=
         " " + std::to_string(dim.padLow) + ":" + std::to_string(dim.padHigh);
   }
-  double flops = 2.0 * static_cast<double>(countMacs(conv, batch));
-  auto bytes = static_cast<double>(bytesTouched(conv, batch));
-  double intensity = bytes > 0 ? flops / bytes : 0;
+  // The weight gradient's convolution is of one image.
+  int64_t images = layer->isWeightGradient() ? options.batch : 1;
+  int64_t flops = 2 * countMacs(conv, batch) * images;
+  int64_t bytes = bytesTouched(conv, report->packedWeightBytes, batch) * images;
+  double intensity =
+      bytes > 0 ? static_cast<double>(flops) / static_cast<double>(bytes) : 0;
   std::vector<int64_t> output = conv.outputShape(batch);
   if (options.common.json) {
     Json candidates = Json::array();
@@ -71,8 +80,9 @@ Expected<int> run(const PlanOptions &options) {
             << "output      " << shapeText(output) << "\n"
             << "padding    " << paddingText
             << "  (low:high of each dimension)\n"
-            << "work        " << flops * 1e-6 << " MFLOP over true taps, "
-            << bytes * 1e-6 << " MB, " << intensity << " FLOP/byte\n"
+            << "work        " << static_cast<double>(flops) * 1e-6
+            << " MFLOP over true taps, " << static_cast<double>(bytes) * 1e-6
+            << " MB, " << intensity << " FLOP/byte\n"
             << "target      " << report->target << "\n"
             << "plan        " << report->plan << "\n"
             << "tasks       " << report->tasksPerImage << " an image\n"

@@ -7,8 +7,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "Common.h"
+#include "Reproducer.h"
+#include "WeightGradient.h"
 
-#include <cstring>
 #include <iostream>
 
 using namespace convjit;
@@ -76,146 +77,106 @@ Array makeArray(DataType dtype, std::vector<int64_t> shape) {
   return array;
 }
 
-/// An executor for `threads` threads, the caller's among them.
-std::unique_ptr<Executor> makeExecutor(unsigned threads) {
-  if (threads == 1)
-    return std::make_unique<InlineExecutor>();
-  return std::make_unique<ThreadPool>(threads);
+/// Everything a call needs, read and checked.
+struct Tensors {
+  int64_t batch = 1;
+  /// `weight` holds the output's gradient with grad=weight.
+  Array input, weight, bias, residual, output;
+};
+
+/// A tensor that only some problems have.
+Expected<Array> readOptional(const char *option, const char *field, bool wanted,
+                             const std::string &path, DataType dtype,
+                             const std::vector<int64_t> &shape) {
+  if (!wanted) {
+    if (path.empty())
+      return Array();
+    return badInput(std::string(option) + "=" + path + ": the problem has no " +
+                    field + "; valid: add '," + field + "' to it");
+  }
+  Expected<Array> array = readTensor(option, path, dtype);
+  if (array)
+    if (Status s = checkShape(option, path, array->shape, shape); !s)
+      return s.takeError();
+  return array;
 }
 
-Expected<Array> runLayer(const RunOptions &options, const Layer &layer,
-                         const Kernel &kernel) {
-  const Convolution &conv = kernel.conv;
+Status refuse(const char *option, const std::string &path, const char *why) {
+  if (path.empty())
+    return {};
+  return badInput(std::string(option) + "=" + path + ": " + why);
+}
+
+Expected<Tensors> readTensors(const RunOptions &options, const Layer &layer) {
+  bool gradient = layer.isWeightGradient();
+  const Convolution &conv = gradient ? layer.forward : layer.conv;
+  Tensors tensors;
+  if (Status s =
+          gradient
+              ? refuse("--weight", options.weight,
+                       "valid: none, grad=weight does not depend on it")
+              : refuse("--grad-output", options.gradOutput,
+                       "valid: only with grad=weight (grad=input takes the "
+                       "output's gradient as --input)");
+      !s)
+    return s.takeError();
   Expected<Array> input = readTensor("--input", options.input, conv.dtype);
   if (!input)
     return input.takeError();
-  Expected<Array> weight = readTensor("--weight", options.weight, conv.dtype);
-  if (!weight)
-    return weight.takeError();
   auto batched = batchOf("--input", options.input, *input, conv.inputShape(1),
                          conv.numbers.inputBatch, options.batchFromInput);
   if (!batched)
     return batched.takeError();
-  int64_t batch = batched->value_or(1);
-  if (Status s = checkShape("--weight", options.weight, weight->shape,
-                            conv.kernelShape());
+  tensors.batch = batched->value_or(1);
+  if (tensors.batch % conv.batchGroups)
+    return badInput(
+        "--input=" + options.input + ": has " + std::to_string(tensors.batch) +
+        " images; valid: a multiple of bg=" + std::to_string(conv.batchGroups));
+  if (Status s = checkBatch(conv, tensors.batch); !s)
+    return s.takeError();
+  std::vector<int64_t> outputShape = conv.outputShape(tensors.batch);
+  if (!*batched)
+    outputShape.erase(outputShape.begin() + conv.numbers.outputBatch);
+  const char *option = gradient ? "--grad-output" : "--weight";
+  const std::string &path = gradient ? options.gradOutput : options.weight;
+  Expected<Array> weight = readTensor(option, path, conv.dtype);
+  if (!weight)
+    return weight.takeError();
+  if (Status s = checkShape(option, path, weight->shape,
+                            gradient ? outputShape : conv.kernelShape());
       !s)
     return s.takeError();
-  std::vector<int64_t> outputShape = conv.outputShape(batch);
-  std::vector<int64_t> resultShape = outputShape;
-  if (!*batched)
-    resultShape.erase(resultShape.begin() + conv.numbers.outputBatch);
-  Array bias, residual;
-  if (conv.bias) {
-    Expected<Array> array = readTensor("--bias", options.bias, conv.dtype);
-    if (!array)
-      return array.takeError();
-    if (Status s = checkShape("--bias", options.bias, array->shape,
-                              {conv.outChannels});
-        !s)
-      return s.takeError();
-    bias = std::move(*array);
-  } else if (!options.bias.empty()) {
-    return badInput("--bias=" + options.bias +
-                    ": the problem has no bias; valid: add ',bias' to it");
-  }
-  if (conv.residual) {
-    Expected<Array> array =
-        readTensor("--residual", options.residual, conv.dtype);
-    if (!array)
-      return array.takeError();
-    if (Status s = checkShape("--residual", options.residual, array->shape,
-                              resultShape);
-        !s)
-      return s.takeError();
-    residual = std::move(*array);
-  } else if (!options.residual.empty()) {
-    return badInput("--residual=" + options.residual +
-                    ": the problem has no residual; valid: add ',residual' to "
-                    "it");
-  }
-  Array output = makeArray(conv.dtype, resultShape);
-  std::vector<std::byte> packed(kernel.packedWeightBytes);
-  kernel.pack(weight->data.data(), packed.data());
-  Operands operands{input->data.data(),   packed.data(),      bias.data.data(),
-                    residual.data.data(), output.data.data(), batch};
-  std::unique_ptr<Executor> executor = makeExecutor(options.threads);
-  if (Status s = runKernel(kernel, operands, *executor); !s)
-    return s.takeError();
-  return output;
+  Expected<Array> bias = readOptional("--bias", "bias", conv.bias, options.bias,
+                                      conv.dtype, {conv.outChannels});
+  if (!bias)
+    return bias.takeError();
+  Expected<Array> residual =
+      readOptional("--residual", "residual", conv.residual, options.residual,
+                   conv.dtype, outputShape);
+  if (!residual)
+    return residual.takeError();
+  tensors.input = std::move(*input);
+  tensors.weight = std::move(*weight);
+  tensors.bias = std::move(*bias);
+  tensors.residual = std::move(*residual);
+  tensors.output =
+      makeArray(conv.dtype, gradient ? conv.kernelShape() : outputShape);
+  return tensors;
 }
 
-/// Reverses the spatial axes of a weight that the layer reads reversed.
-void flipReversed(Array &weight, const Convolution &layer) {
-  const std::vector<int64_t> &shape = weight.shape;
-  auto element = static_cast<size_t>(sizeOf(weight.dtype));
-  std::vector<std::byte> flipped(weight.data.size());
-  for (int64_t index = 0, end = weight.elements(); index < end; ++index) {
-    int64_t rest = index, to = 0, stride = 1;
-    for (size_t axis = shape.size(); axis-- > 0;) {
-      int64_t at = rest % shape[axis];
-      rest /= shape[axis];
-      for (size_t i = 0; i < layer.dims.size(); ++i)
-        if (layer.dims[i].reversed &&
-            layer.numbers.kernelSpatial[i] == static_cast<int64_t>(axis))
-          at = shape[axis] - 1 - at;
-      to += at * stride;
-      stride *= shape[axis];
-    }
-    std::memcpy(flipped.data() + static_cast<size_t>(to) * element,
-                weight.data.data() + static_cast<size_t>(index) * element,
-                element);
-  }
-  weight.data = std::move(flipped);
-}
-
-/// The sum over images of a one-image kernel that adds to what is there.
-Expected<Array> runWeightGradient(const RunOptions &options, const Layer &layer,
-                                  const Kernel &kernel) {
-  const Convolution &conv = kernel.conv;
-  Problem forward = *layer.problem;
-  forward.gradient = Gradient::None;
-  Expected<Convolution> lowered = lower(forward);
-  if (!lowered)
-    return lowered.takeError();
-  Expected<Array> input = readTensor("--input", options.input, conv.dtype);
-  if (!input)
-    return input.takeError();
-  Expected<Array> gradient =
-      readTensor("--grad-output", options.gradOutput, conv.dtype);
-  if (!gradient)
-    return gradient.takeError();
-  auto batched =
-      batchOf("--input", options.input, *input, lowered->inputShape(1),
-              lowered->numbers.inputBatch, options.batchFromInput);
-  if (!batched)
-    return batched.takeError();
-  int64_t batch = batched->value_or(1);
-  std::vector<int64_t> gradientShape = lowered->outputShape(batch);
-  if (!*batched)
-    gradientShape.erase(gradientShape.begin());
-  if (Status s = checkShape("--grad-output", options.gradOutput,
-                            gradient->shape, gradientShape);
-      !s)
-    return s.takeError();
-  Array output = makeArray(conv.dtype, lowered->kernelShape());
+Status runKernelOn(Tensors &tensors, const Layer &layer, const Kernel &kernel,
+                   unsigned threads) {
+  std::unique_ptr<Executor> executor = makeExecutor(threads);
+  if (layer.isWeightGradient())
+    return runWeightGradient(kernel, layer.forward, tensors.input.data.data(),
+                             tensors.weight.data.data(), tensors.batch,
+                             *executor, tensors.output.data.data());
   std::vector<std::byte> packed(kernel.packedWeightBytes);
-  std::unique_ptr<Executor> executor = makeExecutor(options.threads);
-  size_t imageBytes = input->data.size() / std::max<int64_t>(batch, 1);
-  size_t gradientBytes = gradient->data.size() / std::max<int64_t>(batch, 1);
-  for (int64_t image = 0; image < batch; ++image) {
-    kernel.pack(gradient->data.data() + image * gradientBytes, packed.data());
-    Operands operands{input->data.data() + image * imageBytes,
-                      packed.data(),
-                      nullptr,
-                      output.data.data(),
-                      output.data.data(),
-                      lowered->inChannels};
-    if (Status s = runKernel(kernel, operands, *executor); !s)
-      return s.takeError();
-  }
-  flipReversed(output, *lowered);
-  return output;
+  kernel.pack(tensors.weight.data.data(), packed.data());
+  Operands operands{tensors.input.data.data(),  packed.data(),
+                    tensors.bias.data.data(),   tensors.residual.data.data(),
+                    tensors.output.data.data(), tensors.batch};
+  return runKernel(kernel, operands, *executor);
 }
 
 Expected<int> run(const RunOptions &options) {
@@ -225,6 +186,10 @@ Expected<int> run(const RunOptions &options) {
   if (options.output.empty())
     return badInput("--output is missing; valid: the path of the .npy file to "
                     "write");
+  Expected<Tensors> tensors = readTensors(options, *layer);
+  if (!tensors)
+    return tensors.takeError();
+  noteLayer(layer->text, options.common.compile);
   Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
   if (!compiler)
     return compiler.takeError();
@@ -232,21 +197,19 @@ Expected<int> run(const RunOptions &options) {
       (*compiler)->compile(layer->conv, options.common.compile);
   if (!kernel)
     return kernel.takeError();
-  Expected<Array> output = layer->isWeightGradient()
-                               ? runWeightGradient(options, *layer, *kernel)
-                               : runLayer(options, *layer, *kernel);
-  if (!output)
-    return output.takeError();
-  if (Status s = writeNpy(options.output, *output); !s)
+  if (Status s = runKernelOn(*tensors, *layer, *kernel, options.threads); !s)
+    return s.takeError();
+  if (Status s = writeNpy(options.output, tensors->output); !s)
     return s.takeError();
   if (options.common.json)
     printJson({{"problem", layer->text},
                {"output", options.output},
-               {"shape", output->shape},
+               {"shape", tensors->output.shape},
                {"compile_ms", kernel->compileMilliseconds},
                {"plan", kernel->plan}});
   else
-    std::cout << options.output << ": " << shapeText(output->shape) << "\n";
+    std::cout << options.output << ": " << shapeText(tensors->output.shape)
+              << "\n";
   return 0;
 }
 

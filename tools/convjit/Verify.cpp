@@ -6,12 +6,16 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Checker.h"
 #include "Common.h"
+#include "Reproducer.h"
+#include "Workers.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
+#include <map>
 #include <random>
+#include <thread>
 
 #include <unistd.h>
 
@@ -26,89 +30,154 @@ struct VerifyOptions {
   int64_t random = 0;
   uint64_t seed = 0;
   bool seedGiven = false;
+  unsigned jobs = 0;
   std::vector<int64_t> batches;
   std::vector<unsigned> threads = {1, 2, 5};
 };
 
 /// A line that is overwritten, on a terminal only.
 void progress(int64_t done, int64_t all) {
-  if (!isatty(STDERR_FILENO) || (done % 10 && done != all))
+  static const bool terminal = isatty(STDERR_FILENO);
+  if (!terminal || (done % 10 && done != all))
     return;
   std::fprintf(stderr, "\r%lld of %lld cases%s", static_cast<long long>(done),
                static_cast<long long>(all), done == all ? "\n" : "");
 }
 
-Expected<int> run(VerifyOptions &options) {
+/// What all cases together came to.
+struct Summary {
+  int64_t cases = 0;
+  uint64_t seed = 0;
+  double worstError = 0;
+  std::map<std::string, int64_t> plans;
+  /// By case, so that their order does not depend on the jobs.
+  std::map<int64_t, Json> failures;
+
+  Json json() const {
+    Json list = Json::array(), counts = Json::object();
+    for (const auto &[index, failure] : failures)
+      list.push_back(failure);
+    for (const auto &[plan, count] : plans)
+      counts[plan] = count;
+    return {{"cases", cases},
+            {"failed", failures.size()},
+            {"worst_error", worstError},
+            {"seed", seed},
+            {"failures", list},
+            {"plans", counts}};
+  }
+
+  void print() const {
+    // The most frequent plans; a thousand random cases reach hundreds.
+    std::vector<std::pair<std::string, int64_t>> sorted(plans.begin(),
+                                                        plans.end());
+    std::sort(sorted.begin(), sorted.end(), [](auto &a, auto &b) {
+      return std::pair(-a.second, a.first) < std::pair(-b.second, b.first);
+    });
+    constexpr size_t shown = 10;
+    for (size_t i = 0; i < std::min(shown, sorted.size()); ++i)
+      std::printf("%6lld x %s\n", static_cast<long long>(sorted[i].second),
+                  sorted[i].first.c_str());
+    if (sorted.size() > shown)
+      std::printf("       and %zu other plans\n", sorted.size() - shown);
+    std::printf("%lld of %lld cases agree with the reference; largest error "
+                "%.3g of its bound\n",
+                static_cast<long long>(cases) -
+                    static_cast<long long>(failures.size()),
+                static_cast<long long>(cases), worstError);
+  }
+};
+
+/// The command that shows a failure again.
+std::string again(const std::string &text, uint64_t seed,
+                  const Failure &failure, const std::string &plan) {
+  std::string command =
+      "convjit verify '" + text + "' --seed " + std::to_string(seed);
+  if (failure.at.threads > 0)
+    command += " --batch " + std::to_string(failure.at.images);
+  if (!plan.empty())
+    command += " --plan '" + plan + "'";
+  return command;
+}
+
+Expected<std::vector<NamedCase>> readCases(const VerifyOptions &options) {
   std::vector<NamedCase> cases;
   for (const std::string &text : options.problems) {
     Expected<Layer> layer = readLayer(text);
     if (!layer)
       return layer.takeError();
-    NamedCase item{layer->text, layer->conv, {}};
+    NamedCase item{layer->text, layer->conv, {}, options.batches};
     if (layer->isWeightGradient())
-      item.batches = {layer->problem->inChannels};
+      item.forward = layer->forward;
     cases.push_back(std::move(item));
   }
-  if (cases.empty() && options.random == 0)
+  return cases;
+}
+
+Expected<int> run(VerifyOptions &options) {
+  Expected<std::vector<NamedCase>> listed = readCases(options);
+  if (!listed)
+    return listed.takeError();
+  auto listedCount = static_cast<int64_t>(listed->size());
+  Summary summary;
+  summary.cases = listedCount + options.random;
+  if (summary.cases == 0)
     return badInput("no problem; valid: problem strings, or --random N");
   if (!options.seedGiven)
     options.seed = std::random_device()();
-  Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
-  if (!compiler)
-    return compiler.takeError();
-  Checker checker(**compiler, options.common.compile, options.threads);
-  Json failures = Json::array();
-  std::map<std::string, int64_t> plans;
-  int64_t failed = 0;
-  int64_t total = static_cast<int64_t>(cases.size()) + options.random;
-  if (!options.common.json && options.random)
-    std::cout << "seed " << options.seed << std::endl;
-  for (int64_t i = 0; i < total; ++i) {
-    auto listed = static_cast<int64_t>(cases.size());
-    NamedCase item = i < listed ? cases[static_cast<size_t>(i)]
-                                : randomCase(options.seed, i - listed);
-    if (!options.batches.empty() && item.batches.empty())
-      for (int64_t batch : options.batches)
-        item.batches.push_back(batch * item.conv.batchGroups);
-    Expected<std::optional<Failure>> outcome =
-        checker.check(item, options.seed);
-    if (!outcome)
-      return outcome.takeError();
-    if (std::optional<Failure> &failure = *outcome) {
-      ++failed;
-      failures.push_back({{"problem", item.text},
-                          {"batch", failure->batch},
-                          {"threads", failure->threads},
-                          {"plan", checker.lastPlan()},
-                          {"check", failure->check},
-                          {"detail", failure->detail}});
+  summary.seed = options.seed;
+  if (!options.common.json)
+    std::cout << "seed " << options.seed << "\n" << std::flush;
+  noteLayer("cases of verify, seed " + std::to_string(options.seed),
+            options.common.compile);
+
+  Work work;
+  work.cases = summary.cases;
+  work.jobs = options.jobs ? options.jobs
+                           : std::max(1u, std::thread::hardware_concurrency());
+  if (static_cast<int64_t>(work.jobs) > summary.cases)
+    work.jobs = static_cast<unsigned>(summary.cases);
+  work.seed = options.seed;
+  work.threads = options.threads;
+  work.options = options.common.compile;
+  work.makeCase = [&](int64_t index) {
+    if (index < listedCount)
+      return (*listed)[static_cast<size_t>(index)];
+    NamedCase item = randomCase(options.seed, index - listedCount);
+    item.images = options.batches;
+    return item;
+  };
+  int64_t done = 0;
+  work.done = [&](const Outcome &outcome) {
+    if (!outcome.plan.empty())
+      ++summary.plans[outcome.plan];
+    summary.worstError = std::max(summary.worstError, outcome.worstError);
+    if (const std::optional<Failure> &failure = outcome.failure) {
+      std::string text = work.makeCase(outcome.index).text;
+      summary.failures[outcome.index] = {{"problem", text},
+                                         {"batch", failure->at.images},
+                                         {"threads", failure->at.threads},
+                                         {"plan", outcome.plan},
+                                         {"check", failure->at.check},
+                                         {"detail", failure->detail}};
       if (!options.common.json)
-        std::cout << "FAILED " << item.text << " batch " << failure->batch
-                  << " threads " << failure->threads << " seed " << options.seed
-                  << " --plan '" << checker.lastPlan()
-                  << "': " << failure->check << ": " << failure->detail
-                  << std::endl;
+        std::cout << "FAILED "
+                  << again(text, options.seed, *failure, outcome.plan) << ": "
+                  << failure->at.check << ", " << failure->at.threads
+                  << " threads: " << failure->detail << "\n"
+                  << std::flush;
     }
-    ++plans[checker.lastPlan()];
-    progress(i + 1, total);
-  }
-  if (options.common.json) {
-    Json planCounts = Json::object();
-    for (const auto &[plan, count] : plans)
-      planCounts[plan] = count;
-    printJson({{"cases", total},
-               {"failed", failed},
-               {"worst_error", checker.worstError()},
-               {"seed", options.seed},
-               {"failures", failures},
-               {"plans", planCounts}});
-  } else {
-    std::cout << total - failed << " of " << total
-              << " cases agree with the reference; largest error "
-              << checker.worstError() << " of its bound; " << plans.size()
-              << " plans\n";
-  }
-  return failed ? static_cast<int>(ErrorKind::CheckFailed) : 0;
+    progress(++done, summary.cases);
+  };
+  if (Status s = runCases(work); !s)
+    return s.takeError();
+  if (options.common.json)
+    printJson(summary.json());
+  else
+    summary.print();
+  std::fflush(stdout);
+  return summary.failures.empty() ? 0
+                                  : static_cast<int>(ErrorKind::CheckFailed);
 }
 
 } // namespace
@@ -122,9 +191,21 @@ Verb convjit::cli::addVerify(CLI::App &parent) {
       ->check(CLI::Range(int64_t(0), int64_t(1) << 40));
   CLI::Option *seed = app->add_option("--seed", options->seed,
                                       "seed of layers and data; fresh without");
-  app->add_option("--batch", options->batches, "batches to run")
-      ->check(CLI::Range(int64_t(0), int64_t(1) << 20));
-  app->add_option("--threads", options->threads, "numbers of threads to use")
+  // One value a flag, so that problems may follow.
+  app->add_option("--batch", options->batches,
+                  "batches to run, with commas between them; 1,0,3 without")
+      ->check(CLI::Range(int64_t(0), int64_t(1) << 20))
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app->add_option("--threads", options->threads,
+                  "numbers of threads to run with, with commas between them; "
+                  "1,2,5 without")
+      ->check(CLI::Range(1u, 256u))
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app->add_option("--jobs", options->jobs,
+                  "cases to check at once, each in a process of its own; one "
+                  "for each processor without")
       ->check(CLI::Range(1u, 256u));
   options->common.addTo(*app);
   app->footer("Example: convjit verify --random 1000 --seed 1");

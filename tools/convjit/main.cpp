@@ -7,56 +7,40 @@
 //===----------------------------------------------------------------------===//
 
 // convjit VERB: compiles convolution layers and runs, checks, times and shows
-// them. docs/command-line.md has a page for each verb.
+// them. docs/command-line.md describes the verbs.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Common.h"
+#include "Reproducer.h"
 
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
 #include <iostream>
-
-#include <unistd.h>
+#include <system_error>
 
 using namespace convjit;
 using namespace convjit::cli;
 
-/// One line, whatever the message holds.
-static std::string oneLine(std::string message) {
-  while (!message.empty() && message.back() == '\n')
-    message.pop_back();
-  for (char &c : message)
-    if (c == '\n')
-      c = ' ';
-  return message;
-}
+static constexpr const char *validVerbs = "run, verify, bench, plan, emit";
 
-/// Leaves what is needed to see an internal error again; returns its path.
-static std::string writeReproducer(int argc, char **argv,
-                                   const std::string &message) {
-  const char *folder = std::getenv("TMPDIR");
-  std::string path = std::string(folder ? folder : "/tmp") +
-                     "/convjit-reproducer-" + std::to_string(getpid()) + ".txt";
-  std::ofstream file(path);
-  file << "convjit " << CONVJIT_VERSION << "\nerror: " << message
-       << "\ncommand:";
-  for (int i = 0; i < argc; ++i)
-    file << " '" << argv[i] << "'";
-  file << "\n";
-  return file ? path : "";
-}
-
-static int report(const Error &error, int argc, char **argv) {
+static int report(const Error &error) {
   std::string message = oneLine(error.message);
   if (error.kind == ErrorKind::Internal) {
-    std::string path = writeReproducer(argc, argv, message);
+    std::string path = writeReproducer(message);
     if (!path.empty())
       message += " (reproducer: " + path + ")";
   }
-  std::cerr << "convjit: error: " << message << "\n";
+  std::cerr << "convjit: error: " << message << "\n" << std::flush;
   return static_cast<int>(error.kind);
+}
+
+/// What the command line itself is wrong in.
+static Error usageError(const CLI::App &app, const std::string &what) {
+  std::vector<CLI::App *> verbs = app.get_subcommands();
+  if (verbs.empty())
+    return badInput(what + "; valid: convjit VERB ..., with VERB one of " +
+                    validVerbs);
+  return badInput(what + "; valid: see convjit " + verbs.front()->get_name() +
+                  " --help");
 }
 
 static int runMain(int argc, char **argv) {
@@ -69,40 +53,52 @@ static int runMain(int argc, char **argv) {
              "--batch 4");
   Verb verbs[] = {addRun(app), addVerify(app), addBench(app), addPlan(app),
                   addEmit(app)};
-  if (argc > 1)
+  if (argc > 1) {
+    std::string first = argv[1];
     for (const char *later : {"tune", "roofline", "cache", "import"})
-      if (std::string(argv[1]) == later)
-        return report(badInput(std::string("verb '") + later +
-                               "' is not available yet; valid: run, verify, "
-                               "bench, plan, emit"),
-                      argc, argv);
+      if (first == later)
+        return report(
+            badInput("verb '" + first +
+                     "': is not available yet; valid: " + validVerbs));
+    bool known = first.starts_with("-");
+    for (const Verb &verb : verbs)
+      known |= verb.app->get_name() == first;
+    if (!known)
+      return report(badInput("verb '" + first + "': valid: " + validVerbs));
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success &success) {
     return app.exit(success); // --help and --version
   } catch (const CLI::ParseError &error) {
-    std::string hint = app.get_subcommands().empty()
-                           ? "; valid: convjit run|verify|bench|plan|emit ..., "
-                             "see convjit --help"
-                           : "; see convjit " +
-                                 app.get_subcommands().front()->get_name() +
-                                 " --help";
-    return report(badInput(oneLine(error.what()) + hint), argc, argv);
+    return report(usageError(app, error.what()));
   }
   for (Verb &verb : verbs)
     if (verb.app->parsed()) {
       Expected<int> code = verb.run();
-      return code ? *code : report(code.error(), argc, argv);
+      if (!code)
+        return report(code.error());
+      // A full disk must not look like success.
+      if (!std::cout.flush())
+        return report(environmentError("standard output: cannot be written"));
+      return *code;
     }
-  return report(internalError("no verb was run"), argc, argv);
+  return report(internalError("no verb was run"));
 }
 
 int main(int argc, char **argv) {
   try {
+    noteCommand(argc, argv);
+    catchFaults();
     return runMain(argc, argv);
   } catch (const std::bad_alloc &) {
-    return report(environmentError("not enough memory"), argc, argv);
+    return report(environmentError("not enough memory"));
+  } catch (const std::system_error &error) {
+    // No more threads, files or processes.
+    return report(environmentError(error.what()));
   } catch (const std::exception &error) {
-    return report(internalError(error.what()), argc, argv);
+    return report(internalError(error.what()));
+  } catch (...) {
+    return report(internalError("an exception of unknown type"));
   }
 }

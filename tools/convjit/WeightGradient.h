@@ -1,0 +1,34 @@
+//===- WeightGradient.h - the gradient of a layer's weight -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_TOOLS_WEIGHTGRADIENT_H
+#define CONVJIT_TOOLS_WEIGHTGRADIENT_H
+
+#include "convjit/Kernel.h"
+#include "convjit/Reference.h"
+
+namespace convjit::cli {
+
+/// Writes the weight's gradient of `layer`, as the layer stores its weight, to
+/// `result`. `kernel` was compiled from lowerWeightGradient: it treats one
+/// image and adds to what the images before it gave.
+Status runWeightGradient(const Kernel &kernel, const Convolution &layer,
+                         const void *input, const void *gradOutput,
+                         int64_t batch, Executor &executor, void *result);
+
+/// The same in double precision, straight from the layer's own formula: each
+/// product of an output's gradient and the input below a tap goes to that tap's
+/// weight. Shares nothing with lowerWeightGradient.
+ReferenceResult weightGradientReference(const Convolution &layer,
+                                        const std::vector<double> &input,
+                                        const std::vector<double> &gradOutput,
+                                        int64_t batch);
+
+} // namespace convjit::cli
+
+#endif // CONVJIT_TOOLS_WEIGHTGRADIENT_H

@@ -1,0 +1,242 @@
+//===- Workers.cpp - cases in processes of their own -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Workers.h"
+#include "Common.h"
+#include "Reproducer.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <new>
+#include <system_error>
+
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+using namespace convjit;
+using namespace convjit::cli;
+
+namespace {
+
+/// The parent's side of a worker, which runs cases next, next + jobs, ...
+struct Worker {
+  pid_t process = 0;
+  int from = -1;
+  int64_t next = 0;
+  std::string unread;
+  /// Shared with the process: where it is.
+  Position *position = nullptr;
+};
+
+bool sendLine(int to, const Json &document) {
+  // Texts come from the command line and need not be UTF-8.
+  std::string line =
+      document.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  for (size_t at = 0; at < line.size();) {
+    ssize_t written = write(to, line.data() + at, line.size() - at);
+    if (written < 0 && errno != EINTR)
+      return false;
+    if (written > 0)
+      at += static_cast<size_t>(written);
+  }
+  return true;
+}
+
+Json errorLine(const Error &error) {
+  return {{"error", error.message}, {"kind", static_cast<int>(error.kind)}};
+}
+
+/// The worker's side; returns its exit code.
+int workOff(const Work &work, int64_t first, int to, Position &position) {
+  Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
+  if (!compiler)
+    return sendLine(to, errorLine(compiler.error())) ? 0 : 1;
+  Checker checker(**compiler, work.options, work.threads, position);
+  for (int64_t index = first; index < work.cases; index += work.jobs) {
+    auto outcome = checker.check(work.makeCase(index), work.seed);
+    if (!outcome)
+      return sendLine(to, errorLine(outcome.error())) ? 0 : 1;
+    Json line = {{"plan", position.plan}, {"worst", checker.worstError()}};
+    if (const std::optional<Failure> &failure = *outcome) {
+      line["detail"] = failure->detail;
+      line["images"] = failure->at.images;
+      line["threads"] = failure->at.threads;
+      line["check"] = failure->at.check;
+    }
+    if (!sendLine(to, line))
+      return 1;
+  }
+  return 0;
+}
+
+int workOffNoThrow(const Work &work, int64_t first, int to,
+                   Position &position) {
+  try {
+    return workOff(work, first, to, position);
+  } catch (const std::bad_alloc &) {
+    return sendLine(to, errorLine(environmentError("not enough memory"))) ? 0
+                                                                          : 1;
+  } catch (const std::system_error &error) {
+    return sendLine(to, errorLine(environmentError(error.what()))) ? 0 : 1;
+  } catch (const std::exception &error) {
+    return sendLine(to, errorLine(internalError(error.what()))) ? 0 : 1;
+  } catch (...) {
+    return 1; // the case in hand has failed
+  }
+}
+
+Status start(Worker &worker, const Work &work) {
+  auto failed = [](const char *what) {
+    return environmentError(std::string(what) + ": " + std::strerror(errno));
+  };
+  int ends[2];
+  if (pipe(ends) != 0)
+    return failed("pipe");
+  worker.unread.clear();
+  *worker.position = Position();
+  pid_t parent = getpid();
+  worker.process = fork();
+  if (worker.process < 0) {
+    close(ends[0]);
+    close(ends[1]);
+    return failed("fork");
+  }
+  if (worker.process == 0) {
+    close(ends[0]);
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+      _exit(1);
+#endif
+    (void)parent;
+    leaveFaults();
+    _exit(workOffNoThrow(work, worker.next, ends[1], *worker.position));
+  }
+  close(ends[1]);
+  worker.from = ends[0];
+  return {};
+}
+
+/// One line of a worker.
+Status takeLine(Worker &worker, const Work &work, const std::string &text) {
+  Json line = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!line.is_object())
+    return internalError("a worker sent '" + text.substr(0, 100) + "'");
+  if (line.contains("error"))
+    return Error{static_cast<ErrorKind>(line["kind"].get<int>()),
+                 line["error"].get<std::string>()};
+  Outcome outcome{worker.next, line["plan"], line["worst"], {}};
+  if (line.contains("detail")) {
+    Failure failure;
+    failure.detail = line["detail"];
+    failure.at.images = line["images"];
+    failure.at.threads = line["threads"];
+    auto check = line["check"].get<std::string>();
+    std::strncpy(failure.at.check, check.c_str(), sizeof failure.at.check - 1);
+    outcome.failure = std::move(failure);
+  }
+  work.done(outcome);
+  worker.next += work.jobs;
+  return {};
+}
+
+/// Reads what there is; a worker that died is restarted after the case that it
+/// died in.
+Status serve(Worker &worker, const Work &work) {
+  char buffer[4096];
+  ssize_t size = read(worker.from, buffer, sizeof buffer);
+  if (size < 0)
+    return errno == EINTR ? Status()
+                          : Status(environmentError(std::string("pipe: ") +
+                                                    std::strerror(errno)));
+  if (size > 0) {
+    worker.unread.append(buffer, static_cast<size_t>(size));
+    for (size_t end; (end = worker.unread.find('\n')) != std::string::npos;) {
+      std::string line = worker.unread.substr(0, end);
+      worker.unread.erase(0, end + 1);
+      if (Status s = takeLine(worker, work, line); !s)
+        return s;
+    }
+    return {};
+  }
+  close(worker.from);
+  worker.from = -1;
+  int status = 0;
+  while (waitpid(worker.process, &status, 0) < 0 && errno == EINTR)
+    ;
+  worker.process = 0;
+  if (worker.next >= work.cases)
+    return {};
+  Failure failure;
+  failure.at = *worker.position;
+  failure.at.check[sizeof failure.at.check - 1] = 0;
+  failure.at.plan[sizeof failure.at.plan - 1] = 0;
+  failure.detail =
+      WIFSIGNALED(status)
+          ? std::string("the process died: ") + strsignal(WTERMSIG(status))
+          : "the process ended with status " +
+                std::to_string(WEXITSTATUS(status));
+  work.done({worker.next, failure.at.plan, 0, failure});
+  worker.next += work.jobs;
+  return worker.next < work.cases ? start(worker, work) : Status();
+}
+
+Status serveAll(std::vector<Worker> &workers, const Work &work) {
+  for (Worker &worker : workers)
+    if (Status s = start(worker, work); !s)
+      return s;
+  for (;;) {
+    std::vector<pollfd> waiting;
+    std::vector<Worker *> owners;
+    for (Worker &worker : workers)
+      if (worker.from >= 0) {
+        waiting.push_back({worker.from, POLLIN, 0});
+        owners.push_back(&worker);
+      }
+    if (waiting.empty())
+      return {};
+    if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR)
+      return environmentError(std::string("poll: ") + std::strerror(errno));
+    for (size_t i = 0; i < waiting.size(); ++i)
+      if (waiting[i].revents)
+        if (Status s = serve(*owners[i], work); !s)
+          return s;
+  }
+}
+
+} // namespace
+
+Status convjit::cli::runCases(const Work &work) {
+  auto count = static_cast<size_t>(work.jobs);
+  size_t bytes = count * sizeof(Position);
+  void *shared = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED)
+    return environmentError(std::string("mmap: ") + std::strerror(errno));
+  std::vector<Worker> workers(count);
+  for (size_t i = 0; i < count; ++i) {
+    workers[i].next = static_cast<int64_t>(i);
+    workers[i].position = static_cast<Position *>(shared) + i;
+  }
+  Status status = serveAll(workers, work);
+  for (Worker &worker : workers)
+    if (worker.process > 0) {
+      kill(worker.process, SIGKILL);
+      waitpid(worker.process, nullptr, 0);
+      if (worker.from >= 0)
+        close(worker.from);
+    }
+  munmap(shared, bytes);
+  return status;
+}
