@@ -21,4 +21,8 @@ config.substitutions.append(
     ("%convjit", os.path.join(config.convjit_tools_dir, "convjit"))
 )
 config.substitutions.append(("%python", config.python))
+# Sanitizer builds find their runtime and options through these.
+for name in ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
+    if name in os.environ:
+        config.environment[name] = os.environ[name]
 config.environment["CONVJIT_BIN"] = os.path.join(config.convjit_tools_dir, "convjit")

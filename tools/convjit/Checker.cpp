@@ -12,6 +12,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <limits>
 
 using namespace convjit;
 using namespace convjit::cli;
@@ -265,6 +266,10 @@ Expected<std::optional<Failure>> Checker::checkBatch(const Kernel &kernel,
     for (auto *values : {&operands.input, &operands.weights, &operands.bias,
                          &operands.residual})
       roundTo(conv.dtype, *values);
+    // What a mask removes must not be used, whatever it is.
+    for (size_t i = 0; i < conv.mask.size(); ++i)
+      if (conv.mask[i] == 0)
+        operands.weights[i] = std::numeric_limits<double>::quiet_NaN();
     ReferenceResult wanted = referenceConvolution(conv, operands, batch);
     std::vector<std::byte> first;
     size_t runs = std::max(placementCount, executors.size());
