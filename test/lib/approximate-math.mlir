@@ -1,0 +1,26 @@
+// RUN: convjit-opt %s --conv-approximate-math | FileCheck %s
+
+// f32: polynomials on whole vectors, with multiply-adds that need no C library
+// where the CPU has none.
+// CHECK-LABEL: @f32
+// CHECK-NOT: math.exp
+// CHECK-NOT: math.fma
+// CHECK: vector.fma
+// CHECK-NOT: math.exp
+// CHECK-NOT: math.tanh
+// CHECK-NOT: math.erf
+// CHECK: return
+func.func @f32(%x: vector<16xf32>) -> (vector<16xf32>, vector<16xf32>, vector<16xf32>) {
+  %a = math.exp %x : vector<16xf32>
+  %b = math.tanh %x : vector<16xf32>
+  %c = math.erf %x : vector<16xf32>
+  return %a, %b, %c : vector<16xf32>, vector<16xf32>, vector<16xf32>
+}
+
+// f64 is left to the C library.
+// CHECK-LABEL: @f64
+// CHECK: math.tanh
+func.func @f64(%x: vector<8xf64>) -> vector<8xf64> {
+  %a = math.tanh %x : vector<8xf64>
+  return %a : vector<8xf64>
+}
