@@ -112,8 +112,8 @@ Expected<Convolution> lower(const Problem &problem);
 /// The weight gradient of one image as a general convolution: its batch is the
 /// layer's input channels (a group's share), its kernel the output's gradient
 /// and its output the weight, in window order: where the layer's window is
-/// reversed, its spatial axes are to be flipped. The layer's gradient is the sum
-/// over images, to which the convolution's residual adds.
+/// reversed, its spatial axes are to be flipped. The layer's gradient is the
+/// sum over images, to which the convolution's residual adds.
 Expected<Convolution> lowerWeightGradient(const Problem &problem);
 
 /// Padding that the layer adds to its (dilated) input, one pair a dimension.
