@@ -54,6 +54,10 @@ std::string convjit::whyPlanIsInvalid(ConvolutionOp op) {
       unrolledFMAs(facts.row, plan.getPixels(), vectors, facts.reduction,
                    plan.getUnroll()) > maxRow)
     return "row = unrolled; valid for so many border tiles and phases: ranged";
+  constexpr int64_t maxChunks = 1024;
+  if (plan.getChunks() > maxChunks)
+    return "chunks = " + std::to_string(plan.getChunks()) + "; valid: 1 to " +
+           std::to_string(maxChunks);
   int64_t tile = plan.getPixels() * vectors * plan.getUnroll();
   if (tile > maxTile)
     return "pixels, width and unroll make " + std::to_string(tile) +

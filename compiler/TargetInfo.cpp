@@ -126,6 +126,12 @@ Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
 
   auto sub = subtarget(info.triple, info.cpu, info.features);
   if (llvm::Triple(info.triple).isX86()) {
+    // What the calling convention and the code generator take for granted.
+    if (!sub->checkFeatures("+64bit") || !sub->checkFeatures("+sse2") ||
+        sub->checkFeatures("+soft-float"))
+      return badInput("target-cpu=" + info.cpu +
+                      ": with its features it is not a 64-bit CPU with SSE2; "
+                      "valid: x86-64 and later");
     bool avx512 = sub->checkFeatures("+avx512f");
     bool avx = sub->checkFeatures("+avx");
     info.vectorBits = avx512 ? 512 : avx ? 256 : 128;

@@ -46,12 +46,16 @@ WindowAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   auto checkPositive = [&](StringRef label, StringRef field,
                            ArrayRef<int64_t> values) {
     for (auto [dim, value] : llvm::enumerate(values))
-      if (value <= 0)
+      if (value <= 0 || value > maxWindowField)
         return LogicalResult(emitError()
-                             << label << ": " << field << "[" << dim
-                             << "] = " << value << "; valid: at least 1");
+                             << label << ": " << field << "[" << dim << "] = "
+                             << value << "; valid: at least 1, at most 2^31");
     return success();
   };
+  for (ArrayRef<int64_t> pads : {padLow, padHigh})
+    for (int64_t pad : pads)
+      if (pad < -maxWindowField || pad > maxWindowField)
+        return emitError() << "C4: pad = " << pad << "; valid: -2^31 to 2^31";
   if (failed(checkPositive("C3", "stride", strides)) ||
       failed(checkSize("C4", "pad", padLow.size())) ||
       failed(checkSize("C4", "pad", padHigh.size())) ||

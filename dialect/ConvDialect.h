@@ -31,6 +31,10 @@
 
 namespace convjit::conv {
 
+/// Largest stride, dilation or padding; sums and products of a few stay in 64
+/// bits.
+inline constexpr int64_t maxWindowField = int64_t(1) << 31;
+
 /// The window and axes of a layer form in terms of the general convolution.
 /// `spatial` are the input's lengths, `kernel` the filter's.
 WindowAttr layerWindow(ConvOp layer);

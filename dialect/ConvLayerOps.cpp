@@ -56,11 +56,28 @@ static LogicalResult checkLayer(function_ref<InFlightDiagnostic()> emitError,
                            << " entries; valid: one for each of the " << rank
                            << " spatial dimensions");
     for (auto [dim, value] : llvm::enumerate(values))
-      if (value < 1)
-        return LogicalResult(emitError() << field << "[" << dim << "] = "
-                                         << value << "; valid: at least 1");
+      if (value < 1 || value > maxWindowField)
+        return LogicalResult(emitError()
+                             << field << "[" << dim << "] = " << value
+                             << "; valid: at least 1, at most 2^31");
     return success();
   };
+  for (auto [axis, size] : llvm::enumerate(input.getShape()))
+    if (axis != 0 && ShapedType::isDynamic(size))
+      return emitError() << "input axis " << axis
+                         << " is dynamic; valid: only the batch may be";
+  if (!filter.hasStaticShape())
+    return emitError() << "the filter is dynamic; valid: a static shape";
+  auto checkGroups = [&](StringRef field, int64_t value) {
+    if (value >= 1)
+      return success();
+    return LogicalResult(emitError()
+                         << field << " = " << value << "; valid: at least 1");
+  };
+  if (failed(checkGroups("C21: feature_group_count",
+                         layer.getFeatureGroupCount())) ||
+      failed(checkGroups("C22: batch_group_count", layer.getBatchGroupCount())))
+    return failure();
   if (failed(checkField("stride", layer.getStride())) ||
       failed(checkField("rhs_dilation", layer.getRhsDilation())))
     return failure();
@@ -177,9 +194,6 @@ template <typename Layer> static LogicalResult verifyLayer(Layer layer) {
     return failure();
   auto filter = cast<RankedTensorType>(layer.getFilter().getType());
   auto input = cast<RankedTensorType>(layer.getInput().getType());
-  if (layer.getFeatureGroupCount() < 1)
-    return fail() << "C21: feature_group_count = "
-                  << layer.getFeatureGroupCount() << "; valid: at least 1";
   DimensionNumbersAttr numbers =
       layerDimensionNumbers(layer.getContext(), input.getRank() - 2,
                             layer.getLayout(), isTransposed<Layer>);

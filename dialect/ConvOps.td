@@ -49,7 +49,7 @@ def Conv_ConvOp : Conv_LayerOp<"conv"> {
   let summary = "a convolution layer";
   let description = [{
     `stride` moves the window, `lhs_dilation` dilates the input, `rhs_dilation`
-    the kernel. `same` gives ceil(n / stride) outputs. The filter is
+    the kernel. `same` gives ceil(L0 / stride) outputs, L0 being the dilated length. The filter is
     (k..., ic/g, oc) in both layouts and is not reversed. With `explicit`
     padding, `padding` holds lo and hi of each dimension in turn.
 
@@ -69,7 +69,7 @@ def Conv_ConvTransposeOp : Conv_LayerOp<"conv_transpose"> {
     `stride` dilates the input; the window moves by one. The filter is
     (k..., oc, ic/g) in both layouts and its spatial axes are flipped when it
     is applied. `same` gives n * stride outputs, `valid` n * stride +
-    max(k - stride, 0); `explicit` padding is added to the dilated input.
+    max(ek - stride, 0) for the dilated kernel's length ek; `explicit` padding is added to the dilated input.
 
     ```mlir
     %y = conv.conv_transpose %x, %w {stride = array<i64: 2, 2, 2>,
@@ -203,6 +203,7 @@ def Conv_PackFilterOp : Conv_Op<"pack_filter"> {
     OptionalAttr<ElementsAttr>:$mask);
   let assemblyFormat =
       "$filter `into` $packed attr-dict `:` type($filter) `,` type($packed)";
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//

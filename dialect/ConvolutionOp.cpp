@@ -9,6 +9,8 @@
 
 #include "ConvDialect.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace convjit::conv;
 
@@ -111,6 +113,17 @@ static LogicalResult checkConvolution(function_ref<InFlightDiagnostic()> fail,
   if (out % featureGroups)
     return fail() << "C16: feature_group_count = " << featureGroups
                   << "; valid: a divisor of the output features, " << out;
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    int64_t ld = op.getWindow().getLhsDilation()[dim];
+    int64_t phases = ld / std::gcd(ld, op.getWindow().getStrides()[dim]);
+    int64_t kernel = filter.getDimSize(numbers.getKernelSpatial()[dim]);
+    if (phases > (1 << 16))
+      return fail() << "lhs_dilate[" << dim << "] = " << ld << " makes "
+                    << phases << " output phases; valid: up to 65536";
+    if (kernel < 1 || kernel > (1 << 24))
+      return fail() << "the kernel is " << kernel << " long in dimension "
+                    << dim << "; valid: 1 to 2^24";
+  }
   if (input.getElementType() != filter.getElementType())
     return fail() << "C27: input has elements " << input.getElementType()
                   << ", filter " << filter.getElementType()
@@ -138,6 +151,27 @@ LogicalResult ConvolutionOp::inferReturnTypes(MLIRContext *context,
   return success();
 }
 
+/// Live sets must name channels and taps that exist.
+static LogicalResult verifyLive(function_ref<InFlightDiagnostic()> fail,
+                                std::optional<ArrayAttr> live, int64_t outputs,
+                                int64_t taps, int64_t inputs) {
+  if (!live)
+    return success();
+  for (auto set : live->getAsRange<LiveAttr>()) {
+    ArrayRef<int64_t> terms = set.getTerms();
+    bool good = set.getFirst() >= 0 && set.getFirst() <= set.getLast() &&
+                set.getLast() <= outputs && terms.size() % 3 == 0;
+    for (size_t i = 0; good && i < terms.size(); i += 3)
+      good = terms[i] >= 0 && terms[i] < taps && terms[i + 1] >= 0 &&
+             terms[i + 1] <= terms[i + 2] && terms[i + 2] <= inputs;
+    if (!good)
+      return fail() << "live: " << Attribute(set) << "; valid: channels below "
+                    << outputs << ", and tap, first, last with taps below "
+                    << taps << " and channels up to " << inputs;
+  }
+  return success();
+}
+
 LogicalResult ConvolutionOp::verify() {
   auto fail = [&] { return emitOpError(); };
   if (failed(checkConvolution(fail, *this)))
@@ -156,31 +190,96 @@ LogicalResult ConvolutionOp::verify() {
     if (residual.getType() != getResult().getType())
       return fail() << "residual is " << residual.getType()
                     << "; valid: the result's type, " << Type(result);
-  if (getMask() && getMask()->getShapedType().getShape() !=
-                       cast<ShapedType>(getFilter().getType()).getShape())
+  auto filter = cast<RankedTensorType>(getFilter().getType());
+  if (getMask() && getMask()->getShapedType().getShape() != filter.getShape())
     return fail() << "mask: its shape must be the filter's";
-  return success();
+  int64_t taps = 1;
+  for (int64_t axis : getDimensionNumbers().getKernelSpatial())
+    taps *= filter.getDimSize(axis);
+  return verifyLive(
+      fail, getLive(), out, taps,
+      filterInputFeatures(filter.getShape(), getDimensionNumbers(),
+                          getFeatureGroupCount(), getSwappedFilter()));
 }
 
 LogicalResult PhasesOp::verify() {
+  auto fail = [&] { return emitOpError(); };
   int64_t rank = getRank();
-  if (cast<MemRefType>(getInput().getType()).getRank() != rank + 2 ||
-      cast<MemRefType>(getOutput().getType()).getRank() != rank + 2)
-    return emitOpError() << "input and output must have rank " << rank + 2
-                         << ": " << rank << " splits, batch and channels";
+  auto input = cast<MemRefType>(getInput().getType());
+  auto filter = cast<MemRefType>(getFilter().getType());
+  auto output = cast<MemRefType>(getOutput().getType());
+  DimensionNumbersAttr numbers = getDimensionNumbers();
+  if (rank < 1 || input.getRank() != rank + 2 || output.getRank() != rank + 2 ||
+      numbers.getRank() != rank)
+    return fail() << "input, output and dims must have rank " << rank + 2
+                  << ": " << rank << " splits, batch and channels";
+  if (static_cast<int64_t>(getReversal().size()) != rank)
+    return fail() << "reversal has " << getReversal().size()
+                  << " entries; valid: " << rank;
+  if (static_cast<int64_t>(getFeatureGroupCount()) < 1 ||
+      static_cast<int64_t>(getBatchGroupCount()) < 1)
+    return fail() << "group counts; valid: at least 1";
+  if (filter.getRank() != rank + (getPacked() ? 3 : 2) ||
+      !filter.hasStaticShape())
+    return fail() << "filter is " << Type(filter)
+                  << "; valid: a static shape of "
+                  << "rank " << rank + (getPacked() ? 3 : 2);
+  if (input.getElementType() != filter.getElementType() ||
+      output.getElementType() != filter.getElementType())
+    return fail() << "input, filter and output; valid: one element type";
+  for (int64_t axis = 0; axis < rank + 2; ++axis)
+    if ((input.isDynamicDim(axis) && axis != numbers.getInputBatch()) ||
+        (output.isDynamicDim(axis) && axis != numbers.getOutputBatch()))
+      return fail() << "axis " << axis << " is dynamic; valid: only the batch";
+  if (getLive() && getPlan().getRow() == RowForm::Unrolled)
+    return fail() << "plan: row = unrolled; valid with live taps: ranged";
+  for (auto [dim, split] :
+       llvm::enumerate(getSplits().getAsRange<PhaseSplitAttr>())) {
+    int64_t kernel = filter.getDimSize(
+        getPacked() ? 1 + dim : numbers.getKernelSpatial()[dim]);
+    auto phases = static_cast<int64_t>(split.getTaps().size());
+    if (split.getStep() < 1 || split.getInputStep() < 1 ||
+        split.getTapStep() < 1 || split.getInputTapStep() < 1)
+      return fail() << "splits[" << dim << "]: steps; valid: at least 1";
+    if (split.getInput() != input.getDimSize(numbers.getInputSpatial()[dim]) ||
+        split.getOutput() != output.getDimSize(numbers.getOutputSpatial()[dim]))
+      return fail() << "splits[" << dim
+                    << "]: input and output; valid: the tensors' lengths";
+    if (phases != split.getStep() ||
+        static_cast<int64_t>(split.getFirstTap().size()) != phases ||
+        static_cast<int64_t>(split.getBase().size()) != phases)
+      return fail() << "a split with step " << split.getStep()
+                    << " needs as many entries of first_tap, taps and base";
+    for (auto [first, taps] : llvm::zip(split.getFirstTap(), split.getTaps()))
+      if (first < 0 || taps < 0 || taps > kernel ||
+          (taps > 0 && first + (taps - 1) * split.getTapStep() >= kernel))
+        return fail() << "splits[" << dim << "]: " << taps << " taps from "
+                      << first << "; valid: taps of a kernel of length "
+                      << kernel;
+  }
+  return success();
+}
+
+LogicalResult PackFilterOp::verify() {
+  auto filter = cast<MemRefType>(getFilter().getType());
+  auto packed = cast<MemRefType>(getPacked().getType());
+  int64_t rank = getDimensionNumbers().getRank();
+  if (filter.getRank() != rank + 2 || packed.getRank() != rank + 3 ||
+      !filter.hasStaticShape() || !packed.hasStaticShape() ||
+      filter.getElementType() != packed.getElementType())
+    return emitOpError() << "valid: static filter and packed filter of rank "
+                         << rank + 2 << " and " << rank + 3
+                         << " with one element type";
   if (static_cast<int64_t>(getReversal().size()) != rank)
     return emitOpError() << "reversal has " << getReversal().size()
                          << " entries; valid: " << rank;
-  for (auto split : getSplits().getAsRange<PhaseSplitAttr>())
-    if (split.getFirstTap().size() != split.getTaps().size() ||
-        split.getBase().size() != split.getTaps().size() ||
-        static_cast<int64_t>(split.getTaps().size()) != split.getStep())
-      return emitOpError() << "a split with step " << split.getStep()
-                           << " needs as many entries of first_tap, taps and "
-                              "base";
-  if (getPacked() &&
-      cast<MemRefType>(getFilter().getType()).getRank() != rank + 3)
-    return emitOpError() << "a packed filter has rank " << rank + 3;
+  int64_t outputs =
+      filter.getDimSize(getDimensionNumbers().getKernelOutputFeature());
+  auto groups = static_cast<int64_t>(getGroups());
+  if (groups < 1 || (!getSwappedFilter() && outputs % groups))
+    return emitOpError() << "groups = " << groups
+                         << "; valid: a divisor of the output features, "
+                         << outputs;
   return success();
 }
 
@@ -200,6 +299,24 @@ LogicalResult TileOp::verify() {
       failed(check("input_tap_steps", getInputTapSteps().size(), rank)) ||
       failed(check("filter_tap_steps", getFilterTapSteps().size(), rank)))
     return failure();
+  auto filter = cast<MemRefType>(getFilter().getType());
+  if (filter.getRank() != rank + 3 || !filter.hasStaticShape())
+    return emitOpError() << "filter is " << Type(filter)
+                         << "; valid: a packed filter of rank " << rank + 3;
+  auto positive = [&](StringRef what, int64_t value, int64_t most) {
+    if (value >= 1 && value <= most)
+      return success();
+    return LogicalResult(emitOpError()
+                         << what << " = " << value << "; valid: 1 to " << most);
+  };
+  if (failed(positive("pixels", getPixels(), 64)) ||
+      failed(positive("width", getWidth(), filter.getDimSize(rank + 2))) ||
+      failed(positive("unroll", getUnroll(), 64)) ||
+      failed(positive("input_step", getInputStep(), maxWindowField)) ||
+      failed(positive("output_step", getOutputStep(), maxWindowField)))
+    return failure();
+  if (getTapPixels() && (getLive() || getTapPixels()->size() % 2))
+    return emitOpError() << "tap_pixels; valid: pairs, and without live taps";
   if (getValid() < 1 || getValid() > getWidth())
     return emitOpError() << "valid = " << getValid() << "; valid: 1 to width, "
                          << getWidth();

@@ -9,6 +9,7 @@
 
 #include "Geometry.h"
 
+#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/bit.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -28,18 +29,21 @@ PhaseSplitAttr convjit::splitDimension(WindowAttr window, int64_t dim,
   int64_t common = std::gcd(ld, rd);
   int64_t tapStep = ld / common;
   SmallVector<int64_t> firstTap(step, 0), taps(step, 0), base(step, 0);
-  for (int64_t r = 0; r < step; ++r)
-    // The first of tapStep consecutive taps that falls on an input element;
-    // no tap does when gcd(ld, rd) does not divide lo - r*ws.
-    for (int64_t t = 0; t < std::min(tapStep, kernel); ++t) {
-      int64_t position = r * ws + t * rd - lo;
-      if (position % ld)
-        continue;
-      firstTap[r] = t;
-      taps[r] = (kernel - 1 - t) / tapStep + 1;
-      base[r] = position / ld;
-      break;
-    }
+  // The first of tapStep consecutive taps that falls on an input element, by
+  // the residue of r*ws that it needs. Phases whose residue no tap has, when
+  // gcd(ld, rd) does not divide lo - r*ws, have no taps.
+  llvm::DenseMap<int64_t, int64_t> tapOf;
+  for (int64_t t = 0; t < std::min(tapStep, kernel); ++t)
+    tapOf.try_emplace(((lo - t * rd) % ld + ld) % ld, t);
+  for (int64_t r = 0; r < step; ++r) {
+    auto found = tapOf.find(r * ws % ld);
+    if (found == tapOf.end())
+      continue;
+    int64_t t = found->second;
+    firstTap[r] = t;
+    taps[r] = (kernel - 1 - t) / tapStep + 1;
+    base[r] = (r * ws + t * rd - lo) / ld;
+  }
   return PhaseSplitAttr::get(
       window.getContext(), input, window.outputSize(dim, input, kernel), step,
       ws / std::gcd(ld, ws), tapStep, rd / common, firstTap, taps, base);

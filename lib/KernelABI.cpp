@@ -35,12 +35,25 @@ struct ConvKernelABIPass : convjit::impl::ConvKernelABIBase<ConvKernelABIPass> {
   using ConvKernelABIBase::ConvKernelABIBase;
 
   void runOnOperation() override {
+    SmallVector<func::FuncOp> kernels, packs;
     for (auto func : getOperation().getOps<func::FuncOp>()) {
+      if (func.isExternal())
+        continue;
       if (func->hasAttr("conv.batch_group_count"))
-        rewriteKernel(func);
-      else if (func.getName().ends_with("_pack"))
-        rewritePack(func);
+        kernels.push_back(func);
+      else if (func->hasAttr("conv.pack"))
+        packs.push_back(func);
     }
+    if (kernels.size() > 1 || packs.size() > 1) {
+      getOperation().emitError("the module has several kernels; valid: one");
+      return signalPassFailure();
+    }
+    for (func::FuncOp func : kernels)
+      if (failed(rewriteKernel(func)))
+        return signalPassFailure();
+    for (func::FuncOp func : packs)
+      if (failed(rewritePack(func)))
+        return signalPassFailure();
   }
 
   /// A contiguous buffer of `type` at `pointer`; `batch` is the size of its
@@ -96,10 +109,24 @@ struct ConvKernelABIPass : convjit::impl::ConvKernelABIBase<ConvKernelABIPass> {
     func.setName((symbolPrefix + suffix).str());
   }
 
-  void rewriteKernel(func::FuncOp func) {
+  LogicalResult rewriteKernel(func::FuncOp func) {
     Location loc = func.getLoc();
     Block &body = func.getBody().front();
     size_t old = body.getNumArguments();
+    auto groupsAttr =
+        func->getAttrOfType<IntegerAttr>("conv.batch_group_count");
+    bool good = groupsAttr && groupsAttr.getInt() >= 1 && old >= 3;
+    for (size_t i = 0; good && i + 2 < old; ++i) {
+      auto role = func.getArgAttrOfType<StringAttr>(i, "conv.operand");
+      auto type = dyn_cast<MemRefType>(body.getArgument(i).getType());
+      good = role && type && fieldOf(role.getValue()) >= 0 &&
+             type.getNumDynamicDims() <= 1;
+    }
+    good = good && body.getArgument(old - 2).getType().isIndex() &&
+           body.getArgument(old - 1).getType().isIndex();
+    if (!good)
+      return func.emitOpError(
+          "valid: a function as conv-split-phases makes it");
     OpBuilder b = OpBuilder::atBlockBegin(&body);
     Type i64 = b.getI64Type();
     auto pointer = LLVM::LLVMPointerType::get(b.getContext());
@@ -112,8 +139,8 @@ struct ConvKernelABIPass : convjit::impl::ConvKernelABIBase<ConvKernelABIPass> {
       return LLVM::LoadOp::create(b, loc, type, address);
     };
     Value batch = load(i64, batchField);
-    int64_t groups =
-        func->getAttrOfType<IntegerAttr>("conv.batch_group_count").getInt();
+    int64_t groups = groupsAttr.getInt();
+    func->removeAttr("conv.batch_group_count");
     Value images = batch;
     if (groups > 1)
       images = LLVM::UDivOp::create(
@@ -131,12 +158,19 @@ struct ConvKernelABIPass : convjit::impl::ConvKernelABIBase<ConvKernelABIPass> {
       replacements.push_back(
           arith::IndexCastOp::create(b, loc, b.getIndexType(), bound));
     finish(func, replacements, types, "_kernel");
+    return success();
   }
 
-  void rewritePack(func::FuncOp func) {
+  LogicalResult rewritePack(func::FuncOp func) {
     Location loc = func.getLoc();
     Block &body = func.getBody().front();
     size_t old = body.getNumArguments();
+    for (BlockArgument argument : body.getArguments()) {
+      auto type = dyn_cast<MemRefType>(argument.getType());
+      if (!type || !type.hasStaticShape())
+        return func.emitOpError("valid: arguments that are static buffers");
+    }
+    func->removeAttr("conv.pack");
     OpBuilder b = OpBuilder::atBlockBegin(&body);
     auto pointer = LLVM::LLVMPointerType::get(b.getContext());
     SmallVector<Type> types(old, pointer);
@@ -146,6 +180,7 @@ struct ConvKernelABIPass : convjit::impl::ConvKernelABIBase<ConvKernelABIPass> {
           buffer(b, loc, body.addArgument(pointer, loc),
                  cast<MemRefType>(body.getArgument(i).getType()), Value()));
     finish(func, replacements, types, "_pack");
+    return success();
   }
 };
 

@@ -54,6 +54,7 @@ struct ConvPackFiltersPass
     auto packer = func::FuncOp::create(
         builder, op.getLoc(), (func.getName() + "_pack").str(),
         builder.getFunctionType({filter, packed}, {}));
+    packer->setAttr("conv.pack", builder.getUnitAttr());
     Block *body = packer.addEntryBlock();
     builder.setInsertionPointToStart(body);
     PackFilterOp::create(builder, op.getLoc(), body->getArgument(0),

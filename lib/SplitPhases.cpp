@@ -36,14 +36,36 @@ struct ConvSplitPhasesPass
     if (ops.empty())
       return success();
     ConvolutionOp op = ops.front();
-    auto isArgument = [&](Value v) { return !v || isa<BlockArgument>(v); };
-    if (ops.size() != 1 || !llvm::all_of(op.getOperands(), isArgument) ||
-        llvm::range_size(func.getBody().front()) != 2)
-      return func.emitOpError("valid: one conv.convolution of the function's "
-                              "arguments, and its return");
+    auto isWhole = [&] {
+      if (ops.size() != 1 || !func.getBody().hasOneBlock() ||
+          llvm::range_size(func.getBody().front()) != 2)
+        return false;
+      auto end = dyn_cast<func::ReturnOp>(func.getBody().front().back());
+      if (!end || end.getNumOperands() != 1 ||
+          end.getOperand(0) != op.getResult())
+        return false;
+      return op.getNumOperands() == func.getNumArguments() &&
+             llvm::all_of(func.getArguments(), [](BlockArgument argument) {
+               return argument.hasOneUse() &&
+                      isa<RankedTensorType>(argument.getType());
+             });
+    };
+    if (!isWhole())
+      return func.emitOpError("valid: one conv.convolution of all the "
+                              "function's arguments, each used once, and the "
+                              "return of its result");
     PlanAttr plan = op.getPlanAttr();
     if (!plan)
       return op.emitOpError("has no plan; run conv-plan first");
+    if (plan.getLanes() == Lanes::Groups &&
+        (filterInputFeatures(
+             op.getFilter().getType().getShape(), op.getDimensionNumbers(),
+             op.getFeatureGroupCount(), op.getSwappedFilter()) != 1 ||
+         op.getFeatureGroupCount() < 2 ||
+         op.getDimensionNumbers().getInputFeature() !=
+             op.getInput().getType().getRank() - 1))
+      return op.emitOpError("plan: lanes = groups; valid only with one input "
+                            "channel a group, last in memory");
     if (plan.getRow() == RowForm::Unrolled && op.getLive())
       return op.emitOpError("plan: row = unrolled; valid with a mask: ranged");
 

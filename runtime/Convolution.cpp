@@ -10,6 +10,8 @@
 #include "convjit/Convolution.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -191,8 +193,14 @@ Status convjit::validate(const Convolution &conv) {
   for (int64_t size : conv.kernelShape())
     weights *= size;
   if (!conv.mask.empty() && static_cast<int64_t>(conv.mask.size()) != weights)
-    return badInput("mask has " + text(conv.mask.size()) +
+    return badInput("mask has " + text(static_cast<int64_t>(conv.mask.size())) +
                     " elements; valid: the kernel's, " + text(weights));
+  for (double factor : conv.mask)
+    if (!std::isfinite(factor) ||
+        (conv.dtype == DataType::F32 &&
+         std::abs(factor) > std::numeric_limits<float>::max()))
+      return badInput("mask has a factor of " + std::to_string(factor) +
+                      "; valid: finite numbers of the layer's dtype");
   return {};
 }
 

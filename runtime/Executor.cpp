@@ -12,6 +12,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -127,8 +128,12 @@ struct ThreadPool::Impl {
 ThreadPool::ThreadPool(unsigned threads) : impl(std::make_unique<Impl>()) {
   if (threads == 0)
     threads = std::max(1u, std::thread::hardware_concurrency());
-  for (unsigned i = 1; i < threads; ++i)
-    impl->threads.emplace_back([this] { impl->loop(); });
+  try {
+    for (unsigned i = 1; i < threads; ++i)
+      impl->threads.emplace_back([this] { impl->loop(); });
+  } catch (const std::exception &) {
+    // The system has no more threads to give: fewer do the work.
+  }
 }
 
 ThreadPool::~ThreadPool() {

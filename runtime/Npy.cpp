@@ -257,7 +257,18 @@ Status convjit::writeNpy(const std::string &path, const Array &array) {
   start += static_cast<char>(header.size() & 0xff);
   start += static_cast<char>(header.size() >> 8);
 
-  std::string temporary = path + ".tmp" + std::to_string(getpid());
+  // A file is replaced as a whole, through its links; a pipe or a device is
+  // written to.
+  std::error_code error;
+  std::filesystem::path target(path);
+  if (std::filesystem::path real = std::filesystem::canonical(target, error);
+      !error)
+    target = real;
+  bool replaces = !std::filesystem::exists(target, error) ||
+                  std::filesystem::is_regular_file(target, error);
+  std::string temporary = target.string();
+  if (replaces)
+    temporary += ".tmp" + std::to_string(getpid());
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
   if (!file)
     return environmentError(path + ": " + std::strerror(errno));
@@ -265,9 +276,13 @@ Status convjit::writeNpy(const std::string &path, const Array &array) {
   file.write(reinterpret_cast<const char *>(array.data.data()),
              static_cast<std::streamsize>(array.data.size()));
   file.close();
-  if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
+  bool good = static_cast<bool>(file);
+  if (good && replaces)
+    good = std::rename(temporary.c_str(), target.c_str()) == 0;
+  if (!good) {
     std::string why = std::strerror(errno);
-    std::remove(temporary.c_str());
+    if (replaces)
+      std::remove(temporary.c_str());
     return environmentError(path + ": " + why);
   }
   return {};

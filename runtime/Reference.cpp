@@ -107,7 +107,11 @@ double convjit::errorBound(const Convolution &conv, double magnitude) {
   double terms = static_cast<double>(conv.channelsPerGroup());
   for (const SpatialDim &dim : conv.dims)
     terms *= static_cast<double>(dim.kernel);
-  double bound = (terms + 4) * eps * magnitude;
+  // Products below the smallest normal number lose bits, or become zero.
+  double tiny = conv.dtype == DataType::F32
+                    ? std::numeric_limits<float>::min()
+                    : std::numeric_limits<double>::min();
+  double bound = (terms + 4) * (eps * magnitude + tiny);
   if (conv.activation.kind == ActivationKind::None ||
       conv.activation.kind == ActivationKind::Relu)
     return bound;

@@ -63,7 +63,8 @@ private:
 /// condition variable when idle: none spins, none is pinned.
 class ThreadPool final : public Executor {
 public:
-  /// `threads` counts the caller; 0 means one for each processor.
+  /// `threads` counts the caller; 0 means one for each processor. The pool has
+  /// fewer when the system cannot start so many; see concurrency().
   explicit ThreadPool(unsigned threads = 0);
   ~ThreadPool() override;
   void parallelFor(int64_t tasks, const Body &body) override;
