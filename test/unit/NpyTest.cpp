@@ -286,3 +286,18 @@ TEST(Npy, FilesThatAreNotThere) {
   EXPECT_EQ(writeNpy("/nonexistent/x.npy", {}).error().kind,
             ErrorKind::Environment);
 }
+
+TEST(Npy, LinksStayLinks) {
+  std::string folder =
+      ::testing::TempDir() + "/convjit-link-" + std::to_string(getpid());
+  std::filesystem::create_directory(folder);
+  std::ofstream(folder + "/target.npy") << "old";
+  std::filesystem::create_symlink(folder + "/target.npy", folder + "/link.npy");
+  Array array;
+  array.shape = {3};
+  array.data.resize(12);
+  ASSERT_TRUE(writeNpy(folder + "/link.npy", array));
+  EXPECT_TRUE(std::filesystem::is_symlink(folder + "/link.npy"));
+  EXPECT_TRUE(readNpy(folder + "/target.npy"));
+  std::filesystem::remove_all(folder);
+}
