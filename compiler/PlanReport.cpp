@@ -62,9 +62,7 @@ std::string convjit::whyPlanIsInvalid(ConvolutionOp op) {
   if (tile > maxTile)
     return "pixels, width and unroll make " + std::to_string(tile) +
            " vector FMAs a tile; valid: at most " + std::to_string(maxTile);
-  if (plan.getLanes() == Lanes::Groups &&
-      (facts.featureGroups < 2 || facts.reduction != 1 ||
-       !facts.channelsContiguous))
+  if (plan.getLanes() == Lanes::Groups && !allowsLanesAcrossGroups(op))
     return "lanes = groups; valid without one input channel a group, last in "
            "memory: channels";
   return "";

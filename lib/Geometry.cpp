@@ -49,6 +49,17 @@ PhaseSplitAttr convjit::splitDimension(WindowAttr window, int64_t dim,
       ws / std::gcd(ld, ws), tapStep, rd / common, firstTap, taps, base);
 }
 
+bool convjit::allowsLanesAcrossGroups(ConvolutionOp op) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  return op.getFeatureGroupCount() > 1 &&
+         filterInputFeatures(filter.getShape(), numbers,
+                             op.getFeatureGroupCount(),
+                             op.getSwappedFilter()) == 1 &&
+         numbers.getInputFeature() == input.getRank() - 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Channels
 //===----------------------------------------------------------------------===//

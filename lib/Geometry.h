@@ -22,6 +22,10 @@ namespace convjit {
 conv::PhaseSplitAttr splitDimension(conv::WindowAttr window, int64_t dim,
                                     int64_t input, int64_t kernel);
 
+/// Whether lanes may hold neighbouring groups: each has one input channel, and
+/// those are neighbours in memory, so that one load reads a vector of them.
+bool allowsLanesAcrossGroups(conv::ConvolutionOp op);
+
 /// How output channels are divided among vectors.
 struct ChannelBlocks {
   conv::Lanes lanes;

@@ -59,11 +59,9 @@ struct Planner {
         filterOutputFeatures(filter.getShape(), numbers, featureGroups,
                              op.getSwappedFilter()) /
         channels.groups;
-    // Lanes across groups read neighbouring input channels with one load; this
-    // only works where they are neighbours in memory.
-    bool contiguous = numbers.getInputFeature() == input.getRank() - 1;
-    bool acrossGroups = featureGroups > channels.perGroup && reduction == 1 &&
-                        contiguous && channels.perGroup < lanes;
+    bool acrossGroups = allowsLanesAcrossGroups(op) &&
+                        featureGroups > channels.perGroup &&
+                        channels.perGroup < lanes;
     channels.lanes = acrossGroups ? Lanes::Groups : Lanes::Channels;
   }
 

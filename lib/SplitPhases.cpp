@@ -57,13 +57,7 @@ struct ConvSplitPhasesPass
     PlanAttr plan = op.getPlanAttr();
     if (!plan)
       return op.emitOpError("has no plan; run conv-plan first");
-    if (plan.getLanes() == Lanes::Groups &&
-        (filterInputFeatures(
-             op.getFilter().getType().getShape(), op.getDimensionNumbers(),
-             op.getFeatureGroupCount(), op.getSwappedFilter()) != 1 ||
-         op.getFeatureGroupCount() < 2 ||
-         op.getDimensionNumbers().getInputFeature() !=
-             op.getInput().getType().getRank() - 1))
+    if (plan.getLanes() == Lanes::Groups && !allowsLanesAcrossGroups(op))
       return op.emitOpError("plan: lanes = groups; valid only with one input "
                             "channel a group, last in memory");
     if (plan.getRow() == RowForm::Unrolled && op.getLive())
