@@ -34,6 +34,9 @@ struct Facts {
     row = splitDimension(op.getWindow(), dim,
                          input.getDimSize(numbers.getInputSpatial()[dim]),
                          filter.getDimSize(numbers.getKernelSpatial()[dim]));
+    if (op.getPlanAttr().getMerged() > 0)
+      if (auto together = mergePhases(row))
+        row = *together;
   }
   int64_t featureGroups, outputs, reduction, perGroup;
   bool channelsContiguous, outputContiguous;
@@ -45,8 +48,8 @@ struct Facts {
 std::string convjit::whyPlanIsInvalid(ConvolutionOp op) {
   Facts facts(op);
   PlanAttr plan = op.getPlanAttr();
-  if (plan.getRow() == RowForm::Unrolled && op.getLive())
-    return "row = unrolled; valid with a mask: ranged";
+  if (std::string why = whyPlanIsImpossible(op, plan); !why.empty())
+    return why;
   // More code than anyone wants to wait for: minutes of compilation.
   int64_t vectors = llvm::divideCeil(plan.getWidth(), 16);
   constexpr int64_t maxRow = 30000, maxTile = 4096;
@@ -62,9 +65,6 @@ std::string convjit::whyPlanIsInvalid(ConvolutionOp op) {
   if (tile > maxTile)
     return "pixels, width and unroll make " + std::to_string(tile) +
            " vector FMAs a tile; valid: at most " + std::to_string(maxTile);
-  if (plan.getLanes() == Lanes::Groups && !allowsLanesAcrossGroups(op))
-    return "lanes = groups; valid without one input channel a group, last in "
-           "memory: channels";
   return "";
 }
 

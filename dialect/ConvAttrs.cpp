@@ -326,7 +326,8 @@ void EpilogueAttr::print(AsmPrinter &printer) const {
 
 LogicalResult PlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                Lanes, int64_t width, int64_t pixels,
-                               int64_t unroll, RowForm, int64_t chunks) {
+                               int64_t unroll, RowForm, int64_t chunks,
+                               int64_t merged) {
   auto check = [&](StringRef field, int64_t value, int64_t low, int64_t high) {
     if (value >= low && value <= high)
       return success();
@@ -336,7 +337,15 @@ LogicalResult PlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (failed(check("width", width, 1, 256)) ||
       failed(check("pixels", pixels, 1, 64)) ||
       failed(check("unroll", unroll, 1, 64)) ||
-      failed(check("chunks", chunks, 1, 1 << 20)))
+      failed(check("chunks", chunks, 1, 1 << 20)) ||
+      failed(check("merged", merged, 0, 3)))
     return failure();
   return success();
+}
+
+std::pair<int64_t, int64_t>
+PhaseSplitAttr::laneTapRange(int64_t phase) const {
+  int64_t first = getLaneFirstTap()[phase];
+  int64_t lo = first < 0 ? llvm::divideCeil(-first, getLaneTapStep()) : 0;
+  return {lo, lo + getLaneTaps()[phase]};
 }

@@ -162,7 +162,10 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     - `pixels`: pixels of an output row in one register tile;
     - `unroll`: input channels in one iteration of the innermost loop;
     - `row`: how rows are cut into tiles;
-    - `chunks`: pieces of a row that are separate tasks.
+    - `chunks`: pieces of a row that are separate tasks;
+    - `merged`: trailing spatial dimensions whose output phases share the
+      lanes: the phases of a dimension follow each other in the output, so a
+      vector holds (phase of each merged dimension, channel).
 
     ```mlir
     #conv.plan<lanes = channels, width = 32, pixels = 8, unroll = 4,
@@ -171,7 +174,8 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
   }];
   let parameters = (ins
     EnumParameter<Conv_Lanes>:$lanes, "int64_t":$width, "int64_t":$pixels,
-    "int64_t":$unroll, EnumParameter<Conv_RowForm>:$row, "int64_t":$chunks);
+    "int64_t":$unroll, EnumParameter<Conv_RowForm>:$row, "int64_t":$chunks,
+    DefaultValuedParameter<"int64_t", "0">:$merged);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
@@ -188,18 +192,48 @@ def Conv_PhaseSplitAttr : Conv_Attr<"PhaseSplit", "split"> {
     input at `q * input_step + base[r] + j * input_tap_step`, when that lies
     inside [0, `input`); elsewhere the tap contributes nothing. `output` is the
     length of the whole dimension.
+
+    A merged dimension has one phase, whose taps are those of all: lane phase l
+    of `step` computes output q * `step` + l + `shift`, where that lies inside
+    [0, `output`); its tap j is tap `lane_first_tap[l]` + j * `lane_tap_step` of
+    the window for the `lane_taps[l]` values of j that start with the first for
+    which this is not negative, and for other j it has none.
   }];
   let parameters = (ins
     "int64_t":$input, "int64_t":$output, "int64_t":$step, "int64_t":$inputStep,
     "int64_t":$tapStep, "int64_t":$inputTapStep,
     ArrayRefParameter<"int64_t">:$firstTap,
     ArrayRefParameter<"int64_t">:$taps,
-    ArrayRefParameter<"int64_t">:$base);
+    ArrayRefParameter<"int64_t">:$base,
+    DefaultValuedParameter<"int64_t", "0">:$shift,
+    DefaultValuedParameter<"int64_t", "1">:$laneTapStep,
+    OptionalArrayRefParameter<"int64_t">:$laneFirstTap,
+    OptionalArrayRefParameter<"int64_t">:$laneTaps);
+  let builders = [AttrBuilder<(ins "int64_t":$input, "int64_t":$output,
+      "int64_t":$step, "int64_t":$inputStep, "int64_t":$tapStep,
+      "int64_t":$inputTapStep, "::llvm::ArrayRef<int64_t>":$firstTap,
+      "::llvm::ArrayRef<int64_t>":$taps, "::llvm::ArrayRef<int64_t>":$base), [{
+    return $_get($_ctxt, input, output, step, inputStep, tapStep, inputTapStep,
+                 firstTap, taps, base, 0, 1, ::llvm::ArrayRef<int64_t>(),
+                 ::llvm::ArrayRef<int64_t>());
+  }]>];
   let assemblyFormat = [{
     `<` `input` `=` $input `,` `output` `=` $output `,` `step` `=` $step `,`
     `input_step` `=` $inputStep `,` `tap_step` `=` $tapStep `,`
     `input_tap_step` `=` $inputTapStep `,` `first_tap` `=` `[` $firstTap `]` `,`
-    `taps` `=` `[` $taps `]` `,` `base` `=` `[` $base `]` `>`
+    `taps` `=` `[` $taps `]` `,` `base` `=` `[` $base `]`
+    (`,` `shift` `=` $shift^)? (`,` `lane_tap_step` `=` $laneTapStep^)?
+    (`,` `lane_first_tap` `=` `[` $laneFirstTap^ `]`)?
+    (`,` `lane_taps` `=` `[` $laneTaps^ `]`)? `>`
+  }];
+  let extraClassDeclaration = [{
+    bool isMerged() const { return !getLaneFirstTap().empty(); }
+    /// Phases whose outputs share the lanes of one vector.
+    int64_t getLanePhases() const {
+      return isMerged() ? getLaneFirstTap().size() : 1;
+    }
+    /// The taps j that lane phase `phase` has, [first, last).
+    std::pair<int64_t, int64_t> laneTapRange(int64_t phase) const;
   }];
 }
 

@@ -188,7 +188,8 @@ def Conv_PackFilterOp : Conv_Op<"pack_filter"> {
     (so a reversed window is undone here), input channel ic of the group, and
     the output channel that `lanes` gives to `lane` of `block`; lanes past the
     last channel are zero, and so are weights whose mask is zero; other weights
-    are multiplied by the mask. The tap order serves every phase: a phase steps
+    are multiplied by the mask. In a dimension that `splits` merges, t counts
+    the taps of all its phases, and lanes whose phase has no such tap are zero. The tap order serves every phase: a phase steps
     through it with a stride, so one packed filter does for all of them.
 
     `groups` is the number of channel groups whose blocks are separate:
@@ -200,6 +201,7 @@ def Conv_PackFilterOp : Conv_Op<"pack_filter"> {
     Conv_DimensionNumbersAttr:$dimension_numbers,
     DenseBoolArrayAttr:$reversal,
     Conv_Lanes:$lanes, I64Attr:$groups, UnitAttr:$swapped_filter,
+    OptionalAttr<TypedArrayAttrBase<Conv_PhaseSplitAttr, "phase splits">>:$splits,
     OptionalAttr<ElementsAttr>:$mask);
   let assemblyFormat =
       "$filter `into` $packed attr-dict `:` type($filter) `,` type($packed)";
@@ -230,6 +232,15 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     With `live`, the taps and channels are rows of that table from `live_first`
     to `live_last`: (j of each dimension..., first channel, last channel); rows
     whose j falls outside the ranges are skipped.
+
+    With `merged`, lanes hold (phase of each dimension, channel): `merged` is
+    the number of such phases of each dimension, `output_at` the output of lane
+    0 (it may lie outside), and lanes whose output lies outside are not stored.
+    `clipped` says where any can: in each outer dimension, in the first pixel,
+    in the last. `channels` is their number in the group, and `bias` has an
+    element for each lane. `first_lane` is the lane of the whole group
+    that the block starts with. Where phases differ in their taps, `active`
+    lists for each phase of each dimension its taps j as [lo, hi).
   }];
   let arguments = (ins
     Arg<Conv_Buffer, "", [MemRead]>:$input,
@@ -243,18 +254,24 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     Variadic<Index>:$tap_ranges,
     Optional<MemRefOf<[Index]>>:$live,
     Optional<Index>:$live_first, Optional<Index>:$live_last,
+    Optional<Index>:$first_lane,
     Conv_DimensionNumbersAttr:$dimension_numbers,
     Conv_Lanes:$lanes, I64Attr:$pixels, I64Attr:$width, I64Attr:$valid,
     I64Attr:$unroll, I64Attr:$input_step, I64Attr:$output_step,
     I64Attr:$channel_step,
     DenseI64ArrayAttr:$input_tap_steps, DenseI64ArrayAttr:$filter_tap_steps,
     OptionalAttr<DenseI64ArrayAttr>:$tap_pixels,
+    OptionalAttr<DenseI64ArrayAttr>:$merged,
+    OptionalAttr<I64Attr>:$channels,
+    OptionalAttr<DenseBoolArrayAttr>:$clipped,
+    OptionalAttr<DenseI64ArrayAttr>:$active,
     OptionalAttr<Conv_EpilogueAttr>:$epilogue);
   let assemblyFormat = [{
     $input `[` $input_at `]` `,` $filter `[` $filter_at `]`
     (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)?
     `into` $output `[` $output_at `]` `taps` `(` $tap_ranges `)`
     (`live` $live^ `[` $live_first `to` $live_last `]`)?
+    (`first_lane` `(` $first_lane^ `)`)?
     attr-dict `:` type($input) `,` type($filter) (`,` type($bias)^)?
     (`residual` type($residual)^)? `into` type($output) (`live` type($live)^)?
   }];

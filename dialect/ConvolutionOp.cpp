@@ -245,6 +245,29 @@ LogicalResult PhasesOp::verify() {
         split.getOutput() != output.getDimSize(numbers.getOutputSpatial()[dim]))
       return fail() << "splits[" << dim
                     << "]: input and output; valid: the tensors' lengths";
+    if (split.isMerged()) {
+      int64_t lanePhases = split.getLanePhases();
+      if (phases != 1 || lanePhases != split.getStep() ||
+          split.getFirstTap().size() != 1 || split.getBase().size() != 1 ||
+          split.getShift() > 0 || split.getShift() <= -split.getStep() ||
+          split.getLaneTapStep() < 1 || getLive() ||
+          static_cast<int64_t>(split.getLaneTaps().size()) != lanePhases ||
+          getPlan().getLanes() != Lanes::Channels)
+        return fail() << "splits[" << dim
+                      << "]: a merged split; valid: one phase, step "
+                      << lanePhases << ", shift from " << 1 - lanePhases
+                      << " to 0, lanes = channels and no live taps";
+      if (getPacked() && split.getTaps().front() != kernel)
+        return fail() << "splits[" << dim << "]: " << split.getTaps().front()
+                      << " taps; valid: those of the packed filter, " << kernel;
+      for (int64_t lane = 0; lane < lanePhases; ++lane)
+        if (auto [lo, hi] = split.laneTapRange(lane);
+            hi < lo || hi > split.getTaps().front())
+          return fail() << "splits[" << dim << "]: lane_taps; valid: at most "
+                        << split.getTaps().front() - lo << " of phase "
+                        << lane;
+      continue;
+    }
     if (phases != split.getStep() ||
         static_cast<int64_t>(split.getFirstTap().size()) != phases ||
         static_cast<int64_t>(split.getBase().size()) != phases)

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Epilogue.h"
+#include "MergedStore.h"
 #include "Views.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -74,6 +75,17 @@ static Value activate(OpBuilder &b, Location loc, EpilogueAttr epilogue,
   llvm_unreachable("unknown activation");
 }
 
+/// The first `count` elements of a vector of biases.
+static Value laneView(OpBuilder &b, Location loc, Value lanes, int64_t count) {
+  auto one = b.getIndexAttr(1);
+  if (cast<MemRefType>(lanes.getType()).getDimSize(0) == count)
+    return lanes;
+  return memref::SubViewOp::create(
+      b, loc, lanes, ArrayRef<OpFoldResult>{b.getIndexAttr(0)},
+      ArrayRef<OpFoldResult>{b.getIndexAttr(count)},
+      ArrayRef<OpFoldResult>{one});
+}
+
 void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
   Location loc = op.getLoc();
   MLIRContext *context = b.getContext();
@@ -87,17 +99,28 @@ void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
   AffineMap tileMap = AffineMap::get(2, 0, {m, n}, context);
   AffineMap laneMap = AffineMap::get(2, 0, {n}, context);
   AffineMap outputMap = tileMap;
+  SmallVector<Value> at(op.getOutputAt());
   SmallVector<ViewAxis> axes = {
       {row, pixels, static_cast<int64_t>(op.getOutputStep())},
       {feature, valid, static_cast<int64_t>(op.getChannelStep())}};
-  if (feature < row) {
+  std::optional<MergedLanes> lanes;
+  if (op.getMerged())
+    lanes.emplace(op, b);
+  bool staged = lanes && !lanes->isOnePiece();
+  if (lanes && !staged) {
+    axes[1].axis = lanes->laneAxis();
+    at[lanes->laneAxis()] = IndexMath{b, loc}.add(at[lanes->laneAxis()],
+                                                  op.getFirstLane());
+  } else if (feature < row) {
     outputMap = AffineMap::get(2, 0, {n, m}, context);
     std::swap(axes[0], axes[1]);
   }
-  SmallVector<Value> at(op.getOutputAt());
+  auto func = op->getParentOfType<func::FuncOp>();
   auto outputView = [&](Value tensor) {
     return tensorView(b, loc, tensor, at, axes);
   };
+  if (staged)
+    outputMap = tileMap;
 
   SmallVector<Value> inputs = {accumulators};
   SmallVector<AffineMap> maps = {tileMap};
@@ -105,19 +128,29 @@ void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
     inputs[0] = matrixView(b, loc, accumulators, b.getIndexAttr(0),
                            b.getIndexAttr(0), pixels, valid);
   if (Value bias = op.getBias()) {
-    inputs.push_back(tensorView(
-        b, loc, bias, at[feature],
-        ViewAxis{0, valid, static_cast<int64_t>(op.getChannelStep())}));
+    inputs.push_back(
+        lanes ? laneView(b, loc, bias, valid)
+              : tensorView(b, loc, bias, at[feature],
+                           ViewAxis{0, valid, static_cast<int64_t>(
+                                                  op.getChannelStep())}));
     maps.push_back(laneMap);
   }
   if (Value residual = op.getResidual()) {
-    inputs.push_back(outputView(residual));
+    if (staged) {
+      Value buffer = entryBuffer(func, lanes->bufferType(), "residual");
+      lanes->copy(residual, buffer, /*store=*/false);
+      inputs.push_back(buffer);
+    } else {
+      inputs.push_back(outputView(residual));
+    }
     maps.push_back(outputMap);
   }
+  Value target = staged ? entryBuffer(func, lanes->bufferType(), "output")
+                        : outputView(op.getOutput());
   maps.push_back(outputMap);
   using utils::IteratorType;
   linalg::GenericOp::create(
-      b, loc, TypeRange(), inputs, ValueRange{outputView(op.getOutput())}, maps,
+      b, loc, TypeRange(), inputs, ValueRange{target}, maps,
       ArrayRef{IteratorType::parallel, IteratorType::parallel},
       [&](OpBuilder &b, Location loc, ValueRange args) {
         Value value = args[0];
@@ -127,4 +160,6 @@ void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
           value = activate(b, loc, epilogue, value);
         linalg::YieldOp::create(b, loc, value);
       });
+  if (staged)
+    lanes->copy(op.getOutput(), target, /*store=*/true);
 }

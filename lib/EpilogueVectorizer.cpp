@@ -8,6 +8,7 @@
 
 #include "EpilogueVectorizer.h"
 #include "IndexMath.h"
+#include "Views.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
@@ -95,15 +96,6 @@ void cloneAsVector(Operation &inner, int64_t lanes, OpBuilder &b,
 
 } // namespace
 
-Value EpilogueVectorizer::stagingBuffer(MemRefType type, int64_t which) {
-  Value &buffer = buffers[{type, which}];
-  if (!buffer) {
-    OpBuilder entry = OpBuilder::atBlockBegin(&func.getBody().front());
-    buffer = memref::AllocaOp::create(entry, func.getLoc(), type);
-  }
-  return buffer;
-}
-
 void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
                                    ArrayRef<LanePiece> pieces, OpBuilder &b) {
   Location loc = op.getLoc();
@@ -130,7 +122,7 @@ void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
     if (i == 0 || !input.pixelAxis || input.lanesAreContiguous() ||
         lanes <= fewLanes)
       continue;
-    Value staging = stagingBuffer(tile, static_cast<int64_t>(i));
+    Value staging = entryBuffer(func, tile, "residual");
     forElements([&](Value pixel, Value lane) {
       Value value =
           memref::LoadOp::create(b, loc, input.buffer, input.at(pixel, lane));
@@ -143,7 +135,7 @@ void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
   bool staged = !output.lanesAreContiguous() && lanes > fewLanes;
   TileOperand target = output;
   if (staged)
-    target = TileOperand(stagingBuffer(tile, 0),
+    target = TileOperand(entryBuffer(func, tile, "output"),
                          AffineMap::getMultiDimIdentityMap(2, op.getContext()));
 
   for (auto [which, piece] : llvm::enumerate(pieces)) {

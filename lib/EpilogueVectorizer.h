@@ -32,10 +32,7 @@ public:
                  llvm::ArrayRef<LanePiece> pieces, mlir::OpBuilder &b);
 
 private:
-  mlir::Value stagingBuffer(mlir::MemRefType type, int64_t which);
-
   mlir::func::FuncOp func;
-  llvm::DenseMap<std::pair<mlir::Type, int64_t>, mlir::Value> buffers;
 };
 
 } // namespace convjit

@@ -49,6 +49,147 @@ PhaseSplitAttr convjit::splitDimension(WindowAttr window, int64_t dim,
       ws / std::gcd(ld, ws), tapStep, rd / common, firstTap, taps, base);
 }
 
+/// Merges with phases from `turn` on one row earlier, so that these come first
+/// in the lanes; nothing when their taps do not meet the same inputs.
+static std::optional<PhaseSplitAttr>
+mergeFrom(PhaseSplitAttr split, int64_t turn) {
+  int64_t step = split.getStep(), tapStep = split.getInputTapStep();
+  auto baseOf = [&](int64_t r) {
+    return split.getBase()[r] - (r >= turn ? split.getInputStep() : 0);
+  };
+  std::optional<int64_t> first, last;
+  for (int64_t r = 0; r < step; ++r) {
+    int64_t taps = split.getTaps()[r];
+    if (taps == 0)
+      continue;
+    int64_t end = baseOf(r) + (taps - 1) * tapStep;
+    first = first ? std::min(*first, baseOf(r)) : baseOf(r);
+    last = last ? std::max(*last, end) : end;
+  }
+  if (!first)
+    return std::nullopt;
+  SmallVector<int64_t> laneFirst, laneTaps;
+  for (int64_t lane = 0; lane < step; ++lane) {
+    int64_t r = (turn + lane) % step;
+    laneTaps.push_back(split.getTaps()[r]);
+    if (split.getTaps()[r] == 0) {
+      laneFirst.push_back(0);
+      continue;
+    }
+    int64_t ahead = baseOf(r) - *first;
+    if (ahead % tapStep)
+      return std::nullopt;
+    laneFirst.push_back(split.getFirstTap()[r] -
+                        ahead / tapStep * split.getTapStep());
+  }
+  int64_t taps = (*last - *first) / tapStep + 1;
+  return PhaseSplitAttr::get(
+      split.getContext(), split.getInput(), split.getOutput(), step,
+      split.getInputStep(), /*tapStep=*/1, tapStep, /*firstTap=*/{0}, {taps},
+      {*first}, /*shift=*/turn % step ? turn - step : 0, split.getTapStep(),
+      laneFirst, laneTaps);
+}
+
+std::optional<PhaseSplitAttr> convjit::mergePhases(PhaseSplitAttr split) {
+  // More phases than lanes of any block: nothing to gain, much to list.
+  constexpr int64_t maxMerged = 1024;
+  if (split.getStep() < 2 || split.getStep() > maxMerged)
+    return std::nullopt;
+  std::optional<PhaseSplitAttr> best;
+  for (int64_t turn = split.getStep(); turn > 0; --turn)
+    if (auto merged = mergeFrom(split, turn))
+      if (!best || merged->getTaps()[0] < best->getTaps()[0])
+        best = merged;
+  return best;
+}
+
+std::optional<SmallVector<PhaseSplitAttr>>
+convjit::splitConvolution(ConvolutionOp op, int64_t merged) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  int64_t rank = numbers.getRank();
+  SmallVector<PhaseSplitAttr> splits;
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    splits.push_back(splitDimension(
+        op.getWindow(), dim, input.getDimSize(numbers.getInputSpatial()[dim]),
+        filter.getDimSize(numbers.getKernelSpatial()[dim])));
+    if (dim < rank - merged || splits.back().getStep() == 1)
+      continue;
+    auto together = mergePhases(splits.back());
+    if (!together)
+      return std::nullopt;
+    splits.back() = *together;
+  }
+  return splits;
+}
+
+bool convjit::hasUniformLanes(PhaseSplitAttr split) {
+  return !split.isMerged() ||
+         (llvm::all_equal(split.getLaneTaps()) &&
+          split.getLaneTaps().front() == split.getTaps().front());
+}
+
+bool convjit::mergedLanesAreContiguous(ArrayRef<int64_t> output,
+                                       DimensionNumbersAttr numbers,
+                                       int64_t perGroup) {
+  int64_t rank = numbers.getRank(), feature = numbers.getOutputFeature();
+  int64_t row = numbers.getOutputSpatial().back();
+  int64_t channels = output[feature];
+  if (channels == 1)
+    return row == rank + 1 || (row == rank && feature == rank + 1);
+  return channels == perGroup && feature == rank + 1 && row == rank;
+}
+
+std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
+  if (plan.getLanes() == Lanes::Groups && !allowsLanesAcrossGroups(op))
+    return "lanes = groups; valid without one input channel a group, last in "
+           "memory: channels";
+  if (plan.getRow() == RowForm::Unrolled && op.getLive())
+    return "row = unrolled; valid with a mask: ranged";
+  int64_t merged = plan.getMerged();
+  if (merged == 0)
+    return "";
+  std::string field = "merged = " + std::to_string(merged);
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  int64_t rank = numbers.getRank();
+  if (merged > rank)
+    return field + "; valid: up to the rank, " + std::to_string(rank);
+  if (op.getLive() || plan.getLanes() == Lanes::Groups)
+    return field + "; valid with a mask or lanes = groups: 0";
+  auto splits = splitConvolution(op, merged);
+  if (!splits)
+    return field + "; valid where phases have no common input: 0";
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  int64_t groups = op.getFeatureGroupCount() * op.getBatchGroupCount();
+  int64_t perGroup = filterOutputFeatures(filter.getShape(), numbers,
+                                          op.getFeatureGroupCount(),
+                                          op.getSwappedFilter()) /
+                     groups;
+  int64_t run = perGroup;
+  bool rowsOnly = true;
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    run *= (*splits)[dim].getLanePhases();
+    rowsOnly &= dim == rank - 1 || !(*splits)[dim].isMerged();
+  }
+  // A block that begins in the middle of the lanes is stored as one piece of a
+  // row.
+  bool contiguous =
+      rowsOnly && mergedLanesAreContiguous(
+                      cast<RankedTensorType>(op.getType()).getShape(), numbers,
+                      perGroup);
+  bool uniform = llvm::all_of(*splits, hasUniformLanes);
+  if (plan.getWidth() < run && !uniform)
+    return field + "; valid with width = " + std::to_string(plan.getWidth()) +
+           ": 0, since the phases of the " + std::to_string(run) +
+           " lanes have different taps";
+  if (plan.getWidth() < run && !contiguous)
+    return field + "; valid with width = " + std::to_string(plan.getWidth()) +
+           ": 0, since the " + std::to_string(run) +
+           " lanes of all phases do not follow each other in the output";
+  return "";
+}
+
 bool convjit::allowsLanesAcrossGroups(ConvolutionOp op) {
   auto input = cast<RankedTensorType>(op.getInput().getType());
   auto filter = cast<RankedTensorType>(op.getFilter().getType());
@@ -65,7 +206,7 @@ bool convjit::allowsLanesAcrossGroups(ConvolutionOp op) {
 //===----------------------------------------------------------------------===//
 
 int64_t ChannelBlocks::blocksPerGroup() const {
-  return llvm::divideCeil(lanes == Lanes::Channels ? perGroup : groups, width);
+  return llvm::divideCeil(lanesInRun(), width);
 }
 
 int64_t ChannelBlocks::blocks() const {
@@ -73,11 +214,11 @@ int64_t ChannelBlocks::blocks() const {
 }
 
 int64_t ChannelBlocks::tail() const {
-  return (lanes == Lanes::Channels ? perGroup : groups) % width;
+  return lanesInRun() % width;
 }
 
 bool ChannelBlocks::hasFullBlock() const {
-  return (lanes == Lanes::Channels ? perGroup : groups) >= width;
+  return lanesInRun() >= width;
 }
 
 int64_t ChannelBlocks::vectorWidth(int64_t valid) const {
@@ -111,8 +252,14 @@ int64_t ChannelBlocks::channel(int64_t block, int64_t lane) const {
 //===----------------------------------------------------------------------===//
 
 int64_t convjit::phaseLength(PhaseSplitAttr split, int64_t phase) {
+  int64_t first = phase + split.getShift();
   return std::max<int64_t>(
-      0, divideCeilSigned(split.getOutput() - phase, split.getStep()));
+      0, divideCeilSigned(split.getOutput() - first, split.getStep()));
+}
+
+bool convjit::lastIsPartial(PhaseSplitAttr split) {
+  return split.isMerged() &&
+         (split.getOutput() - split.getShift()) % split.getStep() != 0;
 }
 
 RowCut convjit::cutRow(PhaseSplitAttr split, int64_t phase, int64_t pixels) {
@@ -126,6 +273,12 @@ RowCut convjit::cutRow(PhaseSplitAttr split, int64_t phase, int64_t pixels) {
         divideFloorSigned(split.getInput() - 1 - reach, stride) + 1, lo,
         length);
   }
+  // Pixels with lanes outside the output are at the border too.
+  if (split.getShift() < 0)
+    lo = std::max<int64_t>(lo, std::min<int64_t>(1, length));
+  if (lastIsPartial(split))
+    hi = std::min(hi, length - 1);
+  hi = std::max(lo, hi);
   constexpr int64_t maxBorderTiles = 1024;
   if (lo / pixels + (length - hi) / pixels > maxBorderTiles) {
     cut.oversized = true;
@@ -160,8 +313,10 @@ int64_t convjit::unrolledFMAs(PhaseSplitAttr split, int64_t pixels,
   constexpr int64_t tileOverhead = 40;
   constexpr int64_t enough = int64_t(1) << 40;
   int64_t pixelTaps = 0, tiles = 0;
-  for (int64_t phase = 0; phase < std::min(split.getStep(), split.getOutput());
-       ++phase) {
+  int64_t phases = split.isMerged()
+                       ? 1
+                       : std::min(split.getStep(), split.getOutput());
+  for (int64_t phase = 0; phase < phases; ++phase) {
     RowCut cut = cutRow(split, phase, pixels);
     int64_t taps = split.getTaps()[phase];
     if (cut.oversized || tiles > 10000 || taps > (1 << 20))
@@ -200,7 +355,8 @@ SmallVector<int64_t> convjit::tapPixels(PhaseSplitAttr split, int64_t phase,
 //===----------------------------------------------------------------------===//
 
 int64_t TaskSpace::phases(int64_t dim) const {
-  return std::min(splits[dim].getStep(), splits[dim].getOutput());
+  return std::min(splits[dim].isMerged() ? 1 : splits[dim].getStep(),
+                  splits[dim].getOutput());
 }
 
 int64_t TaskSpace::rows(int64_t dim) const {
@@ -224,6 +380,8 @@ TaskSpace convjit::taskSpace(PhasesOp op) {
                     output.getDimSize(numbers.getOutputFeature()) / groups,
                     plan.getWidth()};
   llvm::append_range(space.splits, op.getSplits().getAsRange<PhaseSplitAttr>());
+  for (PhaseSplitAttr split : space.splits)
+    space.channels.phases *= split.getLanePhases();
   space.chunks = plan.getChunks();
   return space;
 }

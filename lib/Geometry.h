@@ -22,6 +22,26 @@ namespace convjit {
 conv::PhaseSplitAttr splitDimension(conv::WindowAttr window, int64_t dim,
                                     int64_t input, int64_t kernel);
 
+/// The same dimension with all its phases in the lanes of one, or nothing where
+/// they have no tap in common or too many to share a vector.
+std::optional<conv::PhaseSplitAttr> mergePhases(conv::PhaseSplitAttr split);
+/// Whether all phases of the lanes have all the taps (also if not merged).
+bool hasUniformLanes(conv::PhaseSplitAttr split);
+
+/// Whether lanes (phase of the row, channel) follow each other in the output,
+/// from pixel to pixel: groups of `perGroup` channels.
+bool mergedLanesAreContiguous(llvm::ArrayRef<int64_t> output,
+                              conv::DimensionNumbersAttr numbers,
+                              int64_t perGroup);
+
+/// The splits of a convolution, the last `merged` dimensions merged where they
+/// have several phases; nothing if one of those cannot be.
+std::optional<llvm::SmallVector<conv::PhaseSplitAttr>>
+splitConvolution(conv::ConvolutionOp op, int64_t merged);
+
+/// Why `plan` is not possible for `op`; empty if it is.
+std::string whyPlanIsImpossible(conv::ConvolutionOp op, conv::PlanAttr plan);
+
 /// Whether lanes may hold neighbouring groups: each has one input channel, and
 /// those are neighbours in memory, so that one load reads a vector of them.
 bool allowsLanesAcrossGroups(conv::ConvolutionOp op);
@@ -32,9 +52,14 @@ struct ChannelBlocks {
   int64_t groups;   ///< feature or batch groups
   int64_t perGroup; ///< output channels of a group
   int64_t width;    ///< lanes of a full block
+  /// Merged phases; lane (phase, channel) comes at phase * perGroup + channel.
+  int64_t phases = 1;
 
-  /// Lane::Channels: blocks of one group. Lane::Groups: blocks of all groups,
-  /// for one output channel of each.
+  /// Lanes::Channels: those of one group. Lanes::Groups: those of all groups,
+  /// for one output channel of each. Blocks are cut from these.
+  int64_t lanesInRun() const {
+    return lanes == conv::Lanes::Channels ? perGroup * phases : groups;
+  }
   int64_t blocksPerGroup() const;
   int64_t blocks() const;
   /// Lanes of the last of those blocks that exist; 0 when it is full.
@@ -43,7 +68,7 @@ struct ChannelBlocks {
   /// Vector length for `valid` lanes: whole runs of 16 lanes and a power of two
   /// for the rest, so that a tail costs no more than it must.
   int64_t vectorWidth(int64_t valid) const;
-  /// The output channel in `lane` of `block`, or -1.
+  /// The output channel in `lane` of `block`, or -1. Without merged phases.
   int64_t channel(int64_t block, int64_t lane) const;
 };
 
@@ -74,6 +99,8 @@ struct RowCut {
 
 /// Number of outputs of phase `phase`.
 int64_t phaseLength(conv::PhaseSplitAttr split, int64_t phase);
+/// Whether the last output row or pixel of a merged dimension lacks lanes.
+bool lastIsPartial(conv::PhaseSplitAttr split);
 RowCut cutRow(conv::PhaseSplitAttr split, int64_t phase, int64_t pixels);
 
 /// Vector FMAs in the code of a row that is cut with tiles of `pixels` by

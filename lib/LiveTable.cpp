@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "LiveTable.h"
+#include "IndexMath.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -42,6 +43,21 @@ Value convjit::constantIndexTable(Operation *op, OpBuilder &b,
   }
   return memref::GetGlobalOp::create(b, op->getLoc(), type,
                                      global.getSymName());
+}
+
+Value convjit::lookUp(Operation *op, OpBuilder &b, ArrayRef<int64_t> values,
+                      Value index, StringRef name) {
+  IndexMath math{b, op->getLoc()};
+  int64_t slope = values.size() > 1 ? values[1] - values[0] : 0;
+  bool affine = true;
+  for (auto [i, value] : llvm::enumerate(values))
+    affine &= value == values[0] + static_cast<int64_t>(i) * slope;
+  if (affine)
+    return slope == 0 ? math.constant(values[0])
+                      : math.add(math.mul(index, slope), values[0]);
+  Value array = constantIndexTable(op, b, values, values.size(), 1, name);
+  return memref::LoadOp::create(b, op->getLoc(), array,
+                                ValueRange{index, math.constant(0)});
 }
 
 namespace {

@@ -21,6 +21,12 @@ mlir::Value constantIndexTable(mlir::Operation *op, mlir::OpBuilder &b,
                                llvm::ArrayRef<int64_t> values, int64_t rows,
                                int64_t columns, llvm::StringRef name);
 
+/// values[index] for a table known at compile time: a constant or an affine
+/// function where it is one, else a load from a constant array.
+mlir::Value lookUp(mlir::Operation *op, mlir::OpBuilder &b,
+                   llvm::ArrayRef<int64_t> values, mlir::Value index,
+                   llvm::StringRef name);
+
 /// For each channel block and combination of phases, the taps and channels that
 /// the union of the block's channels reads. Rows are (j of each dimension...,
 /// first channel, last channel), as conv.tile reads them.

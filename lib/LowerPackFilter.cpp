@@ -9,6 +9,7 @@
 #include "LowerPackFilter.h"
 #include "Geometry.h"
 #include "IndexMath.h"
+#include "LiveTable.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -59,6 +60,14 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
   int64_t reduction = packed.getDimSize(rank + 1);
   ChannelBlocks channels{op.getLanes(), groups, perGroup,
                          packed.getDimSize(rank + 2)};
+  SmallVector<PhaseSplitAttr> splits(rank);
+  if (op.getSplits())
+    for (auto [dim, split] : llvm::enumerate(
+             op.getSplits()->getAsRange<PhaseSplitAttr>()))
+      if (split.isMerged()) {
+        splits[dim] = split;
+        channels.phases *= split.getLanePhases();
+      }
   Value mask;
   if (op.getMask()) {
     FailureOr<Value> array = maskArray(op, b);
@@ -77,6 +86,9 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
     Value inner = math.add(math.mul(block, channels.width), lane);
     bool byGroup = channels.lanes == Lanes::Channels;
     Value group = byGroup ? outer : inner, channel = byGroup ? inner : outer;
+    Value phases = channel;
+    if (channels.phases > 1)
+      channel = math.takeDigit(phases, channels.perGroup);
     SmallVector<Value> from(rank + 2);
     if (op.getSwappedFilter())
       input = math.add(math.mul(group, reduction), input);
@@ -84,9 +96,37 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
       channel = math.add(math.mul(group, perGroup), channel);
     from[numbers.getKernelInputFeature()] = input;
     from[numbers.getKernelOutputFeature()] = channel;
-    for (int64_t dim = 0; dim < rank; ++dim) {
+    Value present;
+    auto require = [&](Value condition) {
+      present = present
+                    ? b.createOrFold<arith::AndIOp>(loc, present, condition)
+                    : condition;
+    };
+    using Predicate = arith::CmpIPredicate;
+    if (channels.tail() != 0)
+      require(math.compare(Predicate::slt, inner,
+                           math.constant(channels.lanesInRun())));
+    for (int64_t dim = rank - 1; dim >= 0; --dim) {
       Value tap = to[1 + dim];
-      int64_t last = packed.getDimSize(1 + dim) - 1;
+      int64_t last = filter.getDimSize(numbers.getKernelSpatial()[dim]) - 1;
+      if (PhaseSplitAttr split = splits[dim]) {
+        Value phase = math.takeDigit(phases, split.getLanePhases());
+        tap = math.add(
+            math.mul(tap, split.getLaneTapStep()),
+            lookUp(op, b, split.getLaneFirstTap(), phase, "lane_first_tap"));
+        if (!hasUniformLanes(split)) {
+          SmallVector<int64_t> first, end;
+          for (int64_t lane = 0; lane < split.getLanePhases(); ++lane) {
+            auto [lo, hi] = split.laneTapRange(lane);
+            first.push_back(lo);
+            end.push_back(hi);
+          }
+          require(math.compare(Predicate::sge, to[1 + dim],
+                               lookUp(op, b, first, phase, "lane_tap_lo")));
+          require(math.compare(Predicate::slt, to[1 + dim],
+                               lookUp(op, b, end, phase, "lane_tap_hi")));
+        }
+      }
       from[numbers.getKernelSpatial()[dim]] =
           op.getReversal()[dim] ? math.sub(math.constant(last), tap) : tap;
     }
@@ -105,12 +145,9 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
       }
       store(value);
     };
-    int64_t count = byGroup ? perGroup : groups;
-    if (channels.tail() == 0)
+    if (!present)
       return existing();
-    math.branch(
-        math.compare(arith::CmpIPredicate::slt, inner, math.constant(count)),
-        existing, [&] { store(zero); });
+    math.branch(present, existing, [&] { store(zero); });
   };
   std::function<void()> nest = [&] {
     size_t axis = to.size();

@@ -41,8 +41,13 @@ struct ConvPackFiltersPass
     auto filter = cast<MemRefType>(argument.getType());
     TaskSpace space = taskSpace(op);
     SmallVector<int64_t> shape = {space.channels.blocks()};
-    for (int64_t axis : numbers.getKernelSpatial())
-      shape.push_back(filter.getDimSize(axis));
+    bool merged = false;
+    for (auto [split, axis] :
+         llvm::zip(space.splits, numbers.getKernelSpatial())) {
+      shape.push_back(split.isMerged() ? split.getTaps().front()
+                                       : filter.getDimSize(axis));
+      merged |= split.isMerged();
+    }
     shape.push_back(filterInputFeatures(filter.getShape(), numbers,
                                         op.getFeatureGroupCount(),
                                         op.getSwappedFilter()));
@@ -62,6 +67,7 @@ struct ConvPackFiltersPass
                          space.channels.lanes, space.channels.groups,
                          // With one group the swap changes nothing.
                          op.getSwappedFilter() && op.getFeatureGroupCount() > 1,
+                         merged ? op.getSplitsAttr() : ArrayAttr(),
                          op.getMaskAttr());
     func::ReturnOp::create(builder, op.getLoc());
 

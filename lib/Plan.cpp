@@ -146,7 +146,8 @@ struct Planner {
     RowForm form = op.getLive() || code > maxUnrolledFMAs ? RowForm::Ranged
                                                           : RowForm::Unrolled;
     return PlanAttr::get(op.getContext(), channels.lanes, bestWidth, bestPixels,
-                         unroll, form, chunks(bestWidth, bestPixels));
+                         unroll, form, chunks(bestWidth, bestPixels),
+                         /*merged=*/0);
   }
 
   /// Rows are split only where there are too few of them to share out.

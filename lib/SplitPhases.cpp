@@ -57,11 +57,9 @@ struct ConvSplitPhasesPass
     PlanAttr plan = op.getPlanAttr();
     if (!plan)
       return op.emitOpError("has no plan; run conv-plan first");
-    if (plan.getLanes() == Lanes::Groups && !allowsLanesAcrossGroups(op))
-      return op.emitOpError("plan: lanes = groups; valid only with one input "
-                            "channel a group, last in memory");
-    if (plan.getRow() == RowForm::Unrolled && op.getLive())
-      return op.emitOpError("plan: row = unrolled; valid with a mask: ranged");
+    if (std::string why = whyPlanIsImpossible(op, plan); !why.empty())
+      return op.emitOpError("plan: ") << why;
+    SmallVector<PhaseSplitAttr> dims = *splitConvolution(op, plan.getMerged());
 
     MLIRContext *context = func.getContext();
     Block &body = func.getBody().front();
@@ -81,14 +79,7 @@ struct ConvSplitPhasesPass
 
     int64_t batchGroups = op.getBatchGroupCount();
     DimensionNumbersAttr numbers = op.getDimensionNumbers();
-    ArrayRef<int64_t> inputShape = cast<MemRefType>(input.getType()).getShape();
-    ArrayRef<int64_t> filterShape =
-        cast<MemRefType>(filter.getType()).getShape();
-    SmallVector<Attribute> splits;
-    for (int64_t dim = 0; dim < numbers.getRank(); ++dim)
-      splits.push_back(splitDimension(
-          op.getWindow(), dim, inputShape[numbers.getInputSpatial()[dim]],
-          filterShape[numbers.getKernelSpatial()[dim]]));
+    SmallVector<Attribute> splits(dims.begin(), dims.end());
 
     // What each argument is to the kernel, for the calling convention.
     SmallVector<std::pair<Value, StringRef>> roles = {{input, "input"},

@@ -10,6 +10,7 @@
 #include "IndexMath.h"
 #include "LiveTable.h"
 #include "Passes.h"
+#include "Views.h"
 
 namespace convjit {
 #define GEN_PASS_DEF_CONVTILE
@@ -40,7 +41,9 @@ public:
   void run();
 
 private:
-  Value table(ArrayRef<int64_t> values, Value index, StringRef name);
+  Value table(ArrayRef<int64_t> values, Value index, StringRef name) {
+    return lookUp(op, b, values, index, name);
+  }
   Phase phase(PhaseSplitAttr split, Value index, int64_t dim);
   void clipTaps(PhaseSplitAttr split, const Phase &phase, Value at,
                 std::optional<std::pair<int64_t, int64_t>> span, Value &lo,
@@ -50,8 +53,12 @@ private:
   void channelVariants(llvm::function_ref<void()> body);
   void unrolledRow();
   void rangedRow();
+  /// Pixels of a row whose lanes may lie outside the output.
+  enum Partial { Whole = 0, First = 1, Last = 2 };
   void tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
-            std::optional<ArrayRef<int64_t>> tapPixels, Value lo, Value hi);
+            std::optional<ArrayRef<int64_t>> tapPixels, Value lo, Value hi,
+            int partial = Whole);
+  Value laneBias(Value group);
   void liveRange(Value phaseIndex);
 
   PhasesOp op;
@@ -64,26 +71,12 @@ private:
   LiveTable live;
 
   // The state of the nest at the point of insertion.
+  DenseI64ArrayAttr active;
   SmallVector<Value> inputAt, filterAt, outputAt, outerRanges, phaseIndices;
-  Value block, blockOfGroup, chunk;
+  Value block, blockOfGroup, chunk, firstLane, bias;
   Value liveRows, liveStarts, liveFirst, liveLast;
   int64_t width = 1, valid = 1;
 };
-
-/// values[index] for a table known at compile time: a constant or an affine
-/// function where it is one, else a load from a constant array.
-Value Tiler::table(ArrayRef<int64_t> values, Value index, StringRef name) {
-  int64_t slope = values.size() > 1 ? values[1] - values[0] : 0;
-  bool affine = true;
-  for (auto [i, value] : llvm::enumerate(values))
-    affine &= value == values[0] + static_cast<int64_t>(i) * slope;
-  if (affine)
-    return slope == 0 ? math.constant(values[0])
-                      : math.add(math.mul(index, slope), values[0]);
-  Value array = constantIndexTable(op, b, values, values.size(), 1, name);
-  return memref::LoadOp::create(b, op.getLoc(), array,
-                                ValueRange{index, math.constant(0)});
-}
 
 Phase Tiler::phase(PhaseSplitAttr split, Value index, int64_t dim) {
   std::string suffix = "_" + std::to_string(dim);
@@ -119,7 +112,8 @@ void Tiler::outerDimension(int64_t dim, Value phaseIndex, Value q,
   PhaseSplitAttr split = space.splits[dim];
   Phase here = phase(split, phaseIndex, dim);
   Value at = math.add(math.mul(q, split.getInputStep()), here.base);
-  Value out = math.add(math.mul(q, split.getStep()), phaseIndex);
+  Value out = math.add(math.mul(q, split.getStep()),
+                       math.add(phaseIndex, split.getShift()));
   ArrayRef<int64_t> bases = split.getBase().take_front(space.phases(dim));
   std::pair<int64_t, int64_t> span = {
       *llvm::min_element(bases),
@@ -132,7 +126,7 @@ void Tiler::outerDimension(int64_t dim, Value phaseIndex, Value q,
   outputAt[numbers.getOutputSpatial()[dim]] = out;
   filterAt[1 + dim] = here.firstTap;
   // The last row of some phases may not exist.
-  if (split.getOutput() % split.getStep() == 0 ||
+  if (split.isMerged() || split.getOutput() % split.getStep() == 0 ||
       split.getOutput() < split.getStep())
     return body();
   math.branch(math.compare(arith::CmpIPredicate::slt, out,
@@ -143,6 +137,17 @@ void Tiler::outerDimension(int64_t dim, Value phaseIndex, Value q,
 void Tiler::run() {
   if (space.tasksPerImage() == 0)
     return;
+  if (!llvm::all_of(space.splits, hasUniformLanes)) {
+    SmallVector<int64_t> ranges;
+    for (PhaseSplitAttr split : space.splits)
+      for (int64_t phase = 0; phase < split.getLanePhases(); ++phase) {
+        auto [lo, hi] = split.isMerged()
+                            ? split.laneTapRange(phase)
+                            : std::pair<int64_t, int64_t>(0, INT64_MAX);
+        ranges.append({lo, hi});
+      }
+    active = b.getDenseI64ArrayAttr(ranges);
+  }
   if (live) {
     liveRows = live.rows(op, b);
     liveStarts = live.starts(op, b);
@@ -172,8 +177,10 @@ void Tiler::run() {
       inFeature = math.mul(blockOfGroup, channels.width);
       first = math.add(math.mul(inFeature, channels.perGroup), outer);
     } else {
-      first = math.add(math.mul(outer, channels.perGroup),
-                       math.mul(blockOfGroup, channels.width));
+      first = math.mul(outer, channels.perGroup);
+      firstLane = math.mul(blockOfGroup, channels.width);
+      if (channels.phases == 1)
+        first = math.add(first, firstLane);
       if (op.getBatchGroupCount() > 1) {
         Value images = memref::DimOp::create(b, op.getLoc(), op.getOutput(),
                                              numbers.getOutputBatch());
@@ -187,6 +194,9 @@ void Tiler::run() {
     inputAt[numbers.getInputBatch()] = inBatch;
     inputAt[numbers.getInputFeature()] = inFeature;
     outputAt[numbers.getOutputFeature()] = first;
+    bias = op.getBias();
+    if (bias && channels.phases > 1)
+      bias = laneBias(outer);
 
     outerRanges.clear();
     phaseIndices.clear();
@@ -202,6 +212,34 @@ void Tiler::run() {
     };
     nest(0);
   });
+}
+
+/// The bias of each lane of the block, of merged phases.
+Value Tiler::laneBias(Value group) {
+  const ChannelBlocks &channels = space.channels;
+  Location loc = op.getLoc();
+  Value first = math.mul(group, channels.perGroup);
+  Value count = math.constant(channels.perGroup);
+  if (channels.perGroup % channels.width == 0) {
+    // A block lies within one phase.
+    Value channel =
+        b.createOrFold<arith::RemUIOp>(loc, firstLane, count);
+    return tensorView(b, loc, op.getBias(), math.add(first, channel),
+                      ViewAxis{0, channels.width, 1});
+  }
+  auto type = MemRefType::get({channels.width},
+                              cast<MemRefType>(op.getBias().getType())
+                                  .getElementType());
+  Value lanes = entryBuffer(op->getParentOfType<func::FuncOp>(), type,
+                            "bias of lanes");
+  math.loop(math.constant(0), math.constant(channels.width), 1, [&](Value n) {
+    Value channel = b.createOrFold<arith::RemUIOp>(
+        loc, math.add(n, firstLane), count);
+    Value value = memref::LoadOp::create(b, loc, op.getBias(),
+                                         math.add(first, channel));
+    memref::StoreOp::create(b, loc, value, lanes, n);
+  });
+  return lanes;
 }
 
 /// One body for full blocks and one for the last, where both exist.
@@ -238,8 +276,11 @@ void Tiler::unrolledRow() {
     Phase here = phase(row, index, rank - 1);
     RowCut cut = cutRow(row, r, pixels);
     auto fixed = [&](RowTile at) {
+      int partial = at.first == 0 && row.getShift() < 0 ? First : Whole;
+      if (at.first + at.pixels == phaseLength(row, r) && lastIsPartial(row))
+        partial |= Last;
       tile(math.constant(at.first), at.pixels, index, here,
-           ArrayRef<int64_t>(tapPixels(row, r, at)), {}, {});
+           ArrayRef<int64_t>(tapPixels(row, r, at)), {}, {}, partial);
     };
     auto interior = [&](Value q) {
       tile(q, pixels, index, here, std::nullopt, zero, here.taps);
@@ -263,8 +304,9 @@ void Tiler::rangedRow() {
   Value phases = math.constant(space.phases(rank - 1));
   math.loop(zero, phases, 1, [&](Value r) {
     Phase here = phase(row, r, rank - 1);
-    Value length = math.ceilDiv(math.sub(math.constant(row.getOutput()), r),
-                                row.getStep());
+    Value length = math.ceilDiv(
+        math.sub(math.constant(row.getOutput() - row.getShift()), r),
+        row.getStep());
     // Pixels [first, last) have all their taps.
     Value reach = math.add(
         here.base, math.mul(math.sub(here.taps, one), row.getInputTapStep()));
@@ -275,11 +317,18 @@ void Tiler::rangedRow() {
                      math.sub(math.constant(row.getInput() - 1), reach), step),
                  1),
         first, length);
+    // Pixels with lanes outside the output are not in the interior.
+    if (row.getShift() < 0)
+      first = math.min(math.max(first, one), length);
+    if (lastIsPartial(row))
+      last = math.max(first, math.min(last, math.sub(length, one)));
     auto single = [&](Value q) {
       Value lo, hi;
       Value at = math.add(math.mul(q, step), here.base);
       clipTaps(row, here, at, std::nullopt, lo, hi);
-      tile(q, 1, r, here, std::nullopt, lo, hi);
+      int partial = (row.getShift() < 0 ? First : Whole) |
+                    (lastIsPartial(row) ? Last : Whole);
+      tile(q, 1, r, here, std::nullopt, lo, hi, partial);
     };
     auto isChunk = [&](int64_t which) {
       return math.compare(arith::CmpIPredicate::eq, chunk,
@@ -325,12 +374,13 @@ void Tiler::liveRange(Value phaseIndex) {
 }
 
 void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
-                 std::optional<ArrayRef<int64_t>> tapPixels, Value lo,
-                 Value hi) {
+                 std::optional<ArrayRef<int64_t>> tapPixels, Value lo, Value hi,
+                 int partial) {
   inputAt[numbers.getInputSpatial().back()] =
       math.add(math.mul(q, row.getInputStep()), phase.base);
   outputAt[numbers.getOutputSpatial().back()] =
-      math.add(math.mul(q, row.getStep()), phaseIndex);
+      math.add(math.mul(q, row.getStep()),
+               math.add(phaseIndex, row.getShift()));
   filterAt[rank] = phase.firstTap;
   SmallVector<Value> ranges = outerRanges;
   if (!tapPixels)
@@ -342,17 +392,33 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
   }
   if (live)
     liveRange(phaseIndex);
+  DenseI64ArrayAttr merged;
+  DenseBoolArrayAttr clipped;
+  if (space.channels.phases > 1) {
+    SmallVector<int64_t> phases;
+    SmallVector<bool> clips;
+    for (PhaseSplitAttr split : space.splits) {
+      phases.push_back(split.getLanePhases());
+      clips.push_back(split.getShift() < 0 || lastIsPartial(split));
+    }
+    clips.back() = partial & First;
+    clips.push_back(partial & Last);
+    merged = b.getDenseI64ArrayAttr(phases);
+    clipped = b.getDenseBoolArrayAttr(clips);
+  }
   bool acrossGroups = space.channels.lanes == Lanes::Groups;
   TileOp::create(
       b, op.getLoc(), op.getInput(), inputAt, op.getFilter(), filterAt,
-      op.getBias(), op.getResidual(), op.getOutput(), outputAt, ranges,
-      liveRows, live ? liveFirst : Value(), live ? liveLast : Value(), numbers,
+      bias, op.getResidual(), op.getOutput(), outputAt, ranges, liveRows,
+      live ? liveFirst : Value(), live ? liveLast : Value(),
+      merged ? firstLane : Value(), numbers,
       space.channels.lanes, pixels, width, valid, op.getPlan().getUnroll(),
       row.getInputStep(), row.getStep(),
       acrossGroups ? space.channels.perGroup : 1,
       b.getDenseI64ArrayAttr(inputSteps), b.getDenseI64ArrayAttr(filterSteps),
       tapPixels ? b.getDenseI64ArrayAttr(*tapPixels) : DenseI64ArrayAttr(),
-      op.getEpilogueAttr());
+      merged, merged ? b.getI64IntegerAttr(space.channels.perGroup) : nullptr,
+      clipped, active, op.getEpilogueAttr());
 }
 
 struct ConvTilePass : convjit::impl::ConvTileBase<ConvTilePass> {

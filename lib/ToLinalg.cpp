@@ -63,6 +63,23 @@ private:
   void denseTaps(SmallVector<Value> &taps) {
     size_t dim = taps.size();
     if (2 * dim < op.getTapRanges().size()) {
+      // Where phases differ in their taps, each tap has its own lanes.
+      if (int64_t count = distinctTaps(dim)) {
+        for (int64_t j = 0; j < count; ++j) {
+          Value tap = math.constant(j);
+          using Predicate = arith::CmpIPredicate;
+          Value above = math.compare(Predicate::sge, tap,
+                                     op.getTapRanges()[2 * dim]);
+          Value below = math.compare(Predicate::slt, tap,
+                                     op.getTapRanges()[2 * dim + 1]);
+          math.branch(b.createOrFold<arith::AndIOp>(loc, above, below), [&] {
+            taps.push_back(tap);
+            denseTaps(taps);
+            taps.pop_back();
+          });
+        }
+        return;
+      }
       math.loop(op.getTapRanges()[2 * dim], op.getTapRanges()[2 * dim + 1], 1,
                 [&](Value j) {
                   taps.push_back(j);
@@ -82,6 +99,50 @@ private:
       oneTap(taps, spans[2 * j], spans[2 * j + 1], begin, end);
       taps.pop_back();
     }
+  }
+
+  /// The number of taps of a dimension whose phases differ in theirs, else 0.
+  int64_t distinctTaps(int64_t dim) {
+    if (!op.getActive())
+      return 0;
+    ArrayRef<int64_t> ranges = activeRanges(dim);
+    bool differ = false;
+    for (size_t i = 2; i < ranges.size(); i += 2)
+      differ |= ranges[i] != ranges[0] || ranges[i + 1] != ranges[1];
+    return differ ? filter.getDimSize(1 + dim) : 0;
+  }
+
+  /// [lo, hi) for each phase of a dimension.
+  ArrayRef<int64_t> activeRanges(int64_t dim) {
+    ArrayRef<int64_t> phases = *op.getMerged();
+    int64_t before = 0;
+    for (int64_t d = 0; d < dim; ++d)
+      before += phases[d];
+    return op.getActive()->slice(2 * before, 2 * phases[dim]);
+  }
+
+  /// Which lanes have tap `taps`; none listed if all.
+  SmallVector<bool> activeLanes(ArrayRef<Value> taps) {
+    if (!op.getActive())
+      return {};
+    ArrayRef<int64_t> phases = *op.getMerged();
+    SmallVector<bool> active(width, true);
+    int64_t channels = *op.getChannels();
+    for (int64_t lane = 0; lane < width; ++lane) {
+      int64_t rest = lane / channels;
+      for (int64_t dim = rank - 1; dim >= 0; --dim) {
+        int64_t phase = rest % phases[dim];
+        rest /= phases[dim];
+        std::optional<int64_t> tap = getConstantIntValue(taps[dim]);
+        if (!distinctTaps(dim) || !tap)
+          continue;
+        ArrayRef<int64_t> range = activeRanges(dim).slice(2 * phase, 2);
+        active[lane] &= range[0] <= *tap && *tap < range[1];
+      }
+    }
+    if (llvm::all_of(active, [](bool lane) { return lane; }))
+      return {};
+    return active;
   }
 
   /// A loop over rows of the live table; rows outside the tap ranges are
@@ -113,6 +174,9 @@ private:
   void oneTap(ArrayRef<Value> taps, int64_t first, int64_t last, Value begin,
               Value end) {
     int64_t count = last - first;
+    SmallVector<bool> active = activeLanes(taps);
+    if (!active.empty() && llvm::none_of(active, [](bool lane) { return lane; }))
+      return;
     Value input = inputRow(taps, first, count);
     Value weights = filterRow(taps);
     Value sums = accumulators;
@@ -120,7 +184,9 @@ private:
       sums = matrixView(b, loc, accumulators, b.getIndexAttr(first),
                         b.getIndexAttr(0), count, width);
     auto contract = [&](Value at, int64_t channels) {
-      contraction(input, weights, sums, at, count, channels);
+      auto generic = contraction(input, weights, sums, at, count, channels);
+      if (!active.empty())
+        generic->setAttr("conv.active", b.getDenseBoolArrayAttr(active));
     };
     std::optional<int64_t> lo = getConstantIntValue(begin);
     std::optional<int64_t> hi = getConstantIntValue(end);
@@ -182,7 +248,7 @@ private:
 
   /// sums(m, n) += input(m, k) * weights(k, n) for k in [at, at + channels);
   /// across groups sums(m, n) += input(m, n) * weights(0, n).
-  void contraction(Value input, Value weights, Value sums, Value at,
+  linalg::GenericOp contraction(Value input, Value weights, Value sums, Value at,
                    int64_t count, int64_t channels) {
     MLIRContext *context = b.getContext();
     AffineExpr m, n, k;
@@ -210,7 +276,7 @@ private:
       return AffineMap::get(3, 0, exprs, context);
     };
     using utils::IteratorType;
-    linalg::GenericOp::create(
+    return linalg::GenericOp::create(
         b, loc, TypeRange(), ValueRange{input, weights}, ValueRange{sums},
         ArrayRef{map(inputExprs), map({k, n}), map({m, n})},
         ArrayRef{IteratorType::parallel, IteratorType::parallel,

@@ -29,7 +29,8 @@ public:
 
   LogicalResult run() {
     for (auto alloca : func.getOps<memref::AllocaOp>())
-      allocas.push_back(alloca);
+      if (!alloca->hasAttr("conv.buffer"))
+        allocas.push_back(alloca);
     for (memref::AllocaOp alloca : allocas) {
       MemRefType type = alloca.getType();
       if (type.getRank() != 2 || !type.hasStaticShape())
@@ -57,6 +58,8 @@ private:
       value = view.getSource();
     }
     auto alloca = value.getDefiningOp<memref::AllocaOp>();
+    if (alloca && alloca->hasAttr("conv.buffer"))
+      alloca = {};
     return {alloca, alloca ? first : 0};
   }
 
@@ -195,14 +198,24 @@ private:
     auto index = [&](int64_t value) -> Value {
       return arith::ConstantIndexOp::create(b, loc, value);
     };
+    // Lanes that have this tap, where only some have.
+    auto active = op->getAttrOfType<DenseBoolArrayAttr>("conv.active");
+    auto isActive = [&](LanePiece piece) {
+      return !active || llvm::is_contained(active.asArrayRef().slice(
+                                               piece.first, piece.size),
+                                           true);
+    };
     Rows &sums = rows[alloca];
     for (int64_t channel = 0; channel < channels; ++channel) {
       SmallVector<Value> weightPieces;
       for (LanePiece piece : pieces)
         if (int64_t used = usedLanes(piece))
-          weightPieces.push_back(vector::LoadOp::create(
-              b, loc, typeOf(used), weights,
-              ValueRange{index(channel), index(piece.first)}));
+          weightPieces.push_back(
+              isActive(piece)
+                  ? Value(vector::LoadOp::create(
+                        b, loc, typeOf(used), weights,
+                        ValueRange{index(channel), index(piece.first)}))
+                  : Value());
       for (int64_t pixel = 0; pixel < pixels; ++pixel) {
         SmallVector<Value> at(2);
         at[pixelAxis] = index(pixel);
@@ -213,6 +226,8 @@ private:
         }
         for (auto [which, weight] : llvm::enumerate(weightPieces)) {
           LanePiece piece = pieces[which];
+          if (!weight)
+            continue;
           int64_t used = usedLanes(piece);
           at[1 - pixelAxis] = index(piece.first);
           Value x = inputHasLanes ? Value(vector::LoadOp::create(
@@ -220,12 +235,28 @@ private:
                                   : Value(vector::BroadcastOp::create(
                                         b, loc, typeOf(used), element));
           Value &sum = sums[(first + pixel) * pieces.size() + which];
-          sum = accumulate(loc, x, weight, sum);
+          Value next = accumulate(loc, x, weight, sum);
+          sum = active ? select(loc, active.asArrayRef().slice(
+                                         piece.first, piece.size),
+                                next, sum)
+                       : next;
         }
       }
     }
     dead.push_back(op);
     return success();
+  }
+
+  /// `next` in the lanes of `mask`, `sum` in the others, which do not see a
+  /// product of zero and infinity.
+  Value select(Location loc, ArrayRef<bool> mask, Value next, Value sum) {
+    if (!llvm::is_contained(mask, false))
+      return next;
+    auto type = VectorType::get({static_cast<int64_t>(mask.size())},
+                                b.getI1Type());
+    Value lanes = arith::ConstantOp::create(
+        b, loc, DenseElementsAttr::get(type, mask));
+    return arith::SelectOp::create(b, loc, lanes, next, sum);
   }
 
   /// sum + x * weight; where those have fewer lanes, the rest stay.

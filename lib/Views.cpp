@@ -71,3 +71,15 @@ Value convjit::matrixView(OpBuilder &b, Location loc, Value matrix,
       ArrayRef<OpFoldResult>{b.getIndexAttr(rows), b.getIndexAttr(columns)},
       ArrayRef<OpFoldResult>{one, one});
 }
+
+Value convjit::entryBuffer(func::FuncOp func, MemRefType type, StringRef name) {
+  Block &entry = func.getBody().front();
+  OpBuilder b = OpBuilder::atBlockBegin(&entry);
+  auto wanted = b.getStringAttr(name);
+  for (auto alloca : func.getOps<memref::AllocaOp>())
+    if (alloca.getType() == type && alloca->getAttr("conv.buffer") == wanted)
+      return alloca;
+  auto alloca = memref::AllocaOp::create(b, func.getLoc(), type);
+  alloca->setAttr("conv.buffer", wanted);
+  return alloca;
+}

@@ -9,7 +9,9 @@
 #ifndef CONVJIT_LIB_VIEWS_H
 #define CONVJIT_LIB_VIEWS_H
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinTypes.h"
 
 namespace convjit {
 
@@ -32,6 +34,11 @@ mlir::Value matrixView(mlir::OpBuilder &b, mlir::Location loc,
                        mlir::Value matrix, mlir::OpFoldResult row,
                        mlir::OpFoldResult column, int64_t rows,
                        int64_t columns);
+
+/// A buffer on the stack, the same one for each request of this name and type
+/// in `func`.
+mlir::Value entryBuffer(mlir::func::FuncOp func, mlir::MemRefType type,
+                        llvm::StringRef name);
 
 } // namespace convjit
 

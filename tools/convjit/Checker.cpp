@@ -155,12 +155,14 @@ void Checker::enter(const char *check, int64_t images, unsigned threads) {
   std::snprintf(position.check, sizeof position.check, "%s", check);
 }
 
-/// `plan` with the number after `field` = replaced.
+/// `plan` with the number after `field` = replaced, or the field added.
 static void replaceField(std::string &plan, const std::string &field,
                          const std::string &value) {
   size_t at = plan.find(field + " = ");
-  if (at == std::string::npos)
+  if (at == std::string::npos) {
+    plan.insert(plan.size() - 1, ", " + field + " = " + value);
     return;
+  }
   at += field.size() + 3;
   plan.replace(at, plan.find_first_of(",>", at) - at, value);
 }
@@ -187,6 +189,13 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
   number("chunks", {1, 2, 3, 5});
   if (random.chance(40))
     replaceField(own.plan, "row", random.chance(50) ? "ranged" : "unrolled");
+  // Merged phases often need a width that holds all of them.
+  if (random.chance(50))
+    replaceField(own.plan, "merged", std::to_string(random.pick<int64_t>(
+                                         {0, 1, 1, 2, 3})));
+  if (random.chance(30))
+    replaceField(own.plan, "width", std::to_string(random.pick<int64_t>(
+                                        {64, 96, 128, 256})));
   if (random.chance(20))
     replaceField(own.plan, "lanes", random.chance(50) ? "channels" : "groups");
   setPlan(own.plan);

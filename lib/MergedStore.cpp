@@ -1,0 +1,166 @@
+//===- MergedStore.cpp - storing lanes of several phases -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+// Lanes that hold (phase of each dimension, channel) belong to several places
+// of the output: a piece of each row that the phases of the outer dimensions
+// reach. The tile passes through a buffer that has the shape of its lanes.
+//
+//===----------------------------------------------------------------------===//
+
+#include "MergedStore.h"
+#include "Geometry.h"
+#include "IndexMath.h"
+#include "Views.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+MergedLanes::MergedLanes(TileOp op, OpBuilder &b)
+    : op(op), b(b), math{b, op.getLoc()}, numbers(op.getDimensionNumbers()),
+      phases(*op.getMerged()), clipped(*op.getClipped()),
+      perGroup(*op.getChannels()) {
+  auto output = cast<MemRefType>(op.getOutput().getType());
+  contiguous =
+      mergedLanesAreContiguous(output.getShape(), numbers, perGroup);
+  wholeRow = contiguous && llvm::all_of(phases.drop_back(),
+                                        [](int64_t n) { return n == 1; });
+}
+
+bool MergedLanes::isOnePiece() const {
+  return wholeRow && !clipped.back() && !clipped[clipped.size() - 2];
+}
+
+MemRefType MergedLanes::bufferType() {
+  auto output = cast<MemRefType>(op.getOutput().getType());
+  return MemRefType::get({static_cast<int64_t>(op.getPixels()),
+                          static_cast<int64_t>(op.getValid())},
+                         output.getElementType());
+}
+
+void MergedLanes::copy(Value tensor, Value lanes, bool store) {
+  int64_t rank = phases.size();
+  SmallVector<Value> at(op.getOutputAt());
+  std::function<void(int64_t, int64_t)> nest = [&](int64_t dim, int64_t piece) {
+    if (dim == rank - 1)
+      return copyPiece(tensor, lanes, at, piece, store);
+    int64_t axis = numbers.getOutputSpatial()[dim];
+    Value start = at[axis];
+    for (int64_t phase = 0; phase < phases[dim]; ++phase) {
+      at[axis] = math.add(start, phase);
+      auto inner = [&] { nest(dim + 1, piece * phases[dim] + phase); };
+      if (clipped[dim])
+        ifInside(at[axis], axis, inner);
+      else
+        inner();
+    }
+    at[axis] = start;
+  };
+  nest(0, 0);
+}
+
+void MergedLanes::ifInside(Value at, int64_t axis,
+                           llvm::function_ref<void()> body) {
+  int64_t size =
+      cast<MemRefType>(op.getOutput().getType()).getDimSize(axis);
+  math.branch(
+      math.compare(arith::CmpIPredicate::sge, at, math.constant(0)), [&] {
+        math.branch(math.compare(arith::CmpIPredicate::slt, at,
+                                 math.constant(size)),
+                    body);
+      });
+}
+
+/// One element or vector, from the tensor to the lanes or the reverse.
+void MergedLanes::move(Value tensor, ValueRange tensorAt, Value lanes,
+                       ValueRange lanesAt, int64_t count, bool store) {
+  Location loc = op.getLoc();
+  Value from = store ? lanes : tensor, to = store ? tensor : lanes;
+  ValueRange fromAt = store ? lanesAt : tensorAt,
+             toAt = store ? tensorAt : lanesAt;
+  if (count == 1) {
+    Value value = memref::LoadOp::create(b, loc, from, fromAt);
+    memref::StoreOp::create(b, loc, value, to, toAt);
+    return;
+  }
+  auto type = VectorType::get(
+      {count}, cast<MemRefType>(tensor.getType()).getElementType());
+  Value value = vector::LoadOp::create(b, loc, type, from, fromAt);
+  vector::StoreOp::create(b, loc, value, to, toAt);
+}
+
+void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
+                            int64_t piece, bool store) {
+  int64_t pixels = op.getPixels(), rowPhases = phases.back();
+  int64_t feature = numbers.getOutputFeature();
+  int64_t row = numbers.getOutputSpatial().back();
+  int64_t step = op.getOutputStep();
+  int64_t count = wholeRow ? static_cast<int64_t>(op.getValid())
+                           : rowPhases * perGroup;
+  Value firstColumn = math.constant(wholeRow ? 0 : piece * count);
+  auto isPartial = [&](int64_t pixel) {
+    return (pixel == 0 && clipped[clipped.size() - 2]) ||
+           (pixel == pixels - 1 && clipped.back());
+  };
+  int64_t rowLength =
+      cast<MemRefType>(op.getOutput().getType()).getDimSize(row);
+  if (contiguous) {
+    // Elements of the row from its start on, rowLength * perGroup of them.
+    SmallVector<Value> start(at);
+    start[row] = math.constant(0);
+    start[feature] = math.constant(0);
+    Value line = tensorView(b, op.getLoc(), tensor, start,
+                            {{rowIsLast() ? row : feature,
+                              rowLength * perGroup, 1}});
+    Value first = math.mul(at[row], perGroup);
+    if (wholeRow)
+      first = math.add(first, op.getFirstLane());
+    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+      Value here = math.add(first, pixel * step * perGroup);
+      Value p = math.constant(pixel);
+      if (!isPartial(pixel)) {
+        for (LanePiece lane : lanePieces(count))
+          move(line, math.add(here, lane.first), lanes,
+               {p, math.add(firstColumn, lane.first)}, lane.size, store);
+        continue;
+      }
+      Value zero = math.constant(0), end = math.constant(count);
+      Value lo = math.clamp(math.sub(zero, here), zero, end);
+      Value hi = math.clamp(
+          math.sub(math.constant(rowLength * perGroup), here), zero, end);
+      math.loop(lo, hi, 1, [&](Value lane) {
+        move(line, math.add(here, lane), lanes,
+             {p, math.add(firstColumn, lane)}, 1, store);
+      });
+    }
+    return;
+  }
+  // Channels and pixels apart: one element at a time, pixels innermost since
+  // they are neighbours where channels come first.
+  math.loop(math.constant(0), math.constant(perGroup), 1, [&](Value channel) {
+    SmallVector<Value> element(at);
+    element[feature] = math.add(at[feature], channel);
+    for (int64_t pixel = 0; pixel < pixels; ++pixel)
+      math.loop(math.constant(0), math.constant(rowPhases), 1, [&](Value phase) {
+        element[row] =
+            math.add(math.add(at[row], pixel * step), phase);
+        Value lane = math.add(math.add(math.mul(phase, perGroup), channel),
+                              firstColumn);
+        auto one = [&] {
+          move(tensor, element, lanes, {math.constant(pixel), lane}, 1, store);
+        };
+        if (isPartial(pixel))
+          ifInside(element[row], row, one);
+        else
+          one();
+      });
+  });
+}

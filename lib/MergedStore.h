@@ -1,0 +1,59 @@
+//===- MergedStore.h - storing lanes of several phases -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_LIB_MERGEDSTORE_H
+#define CONVJIT_LIB_MERGEDSTORE_H
+
+#include "ConvDialect.h"
+#include "IndexMath.h"
+
+namespace convjit {
+
+/// The lanes of a tile with merged phases, and where they are in the output.
+class MergedLanes {
+public:
+  MergedLanes(conv::TileOp op, mlir::OpBuilder &b);
+
+  /// Whether a pixel's lanes follow each other in the output and all exist.
+  bool isOnePiece() const;
+  /// A buffer of the tile: (pixels, lanes).
+  mlir::MemRefType bufferType();
+  /// Moves the elements that exist between `tensor`, of the output's shape,
+  /// and `lanes`, a buffer of the tile: to the tensor with `store`.
+  void copy(mlir::Value tensor, mlir::Value lanes, bool store);
+  /// The axis along which lanes follow each other, when they do.
+  int64_t laneAxis() const {
+    return rowIsLast() ? numbers.getOutputSpatial().back()
+                       : numbers.getOutputFeature();
+  }
+
+private:
+  bool rowIsLast() const {
+    return numbers.getOutputSpatial().back() > numbers.getOutputFeature();
+  }
+  void copyPiece(mlir::Value tensor, mlir::Value lanes,
+                 llvm::ArrayRef<mlir::Value> at, int64_t piece, bool store);
+  void ifInside(mlir::Value at, int64_t axis,
+                llvm::function_ref<void()> body);
+  void move(mlir::Value tensor, mlir::ValueRange tensorAt, mlir::Value lanes,
+            mlir::ValueRange lanesAt, int64_t count, bool store);
+
+  conv::TileOp op;
+  mlir::OpBuilder &b;
+  IndexMath math;
+  conv::DimensionNumbersAttr numbers;
+  llvm::ArrayRef<int64_t> phases;
+  llvm::ArrayRef<bool> clipped;
+  int64_t perGroup;
+  bool contiguous; ///< (phase of the row, channel) in the output
+  bool wholeRow;   ///< nothing but that is in the lanes
+};
+
+} // namespace convjit
+
+#endif // CONVJIT_LIB_MERGEDSTORE_H
