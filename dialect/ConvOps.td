@@ -241,6 +241,9 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     element for each lane. `first_lane` is the lane of the whole group
     that the block starts with. Where phases differ in their taps, `active`
     lists for each phase of each dimension its taps j as [lo, hi).
+
+    `whole_lines`: what a pixel stores is whole cache lines, if the output
+    begins with one, and the output is large.
   }];
   let arguments = (ins
     Arg<Conv_Buffer, "", [MemRead]>:$input,
@@ -265,6 +268,7 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     OptionalAttr<I64Attr>:$channels,
     OptionalAttr<DenseBoolArrayAttr>:$clipped,
     OptionalAttr<DenseI64ArrayAttr>:$active,
+    UnitAttr:$whole_lines,
     OptionalAttr<Conv_EpilogueAttr>:$epilogue);
   let assemblyFormat = [{
     $input `[` $input_at `]` `,` $filter `[` $filter_at `]`

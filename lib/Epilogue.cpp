@@ -8,6 +8,7 @@
 
 #include "Epilogue.h"
 #include "MergedStore.h"
+#include "Passes.h"
 #include "Views.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -149,7 +150,7 @@ void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
                         : outputView(op.getOutput());
   maps.push_back(outputMap);
   using utils::IteratorType;
-  linalg::GenericOp::create(
+  auto generic = linalg::GenericOp::create(
       b, loc, TypeRange(), inputs, ValueRange{target}, maps,
       ArrayRef{IteratorType::parallel, IteratorType::parallel},
       [&](OpBuilder &b, Location loc, ValueRange args) {
@@ -160,6 +161,8 @@ void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
           value = activate(b, loc, epilogue, value);
         linalg::YieldOp::create(b, loc, value);
       });
+  if (!staged && op.getWholeLines())
+    generic->setAttr(streamingAttr, b.getUnitAttr());
   if (staged)
     lanes->copy(op.getOutput(), target, /*store=*/true);
 }

@@ -8,6 +8,7 @@
 
 #include "EpilogueVectorizer.h"
 #include "IndexMath.h"
+#include "Passes.h"
 #include "Views.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -20,6 +21,10 @@ namespace {
 
 /// Lanes up to which elements are moved one by one without a buffer.
 constexpr int64_t fewLanes = 2;
+
+/// An output of this many bytes does not stay in the cache, whoever reads it
+/// next: its lines go to memory without being read first.
+constexpr int64_t streamingBytes = int64_t(16) << 20;
 
 /// One operand of an epilogue: which of its axes are pixels and lanes.
 struct TileOperand {
@@ -64,11 +69,15 @@ Value loadLanes(const TileOperand &operand, Value pixel, int64_t first,
 }
 
 void storeLanes(Value value, const TileOperand &operand, Value pixel,
-                int64_t first, OpBuilder &b, Location loc) {
+                int64_t first, bool streaming, OpBuilder &b, Location loc) {
   IndexMath math{b, loc};
   if (operand.lanesAreContiguous()) {
-    vector::StoreOp::create(b, loc, value, operand.buffer,
-                            operand.at(pixel, math.constant(first)));
+    auto store = vector::StoreOp::create(
+        b, loc, value, operand.buffer, operand.at(pixel, math.constant(first)));
+    if (streaming) {
+      store.setNontemporal(true);
+      store.setAlignment(lineBytes);
+    }
     return;
   }
   int64_t lanes = cast<VectorType>(value.getType()).getNumElements();
@@ -95,6 +104,36 @@ void cloneAsVector(Operation &inner, int64_t lanes, OpBuilder &b,
 }
 
 } // namespace
+
+/// Whether the call's output is large, and begins a line.
+Value EpilogueVectorizer::streams(Value view) {
+  if (streaming)
+    return streaming;
+  Value output = view.getDefiningOp<memref::ReinterpretCastOp>().getSource();
+  OpBuilder b = OpBuilder::atBlockBegin(&func.getBody().front());
+  Location loc = func.getLoc();
+  IndexMath math{b, loc};
+  auto type = cast<MemRefType>(output.getType());
+  int64_t bytes = type.getElementTypeBitWidth() / 8;
+  Value total;
+  for (int64_t axis = 0; axis < type.getRank(); ++axis)
+    if (type.isDynamicDim(axis))
+      total = memref::DimOp::create(b, loc, output, axis);
+    else
+      bytes *= type.getDimSize(axis);
+  total = total ? math.mul(total, bytes) : math.constant(bytes);
+  Value address =
+      memref::ExtractAlignedPointerAsIndexOp::create(b, loc, output);
+  Value offset = b.createOrFold<arith::RemUIOp>(loc, address,
+                                                math.constant(lineBytes));
+  using Predicate = arith::CmpIPredicate;
+  Value aligned = math.compare(Predicate::eq, offset, math.constant(0));
+  Value large =
+      math.compare(Predicate::sge, total, math.constant(streamingBytes));
+  streaming = arith::AndIOp::create(b, loc, aligned, large);
+  func->setAttr(streamingAttr, b.getUnitAttr());
+  return streaming;
+}
 
 void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
                                    ArrayRef<LanePiece> pieces, OpBuilder &b) {
@@ -138,6 +177,11 @@ void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
     target = TileOperand(entryBuffer(func, tile, "output"),
                          AffineMap::getMultiDimIdentityMap(2, op.getContext()));
 
+  struct Result {
+    Value value, pixel;
+    int64_t lane;
+  };
+  SmallVector<Result> results;
   for (auto [which, piece] : llvm::enumerate(pieces)) {
     int64_t used = std::clamp<int64_t>(lanes - piece.first, 0, piece.size);
     if (!used)
@@ -167,9 +211,19 @@ void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
       for (Operation &inner : body->without_terminator())
         cloneAsVector(inner, used, b, mapping);
       Value result = mapping.lookup(body->getTerminator()->getOperand(0));
-      storeLanes(result, target, pixel, piece.first, b, loc);
+      results.push_back({result, pixel, piece.first});
     }
   }
+  auto store = [&](bool streaming) {
+    for (const Result &result : results)
+      storeLanes(result.value, target, result.pixel, result.lane, streaming, b,
+                 loc);
+  };
+  if (op->hasAttr(streamingAttr))
+    math.branch(
+        streams(output.buffer), [&] { store(true); }, [&] { store(false); });
+  else
+    store(false);
   if (staged)
     forElements([&](Value pixel, Value lane) {
       Value value =

@@ -32,7 +32,10 @@ public:
                  llvm::ArrayRef<LanePiece> pieces, mlir::OpBuilder &b);
 
 private:
+  mlir::Value streams(mlir::Value view);
+
   mlir::func::FuncOp func;
+  mlir::Value streaming;
 };
 
 } // namespace convjit

@@ -100,6 +100,12 @@ struct ConvKernelABIPass : convjit::impl::ConvKernelABIBase<ConvKernelABIPass> {
   void finish(func::FuncOp func, ArrayRef<Value> replacements,
               ArrayRef<Type> arguments, StringRef suffix) {
     Block &body = func.getBody().front();
+    if (func->removeAttr(streamingAttr)) {
+      // Stores past the cache are not ordered before what the caller does next.
+      OpBuilder b(func.getBody().back().getTerminator());
+      LLVM::FenceOp::create(b, func.getLoc(), LLVM::AtomicOrdering::seq_cst,
+                            StringRef());
+    }
     size_t old = replacements.size();
     for (size_t i = 0; i < old; ++i)
       body.getArgument(i).replaceAllUsesWith(replacements[i]);

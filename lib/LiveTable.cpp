@@ -35,11 +35,12 @@ Value convjit::constantIndexTable(Operation *op, OpBuilder &b,
     if (other.getInitialValueAttr() == data && other.getType() == type)
       global = other;
   if (!global) {
-    OpBuilder outer(module.getBodyRegion());
+    // Inserted by the symbol table, which makes the name unique.
+    OpBuilder outer(module.getContext());
     global = memref::GlobalOp::create(
         outer, op->getLoc(), name, outer.getStringAttr("private"), type, data,
         /*constant=*/true, /*alignment=*/IntegerAttr());
-    SymbolTable(module).insert(global);
+    SymbolTable(module).insert(global, module.getBody()->begin());
   }
   return memref::GetGlobalOp::create(b, op->getLoc(), type,
                                      global.getSymName());

@@ -33,13 +33,13 @@ static FailureOr<Value> maskArray(PackFilterOp op, OpBuilder &b) {
     return v;
   });
   auto module = op->getParentOfType<ModuleOp>();
-  OpBuilder outer(module.getBodyRegion());
+  OpBuilder outer(module.getContext());
   auto global = memref::GlobalOp::create(
       outer, op.getLoc(), "mask", outer.getStringAttr("private"), filter,
       DenseElementsAttr::get(RankedTensorType::get(filter.getShape(), element),
                              values),
       /*constant=*/true, /*alignment=*/IntegerAttr());
-  SymbolTable(module).insert(global);
+  SymbolTable(module).insert(global, module.getBody()->begin());
   return Value(
       memref::GetGlobalOp::create(b, op.getLoc(), filter, global.getSymName()));
 }

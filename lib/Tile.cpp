@@ -36,6 +36,7 @@ public:
         numbers(op.getDimensionNumbers()), space(taskSpace(op)),
         rank(op.getRank()), row(space.splits.back()),
         live(op.getLive() ? LiveTable(op, space) : LiveTable()),
+        outputBuffer(op.getOutput()),
         inputAt(rank + 2), filterAt(rank + 3), outputAt(rank + 2) {}
 
   void run();
@@ -59,6 +60,7 @@ private:
             std::optional<ArrayRef<int64_t>> tapPixels, Value lo, Value hi,
             int partial = Whole);
   Value laneBias(Value group);
+  bool storesWholeLines() const;
   void liveRange(Value phaseIndex);
 
   PhasesOp op;
@@ -69,6 +71,7 @@ private:
   int64_t rank;
   PhaseSplitAttr row;
   LiveTable live;
+  Value outputBuffer;
 
   // The state of the nest at the point of insertion.
   DenseI64ArrayAttr active;
@@ -240,6 +243,23 @@ Value Tiler::laneBias(Value group) {
     memref::StoreOp::create(b, loc, value, lanes, n);
   });
   return lanes;
+}
+
+bool Tiler::storesWholeLines() const {
+  auto output = cast<MemRefType>(outputBuffer.getType());
+  int64_t bytes = output.getElementTypeBitWidth() / 8, image = bytes;
+  for (int64_t size : output.getShape())
+    image *= ShapedType::isDynamic(size) ? 1 : size;
+  auto lines = [&](int64_t elements) {
+    return elements * bytes % lineBytes == 0;
+  };
+  // Less than this stays in the second-level cache in any batch worth a thought.
+  constexpr int64_t fewBytes = int64_t(512) << 10;
+  const ChannelBlocks &channels = space.channels;
+  return image >= fewBytes && channels.lanes == Lanes::Channels &&
+         numbers.getOutputFeature() == rank + 1 &&
+         lines(channels.groups * channels.perGroup) &&
+         lines(channels.perGroup) && lines(channels.width) && lines(valid);
 }
 
 /// One body for full blocks and one for the last, where both exist.
@@ -418,7 +438,7 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
       b.getDenseI64ArrayAttr(inputSteps), b.getDenseI64ArrayAttr(filterSteps),
       tapPixels ? b.getDenseI64ArrayAttr(*tapPixels) : DenseI64ArrayAttr(),
       merged, merged ? b.getI64IntegerAttr(space.channels.perGroup) : nullptr,
-      clipped, active, op.getEpilogueAttr());
+      clipped, active, storesWholeLines(), op.getEpilogueAttr());
 }
 
 struct ConvTilePass : convjit::impl::ConvTileBase<ConvTilePass> {
