@@ -62,6 +62,17 @@ def Conv_RowForm : I32EnumAttr<"RowForm", "how an output row is cut into tiles",
   let cppNamespace = "::convjit::conv";
 }
 
+
+def Conv_Order : I32EnumAttr<"Order", "the order of tasks", [
+    // block, phases, rows: the filter of one phase stays in the cache
+    I32EnumAttrCase<"Filter", 0, "filter">,
+    // block, rows, phases: so does that of all phases
+    I32EnumAttrCase<"Block", 1, "block">,
+    // rows, block, phases: the whole filter does, and the input is read once
+    I32EnumAttrCase<"Input", 2, "input">]> {
+  let cppNamespace = "::convjit::conv";
+}
+
 //===----------------------------------------------------------------------===//
 // Window and dimension numbers
 //===----------------------------------------------------------------------===//
@@ -154,6 +165,10 @@ def Conv_LiveAttr : Conv_Attr<"Live", "live"> {
   let assemblyFormat = "`<` $first `,` $last `,` `[` $terms `]` `>`";
 }
 
+def Conv_OrderParameter : EnumParameter<Conv_Order> {
+  let defaultValue = "::convjit::conv::Order::Filter";
+}
+
 def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
   let summary = "how a convolution is carried out";
   let description = [{
@@ -165,7 +180,9 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     - `chunks`: pieces of a row that are separate tasks;
     - `merged`: trailing spatial dimensions whose output phases share the
       lanes: the phases of a dimension follow each other in the output, so a
-      vector holds (phase of each merged dimension, channel).
+      vector holds (phase of each merged dimension, channel);
+    - `order`: which loops over tasks are outside: `filter` (blocks, phases,
+      rows), `block` (blocks, rows, phases) or `input` (rows, blocks, phases).
 
     ```mlir
     #conv.plan<lanes = channels, width = 32, pixels = 8, unroll = 4,
@@ -175,7 +192,8 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
   let parameters = (ins
     EnumParameter<Conv_Lanes>:$lanes, "int64_t":$width, "int64_t":$pixels,
     "int64_t":$unroll, EnumParameter<Conv_RowForm>:$row, "int64_t":$chunks,
-    DefaultValuedParameter<"int64_t", "0">:$merged);
+    DefaultValuedParameter<"int64_t", "0">:$merged,
+    Conv_OrderParameter:$order);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

@@ -147,7 +147,7 @@ struct Planner {
                                                           : RowForm::Unrolled;
     return PlanAttr::get(op.getContext(), channels.lanes, bestWidth, bestPixels,
                          unroll, form, chunks(bestWidth, bestPixels),
-                         /*merged=*/0);
+                         /*merged=*/0, Order::Filter);
   }
 
   /// Rows are split only where there are too few of them to share out.

@@ -157,17 +157,31 @@ void Tiler::run() {
   }
   Value zero = math.constant(0);
   math.loop(op.getFirstTask(), op.getLastTask(), 1, [&](Value task) {
-    // Tasks in memory order of the packed filter: all rows of a block, and of a
-    // phase, before the next, so that its weights stay in the cache.
     Value rest = task;
     chunk = math.takeDigit(rest, space.chunks);
-    SmallVector<Value> q(rank - 1), r(rank - 1);
-    for (int64_t dim = rank - 2; dim >= 0; --dim)
-      q[dim] = math.takeDigit(rest, space.rows(dim));
-    for (int64_t dim = rank - 2; dim >= 0; --dim)
-      r[dim] = math.takeDigit(rest, space.phases(dim));
     const ChannelBlocks &channels = space.channels;
-    block = math.takeDigit(rest, channels.blocks());
+    SmallVector<Value> q(rank - 1), r(rank - 1);
+    auto rows = [&] {
+      for (int64_t dim = rank - 2; dim >= 0; --dim)
+        q[dim] = math.takeDigit(rest, space.rows(dim));
+    };
+    auto phases = [&] {
+      for (int64_t dim = rank - 2; dim >= 0; --dim)
+        r[dim] = math.takeDigit(rest, space.phases(dim));
+    };
+    auto blocks = [&] { block = math.takeDigit(rest, channels.blocks()); };
+    // Innermost first.
+    switch (op.getPlan().getOrder()) {
+    case Order::Filter:
+      rows(), phases(), blocks();
+      break;
+    case Order::Block:
+      phases(), rows(), blocks();
+      break;
+    case Order::Input:
+      phases(), blocks(), rows();
+      break;
+    }
     Value image = rest, outer = block;
     blockOfGroup = math.takeDigit(outer, channels.blocksPerGroup());
 

@@ -74,11 +74,12 @@ class Convolution:
         return tuple(dim.out for dim in self.dims)
 
     def input_shape(self, batch):
-        return self.problem.data_shape(batch, self.in_channels, self.in_size)
+        """With batch groups, every image of the output has that many of the input's."""
+        return self.problem.data_shape(batch * self.problem.batch_groups, self.in_channels,
+                                       self.in_size)
 
     def output_shape(self, batch):
-        return self.problem.data_shape(batch // self.problem.batch_groups, self.out_channels,
-                                       self.out_size)
+        return self.problem.data_shape(batch, self.out_channels, self.out_size)
 
 
 def layer_of(problem):
@@ -129,9 +130,8 @@ def flops(problem, batch):
     """Two for every multiplication by a true tap. The gradients of a layer have
     exactly its own."""
     layer = layer_of(problem)
-    images = batch // problem.batch_groups
     channels = layer.out_channels * (layer.in_channels // layer.groups)
-    return 2 * images * channels * math.prod(dim.true_taps() for dim in layer.dims)
+    return 2 * batch * channels * math.prod(dim.true_taps() for dim in layer.dims)
 
 
 def bytes_read_and_written(problem, batch):

@@ -72,6 +72,14 @@ def cpu_sets(options):
     return [sorted(wanted[:count]) for count in counts]
 
 
+def warn_of_other_work(section):
+    """Times are of a machine that does nothing else; says so where it does."""
+    section["load_average"] = os.getloadavg()[0]
+    if section["load_average"] > 0.5:
+        print(f"warning: other work is running (load average {section['load_average']:.1f}); "
+              "times will be too long; --statistic min suffers least", flush=True)
+
+
 def check_one(layer, workers, options):
     """Outcomes with what is wrong, and lines about all of them."""
     outcomes = check_layer(layer, workers[0], workers[1:], options.limit_s)
@@ -95,6 +103,7 @@ def run_section(cpus, layers, peers, options, convjit):
         print(f"skipped {peer.name}: {why}", flush=True)
 
     if not options.check_only:
+        warn_of_other_work(section)
         section["roofs"] = measure_roofs(cpus)
         print(report.roofs_text(section["roofs"]))
     workers = start_workers([Worker(peer, convjit, cpus) for peer in [CONVJIT, *peers]], missing)

@@ -51,11 +51,8 @@ class Problem:
     def element_bytes(self):
         return 4 if self.dtype == "f32" else 8
 
-    def input_shape(self, batch):
-        """Of the layer itself, whatever its gradient."""
-        return self.data_shape(batch, self.in_channels, self.size)
-
     def data_shape(self, batch, channels, size):
+        """Of an array of data in the problem's layout."""
         if self.channels_last:
             return (batch, *size, channels)
         return (batch, channels, *size)

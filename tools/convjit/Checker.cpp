@@ -196,6 +196,8 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
   if (random.chance(30))
     replaceField(own.plan, "width", std::to_string(random.pick<int64_t>(
                                         {64, 96, 128, 256})));
+  if (random.chance(50))
+    replaceField(own.plan, "order", random.pick({"filter", "block", "input"}));
   if (random.chance(20))
     replaceField(own.plan, "lanes", random.chance(50) ? "channels" : "groups");
   setPlan(own.plan);
