@@ -49,6 +49,8 @@ public:
     context.loadAllAvailableDialects();
     options.vectorBits = this->target.vectorBits;
     options.registers = this->target.registers;
+    options.fmaBits = this->target.fmaBits;
+    options.l2Bytes = this->target.l2Bytes;
     options.symbolPrefix = symbolPrefix;
   }
 

@@ -7,8 +7,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "PlanReport.h"
+#include "CostModel.h"
 #include "Geometry.h"
 
+#include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace convjit;
@@ -68,6 +70,21 @@ std::string convjit::whyPlanIsInvalid(ConvolutionOp op) {
   return "";
 }
 
+/// Why part of the machine is idle whatever the plan; empty if it is not.
+static std::string whySlow(const Facts &facts, PlanAttr plan, int64_t run,
+                           int64_t lanes) {
+  std::string reason;
+  if (run < lanes)
+    reason += "; slow: only " + std::to_string(run) + " of " +
+              std::to_string(lanes) + " lanes have work";
+  bool oneByOne = plan.getMerged() == 0 && plan.getLanes() == Lanes::Channels &&
+                  !facts.outputContiguous;
+  if (oneByOne)
+    reason += "; outputs are stored one element at a time, since channels are "
+              "not last in the output";
+  return reason;
+}
+
 PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target) {
   Facts facts(op);
   PlanAttr plan = op.getPlanAttr();
@@ -77,50 +94,50 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target) {
 
   auto input = llvm::cast<mlir::RankedTensorType>(op.getInput().getType());
   int64_t lanes = target.vectorBits / input.getElementTypeBitWidth();
-  auto add = [&](std::string name, bool chosen, std::string reason) {
-    report.candidates.push_back({std::move(name), chosen, std::move(reason)});
+  auto add = [&](std::string name, bool chosen, std::string reason,
+                 double cycles = 0) {
+    report.candidates.push_back(
+        {std::move(name), chosen, std::move(reason), cycles});
   };
-  auto text = [](auto value) { return std::to_string(value); };
-  bool byGroups = plan.getLanes() == Lanes::Groups;
-  std::string idle;
-  int64_t lanesUsed = byGroups ? facts.featureGroups : facts.perGroup;
-  if (lanesUsed < lanes)
-    idle = "; slow: only " + text(lanesUsed) + " of " + text(lanes) +
-           " lanes have work";
-  if (!facts.outputContiguous)
-    idle += "; outputs are stored one element at a time, since channels are "
-            "not last in the output";
-  add("direct, lanes = channels", !byGroups,
-      byGroups
-          ? text(facts.perGroup) + " output channels a group would leave " +
-                text(lanes - facts.perGroup) + " of " + text(lanes) +
-                " lanes idle"
-          : "tile of " + text(plan.getPixels()) + " pixels by " +
-                text(plan.getWidth()) +
-                " channels has the fewest predicted cycles" + idle);
-  std::string whyNotGroups =
-      facts.featureGroups == 1 ? "the layer has one group"
-      : facts.reduction != 1 ? text(facts.reduction) + " input channels a group"
-      : !facts.channelsContiguous
-          ? "input channels are not neighbours in memory"
-          : text(facts.perGroup) +
-                " output channels a group fill more lanes "
-                "than " +
-                text(facts.featureGroups) + " groups";
-  add("direct, lanes = groups", byGroups,
-      byGroups ? "one input channel a group, " + text(facts.featureGroups) +
-                     " groups side by side" + idle
-               : whyNotGroups);
-  bool unrolled = plan.getRow() == RowForm::Unrolled;
-  add("row = unrolled", unrolled,
-      unrolled       ? "border tiles know their pixels"
-      : op.getLive() ? "the mask's taps come from a table"
-                     : text(facts.row.getStep()) + " phases of up to " +
-                           text(*llvm::max_element(facts.row.getTaps())) +
-                           " taps are too much code");
-  add("row = ranged", !unrolled,
-      unrolled ? "border pixels would run one at a time"
-               : "one body for all phases; border pixels run one at a time");
+  auto cyclesText = [](double cycles) {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    stream << llvm::format("%.3g", cycles) << " cycles predicted";
+    return text;
+  };
+  int64_t run = facts.perGroup;
+  if (plan.getLanes() == Lanes::Groups)
+    run = facts.featureGroups;
+  else if (auto splits = splitConvolution(op, plan.getMerged()))
+    for (PhaseSplitAttr split : *splits)
+      run *= split.getLanePhases();
+  // The best few, and the plan at hand wherever it came from.
+  constexpr size_t shown = 8;
+  Machine machine{target.vectorBits, target.registers, target.fmaBits,
+                  target.l2Bytes};
+  llvm::SmallVector<PlanCandidate> candidates = planCandidates(op, machine);
+  bool listed = false;
+  for (const PlanCandidate &candidate : llvm::ArrayRef(candidates).take_front(
+           std::min(shown, candidates.size()))) {
+    std::string text;
+    llvm::raw_string_ostream(text) << mlir::Attribute(candidate.plan);
+    bool chosen = candidate.plan == plan;
+    listed |= chosen;
+    add(text, chosen,
+        cyclesText(candidate.cycles) +
+            (chosen ? whySlow(facts, plan, run, lanes) : ""),
+        candidate.cycles);
+  }
+  if (!listed)
+    add(report.plan, true, "given" + whySlow(facts, plan, run, lanes));
+  if (plan.getLanes() == Lanes::Channels)
+    add("lanes = groups", false,
+        facts.featureGroups == 1 ? "the layer has one group"
+        : facts.reduction != 1
+            ? std::to_string(facts.reduction) + " input channels a group"
+        : !facts.channelsContiguous
+            ? "input channels are not neighbours in memory"
+            : "more cycles predicted");
   add("winograd", false, "not implemented yet");
   return report;
 }

@@ -80,6 +80,39 @@ static std::string unknownFeature(const llvm::MCSubtargetInfo &info,
   return "";
 }
 
+/// What the cost model needs and LLVM's tables do not say: vendors' optimization
+/// guides. Two FMA units as wide as the vectors, unless the core is listed.
+static void describeCore(TargetInfo &info) {
+  info.fmaBits = 2 * info.vectorBits;
+  // 512-bit operations on 256-bit units, or one 512-bit unit.
+  for (const char *cpu : {"znver4", "icelake-client", "tigerlake", "rocketlake"})
+    if (info.cpu == cpu)
+      info.fmaBits = 512;
+  // Four 128-bit units.
+  for (const char *cpu :
+       {"neoverse-v1", "neoverse-v2", "neoverse-v3", "apple-m1", "apple-m2"})
+    if (info.cpu == cpu)
+      info.fmaBits = 512;
+  struct {
+    const char *cpu;
+    int64_t bytes;
+  } constexpr caches[] = {{"haswell", 256 << 10},
+                          {"broadwell", 256 << 10},
+                          {"skylake", 256 << 10},
+                          {"x86-64-v2", 256 << 10},
+                          {"x86-64-v3", 512 << 10},
+                          {"znver1", 512 << 10},
+                          {"znver2", 512 << 10},
+                          {"znver3", 512 << 10},
+                          {"sapphirerapids", 2 << 20},
+                          {"emeraldrapids", 2 << 20},
+                          {"graniterapids", 2 << 20},
+                          {"neoverse-v2", 2 << 20}};
+  for (auto [cpu, bytes] : caches)
+    if (info.cpu == cpu)
+      info.l2Bytes = bytes;
+}
+
 Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
   initializeTargets();
   TargetInfo info;
@@ -140,6 +173,7 @@ Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
     info.vectorBits = 128;
     info.registers = 32;
   }
+  describeCore(info);
   return info;
 }
 

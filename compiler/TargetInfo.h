@@ -20,6 +20,9 @@ struct TargetInfo {
   std::string triple, cpu, features;
   int64_t vectorBits = 128;
   int64_t registers = 16;
+  /// Bits of FMA results a cycle, and of its second-level cache.
+  int64_t fmaBits = 512;
+  int64_t l2Bytes = int64_t(1) << 20;
   bool isHost = false;
 
   /// One line for people.

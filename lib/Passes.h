@@ -40,6 +40,13 @@ struct CPUPipelineOptions
   Option<int64_t> registers{*this, "registers",
                             llvm::cl::desc("vector registers"),
                             llvm::cl::init(32)};
+  Option<int64_t> fmaBits{*this, "fma-bits",
+                          llvm::cl::desc("bits of FMA results a cycle"),
+                          llvm::cl::init(1024)};
+  Option<int64_t> l2Bytes{
+      *this, "l2-bytes",
+      llvm::cl::desc("bytes of a core's second-level cache"),
+      llvm::cl::init(1 << 20)};
   Option<std::string> symbolPrefix{
       *this, "symbol-prefix",
       llvm::cl::desc("what exported symbols start with"),

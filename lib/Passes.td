@@ -61,8 +61,7 @@ def ConvPlan : Pass<"conv-plan"> {
   let summary = "choose how each convolution is carried out";
   let description = [{
     Attaches a `#conv.plan` where there is none: the candidate with the fewest
-    predicted cycles for one row of output on a machine with these vectors and
-    registers. A plan that is already there is kept, so it can be written by
+    predicted cycles for one image on a machine like this (CostModel.cpp). A plan that is already there is kept, so it can be written by
     hand or replayed.
 
     After:
@@ -73,7 +72,9 @@ def ConvPlan : Pass<"conv-plan"> {
   }];
   let options = [
     Option<"vectorBits", "vector-bits", "int64_t", "512", "bits of a vector register">,
-    Option<"registers", "registers", "int64_t", "32", "vector registers">];
+    Option<"registers", "registers", "int64_t", "32", "vector registers">,
+    Option<"fmaBits", "fma-bits", "int64_t", "1024", "bits of FMA results a cycle">,
+    Option<"l2Bytes", "l2-bytes", "int64_t", "1048576", "bytes of a core's second-level cache">];
   let dependentDialects = ["::convjit::conv::ConvDialect"];
 }
 

@@ -43,9 +43,8 @@ def fit_forward(dim, symmetric):
     # Padding behind the last window changes nothing: any high in this range does.
     least = (dim.out - 1) * dim.ws + dim.ek - dim.n - dim.lo
     most = least + dim.ws - 1
-    low = high = max(0, min(dim.lo, most) if symmetric else dim.lo)
-    if not symmetric:
-        high = max(0, min(max(dim.hi, least), most))
+    low = max(0, min(dim.lo, most) if symmetric else dim.lo)
+    high = low if symmetric else max(0, dim.hi)
     before = dim.lo - low
     after = least - high if high < least else min(0, most - high)
     if dim.n + before + after < 1:

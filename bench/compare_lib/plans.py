@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import statistics
 import sys
 
 from .layers import read_layers
@@ -52,25 +51,33 @@ def neighbours(text):
         changes += [("row", value) for value in ("unrolled", "ranged")]
     if "lanes" in fields:
         changes += [("lanes", value) for value in ("channels", "groups")]
+    if "order" in fields:
+        changes += [("order", value) for value in ("filter", "block", "input")]
     plans = [plan_text({**fields, key: value}) for key, value in changes]
     return [plan for plan in dict.fromkeys(plans) if plan != text]
 
 
-def candidates(report):
-    """(name, plan) of the plans to try beside the chosen one: those that the report
-    lists with their plan, else the chosen one's neighbours."""
-    listed = [(item.get("name", ""), item["plan"]) for item in report["candidates"]
-              if item.get("plan")]
-    if not listed:
-        listed = [("neighbour", plan) for plan in neighbours(report["plan"])]
-    return [(name, plan) for name, plan in listed if plan != report["plan"]]
+def candidates(report, guess=False):
+    """(name, plan) of the plans to try beside the chosen one: those among the report's
+    candidates, and with `guess`, or where it has none, the chosen one's neighbours."""
+    pick = report["plan"]
+    listed = [(f"candidate {number}", plan)
+              for number, item in enumerate(report["candidates"], 1)
+              for plan in [item.get("plan", item["name"])] if PLAN.fullmatch(plan)]
+    if guess or not listed:
+        listed += [("neighbour", plan) for plan in neighbours(pick)]
+    first = {plan: name for name, plan in reversed(listed) if plan != pick}
+    return [(first[plan], plan) for plan in dict.fromkeys(plan for _, plan in listed)
+            if plan != pick]
 
 
-def measure(tool, layer, rounds, seconds):
+def measure(tool, layer, rounds, seconds, guess=False):
     """A dict with the milliseconds of every plan, the pick's first. All plans take
-    turns; one that is refused is left out."""
-    report = tool.plan(layer)
-    plans = [("pick", report["plan"]), *candidates(report)]
+    turns; the least time of each counts, since the best of many medians would be the
+    luckiest. A plan that is refused is left out."""
+    problem, batch = layer.problem, layer.batch
+    report = tool.plan(problem, batch)
+    plans = [("pick", report["plan"]), *candidates(report, guess)]
     times = {plan: [] for _, plan in plans}
     refused = {}
     for _ in range(rounds):
@@ -78,15 +85,16 @@ def measure(tool, layer, rounds, seconds):
             if plan in refused:
                 continue
             try:
-                times[plan].append(tool.bench(layer, seconds, plan)["ms_median"])
+                result = tool.bench(problem, batch, len(tool.cpus), seconds, plan)
+                times[plan].append(result["ms_min"])
             except ToolFailed as e:
                 refused[plan] = str(e)
     if report["plan"] in refused:
         raise ToolFailed(refused[report["plan"]])
-    ms = {plan: statistics.median(values) for plan, values in times.items() if values}
+    ms = {plan: min(values) for plan, values in times.items() if values}
     best = min(ms, key=ms.get)
     names = dict((plan, name) for name, plan in reversed(plans))
-    return {"problem": layer.problem.text, "batch": layer.batch, "pick": report["plan"],
+    return {"problem": problem.text, "batch": batch, "pick": report["plan"],
             "pick_ms": ms[report["plan"]], "best": best, "best_ms": ms[best],
             "ratio": ms[report["plan"]] / ms[best], "refused": refused,
             "plans": [{"name": names[plan], "plan": plan, "ms": value}
@@ -94,21 +102,23 @@ def measure(tool, layer, rounds, seconds):
 
 
 def difference(pick, best):
-    """The fields in which `best` differs, as `best` has them."""
+    """The fields in which `best` differs; a default is not in a plan's text."""
     if pick == best:
         return "the pick"
     mine, other = plan_fields(pick), plan_fields(best)
-    return ", ".join(f"{key} = {mine.get(key, 'none')} -> {value}"
-                     for key, value in other.items() if mine.get(key) != value)
+    return ", ".join(f"{key} = {mine.get(key, 'default')} -> {other.get(key, 'default')}"
+                     for key in {**mine, **other} if mine.get(key) != other.get(key))
 
 
 def arguments(argv):
     parser = argparse.ArgumentParser(
         prog="bench/plans", allow_abbrev=False,
         description="Times the plan that convjit picks for each layer against the candidates "
-                    "it lists (or, where it lists no plans, the pick's neighbours).")
+                    "it lists (where it lists no plans, against the pick's neighbours).")
     parser.add_argument("--layers", nargs="+", metavar="FILE", default=[])
     parser.add_argument("--match", default="", metavar="REGEX")
+    parser.add_argument("--neighbours", action="store_true",
+                        help="try the pick's neighbours beside the candidates, too")
     parser.add_argument("--threads", default="1", help="one number")
     parser.add_argument("--cpus", help="comma-separated CPUs to pin to; default: the last ones")
     parser.add_argument("--rounds", type=int, default=3)
@@ -147,7 +157,8 @@ def run(argv):
     with progress(layers) as counted:
         for layer in counted:
             try:
-                result = measure(tool, layer, options.rounds, options.seconds)
+                result = measure(tool, layer, options.rounds, options.seconds,
+                                 options.neighbours)
             except ToolFailed as e:
                 failures += 1
                 counted.write(f"{'failed':>10} {layer.text}: {e}")

@@ -13,7 +13,7 @@ from .places import BENCH, PEERS, BenchError
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
-    """`name` in the output, `module` in bench/peers, `variant` that the module knows.
+    """`name` in the output, `module` to import, `variant` that the module knows.
     `counts`: whether its time can be the best of the peers."""
 
     name: str
@@ -23,17 +23,17 @@ class Peer:
     counts: bool = True
 
 
-CONVJIT = Peer("convjit", "convjit_cli", "-", "#d62728")
+CONVJIT = Peer("convjit", "peers.convjit_cli", "-", "#d62728")
 
 PEER_LIST = (
-    Peer("onednn", "onednn", "packed", "#1f77b4"),
-    Peer("onednn_packing", "onednn", "packing", "#9ec9e8", counts=False),
-    Peer("torch_channels_last", "pytorch", "channels_last", "#ff7f0e"),
-    Peer("torch_channels_first", "pytorch", "channels_first", "#ffbb78"),
-    Peer("onnxruntime", "onnx_runtime", "-", "#2ca02c"),
-    Peer("openvino_channels_last", "open_vino", "channels_last", "#9467bd"),
-    Peer("openvino_channels_first", "open_vino", "channels_first", "#c5b0d5"),
-    Peer("xla", "xla", "-", "#7f7f7f"),
+    Peer("onednn", "peers.onednn", "packed", "#1f77b4"),
+    Peer("onednn_packing", "peers.onednn", "packing", "#9ec9e8", counts=False),
+    Peer("torch_channels_last", "peers.pytorch", "channels_last", "#ff7f0e"),
+    Peer("torch_channels_first", "peers.pytorch", "channels_first", "#ffbb78"),
+    Peer("onnxruntime", "peers.onnx_runtime", "-", "#2ca02c"),
+    Peer("openvino_channels_last", "peers.open_vino", "channels_last", "#9467bd"),
+    Peer("openvino_channels_first", "peers.open_vino", "channels_first", "#c5b0d5"),
+    Peer("xla", "peers.xla", "-", "#7f7f7f"),
 )
 
 
@@ -71,7 +71,7 @@ def peer_environment(peer, convjit, threads):
         return {**environment, "CONVJIT_BIN": str(convjit)}
     environment.update({"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
                         "MALLOC_ARENA_MAX": "1"})
-    if peer.module == "onednn":
+    if peer.module == "peers.onednn":
         environment.update(_onednn_environment())
     return environment
 

@@ -23,7 +23,9 @@ def draw(section, path):
     results = [result for result in section["results"] if result.ours.has_time]
     intensities = [result.roof.flops / result.roof.bytes for result in results]
     if intensities:
-        low, high = min(intensities) / 1.5, max(intensities) * 1.5
+        # Far enough to the left for the slopes to be seen.
+        ridge = section["roofs"]["fma_gflops"]["f32"] / section["roofs"]["load_gbs"]["memory"]
+        low, high = min(min(intensities) / 1.5, ridge / 5), max(intensities) * 1.5
         _roofs(axes, section["roofs"], low, high)
     for peer in PEER_LIST:
         if peer.counts:
@@ -35,7 +37,7 @@ def draw(section, path):
     axes.grid(True, which="major", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor=GRID)
+    figure.legend(loc="outside right upper", frameon=False)
     try:
         figure.savefig(path, metadata={"Date": None} if path.endswith(".svg") else None)
     except ValueError as e:

@@ -5,64 +5,40 @@ The binary is the environment's CONVJIT_BIN.
 
 from __future__ import annotations
 
-import json
 import os
-import pathlib
-import subprocess
-import tempfile
 
-import numpy as np
+from compare_lib.tool import Tool, ToolFailed
 
 from .prepared import Prepared
 
-
-def tool(*arguments):
-    """Standard output of a call; raises with the tool's one line of error."""
-    result = subprocess.run([os.environ["CONVJIT_BIN"], *arguments], capture_output=True,
-                            text=True, stdin=subprocess.DEVNULL)
-    if result.returncode:
-        lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
-        raise RuntimeError(lines[-1])
-    return result.stdout
+KNOWN = ("ms_min", "compile_ms", "plan", "flops", "bytes", "peak_gflops")
 
 
 def version(threads):
-    binary = os.environ.get("CONVJIT_BIN", "")
-    if not os.access(binary, os.X_OK):
-        raise OSError(f"no binary at '{binary}'; build convjit or name one with --convjit")
-    return tool("--version").strip()
+    try:
+        return Tool(os.environ["CONVJIT_BIN"]).text("--version").strip()
+    except ToolFailed as e:
+        raise OSError(str(e)) from None
 
 
-class Layer(Prepared):
+class ConvjitLayer(Prepared):
     def __init__(self, problem, batch, operands, threads):
-        self.problem, self.batch, self.threads = problem, batch, threads
-        self.operands = operands
-        self.result = None
+        self.tool = Tool(os.environ["CONVJIT_BIN"])
+        self.problem, self.batch, self.operands = problem, batch, operands
+        self.threads = threads
 
     def sample(self, seconds):
-        text = tool("bench", "--json", self.problem.text, f"--batch={self.batch}",
-                    f"--threads={self.threads}", f"--min-ms={seconds * 1e3:.0f}")
-        [layer] = json.loads(text)
-        known = ("ms_min", "compile_ms", "plan", "flops", "bytes", "peak_gflops")
+        layer = self.tool.bench(self.problem, self.batch, self.threads, seconds)
         return {"samples_ms": [layer["ms_median"]],
-                **{name: layer[name] for name in known if name in layer}}
+                **{name: layer[name] for name in KNOWN if name in layer}}
 
     def run(self, count):
-        """Not timed here: runs the layer on its operands, for its result."""
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = []
-            for name, array in self.operands.items():
-                path = pathlib.Path(folder, name + ".npy")
-                np.save(path, array)
-                arguments.append(f"--{name.replace('_', '-')}={path}")
-            output = pathlib.Path(folder, "output.npy")
-            tool("run", self.problem.text, *arguments, f"--output={output}",
-                 f"--threads={self.threads}")
-            self.result = np.load(output)
+        """Not timed: for the result."""
+        self.result = self.tool.run(self.problem, self.operands, self.threads)
 
     def output(self):
         return self.result
 
 
 def prepare(problem, batch, operands, variant, threads):
-    return Layer(problem, batch, operands, threads)
+    return ConvjitLayer(problem, batch, operands, threads)

@@ -86,7 +86,7 @@ def main():
         answers.write(json.dumps(message) + "\n")
 
     try:
-        peer = importlib.import_module("peers." + module)
+        peer = importlib.import_module(module)
         say({"version": peer.version(int(threads))})
     except (ImportError, OSError) as e:
         say({"missing": " ".join(str(e).split())[:300]})

@@ -60,7 +60,8 @@ Expected<int> run(const PlanOptions &options) {
     for (const Candidate &candidate : report->candidates)
       candidates.push_back({{"name", candidate.name},
                             {"chosen", candidate.chosen},
-                            {"reason", candidate.reason}});
+                            {"reason", candidate.reason},
+                            {"cycles", candidate.cycles}});
     printJson({{"problem", layer->text},
                {"batch", options.batch},
                {"output_shape", output},

@@ -45,10 +45,13 @@ enum class Stage {
 };
 
 /// A candidate of the plan and why it was or was not taken.
+/// A way of carrying the layer out: a plan, or one that is not possible.
 struct Candidate {
-  std::string name;
+  std::string name; ///< the plan's text, or what else there might be
   bool chosen = false;
   std::string reason;
+  /// Predicted for one image on one core; 0 where there is no plan.
+  double cycles = 0;
 };
 
 /// What will be compiled and why.
