@@ -64,11 +64,11 @@ def Conv_RowForm : I32EnumAttr<"RowForm", "how an output row is cut into tiles",
 
 
 def Conv_Order : I32EnumAttr<"Order", "the order of tasks", [
-    // block, phases, rows: the filter of one phase stays in the cache
+    // blocks, phases, images, rows: the filter of one phase stays in the cache
     I32EnumAttrCase<"Filter", 0, "filter">,
-    // block, rows, phases: so does that of all phases
+    // images, blocks, rows, phases: so does that of all phases
     I32EnumAttrCase<"Block", 1, "block">,
-    // rows, block, phases: the whole filter does, and the input is read once
+    // images, rows, blocks, phases: the whole filter does, and the input is read once
     I32EnumAttrCase<"Input", 2, "input">]> {
   let cppNamespace = "::convjit::conv";
 }
@@ -181,8 +181,9 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     - `merged`: trailing spatial dimensions whose output phases share the
       lanes: the phases of a dimension follow each other in the output, so a
       vector holds (phase of each merged dimension, channel);
-    - `order`: which loops over tasks are outside: `filter` (blocks, phases,
-      rows), `block` (blocks, rows, phases) or `input` (rows, blocks, phases).
+    - `order`: loops over tasks, outermost first: `filter` (blocks, phases,
+      images, rows), `block` (images, blocks, rows, phases) or `input` (images,
+      rows, blocks, phases).
 
     ```mlir
     #conv.plan<lanes = channels, width = 32, pixels = 8, unroll = 4,

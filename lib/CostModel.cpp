@@ -180,18 +180,23 @@ struct Shape {
       outerTaps *= std::max<int64_t>(1, *llvm::max_element(split.getTaps()));
     PhaseSplitAttr row = splits.back();
     double share = activeShare(width);
-    auto tileCycles = [&](int64_t count, int64_t m, int64_t taps) {
-      double steps = static_cast<double>(taps) * outerTaps * reduction;
-      double starts = tileStart + tapStart * taps * outerTaps;
-      int64_t full = blocks.lanesInRun() / width, tail = blocks.tail();
-      double cycles = full * (starts + steps * stepCycles(m, width, share) +
-                              storeCycles(m, width));
-      if (tail) {
-        int64_t narrow = blocks.vectorWidth(tail);
-        cycles += starts + steps * stepCycles(m, narrow, share) +
-                  storeCycles(m, narrow);
+    int64_t full = blocks.lanesInRun() / width, tail = blocks.tail();
+    int64_t narrow = tail ? blocks.vectorWidth(tail) : 0;
+    // `spans`: the pixels of each tap.
+    auto tileCycles = [&](int64_t m, ArrayRef<int64_t> spans) {
+      double cycles = 0;
+      for (auto [count, w] : {std::pair(full, width), std::pair(
+               static_cast<int64_t>(tail != 0), narrow)}) {
+        if (count == 0)
+          continue;
+        double one = tileStart + storeCycles(m, w);
+        for (size_t i = 0; i < spans.size(); i += 2)
+          if (int64_t pixels = spans[i + 1] - spans[i])
+            one += outerTaps *
+                   (tapStart + reduction * stepCycles(pixels, w, share));
+        cycles += count * one;
       }
-      return count * cycles / blocks.blocksPerGroup();
+      return cycles / blocks.blocksPerGroup();
     };
     double total = 0;
     int64_t phases =
@@ -199,10 +204,12 @@ struct Shape {
     int64_t looked = std::min(phases, maxPhasesLookedAt);
     for (int64_t phase = 0; phase < looked; ++phase) {
       RowCut cut = cutRow(row, phase, pixels);
-      int64_t taps = row.getTaps()[phase];
       for (RowTile tile : llvm::concat<RowTile>(cut.left, cut.right))
-        total += tileCycles(1, tile.pixels, taps);
-      total += tileCycles(cut.midCount, pixels, taps);
+        total += tileCycles(tile.pixels, tapPixels(row, phase, tile));
+      if (cut.midCount)
+        total += cut.midCount *
+                 tileCycles(pixels, tapPixels(row, phase,
+                                              {cut.midFirst, pixels}));
     }
     return looked ? total * phases / looked : 0;
   }
@@ -231,6 +238,13 @@ struct Shape {
       return (reused < near ? 1 : times) * blocks * blockBytes / farBytes;
     };
     double groupShare = 1.0 / channels.groups;
+    // The input rows that one row of output reads survive the blocks between.
+    double taskInput = inputBytes / space.chunks;
+    for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
+      taskInput *= std::min(1.0, static_cast<double>(split.getTaps().front()) /
+                                     std::max<int64_t>(1, split.getInput()));
+    double inputPasses =
+        order == Order::Input && taskInput < near ? 1 : blocks * groupShare;
     // Rows written in one go reach twice the bandwidth of every other pixel.
     bool dense = splits.back().getStep() == 1 ||
                  (splits.back().isMerged() && contiguous);
@@ -246,17 +260,23 @@ struct Shape {
              blocks * groupShare * inputBytes / imageRate;
     case Order::Input:
       return stores + weights(blockBytes * blocks, rows) +
-             inputBytes / imageRate;
+             inputPasses * inputBytes / imageRate;
     }
     llvm_unreachable("unknown order");
   }
 };
 
-/// Rows are split only where there are too few of them to share out.
-int64_t chunksOf(const TaskSpace &space, int64_t pixels) {
+/// Rows are split where there are too few of them to share out, and where a
+/// piece of the input stays in the cache for all blocks of channels.
+int64_t chunksOf(const Shape &shape, const TaskSpace &space, int64_t pixels,
+                 Order order) {
   int64_t tasks = std::max<int64_t>(1, space.tasksPerImage());
   int64_t tiles = phaseLength(space.splits.back(), 0) / pixels;
-  return std::clamp<int64_t>(std::min(64 / tasks, tiles / 4), 1, 64);
+  int64_t wanted = 64 / tasks;
+  if (order == Order::Input && space.splits.size() == 1)
+    wanted = std::max(wanted, static_cast<int64_t>(shape.inputBytes /
+                                                   (0.2 * shape.machine.l2Bytes)));
+  return std::clamp<int64_t>(std::min(wanted, tiles / 4), 1, 1024);
 }
 
 SmallVector<int64_t> widthsOf(const Shape &shape) {
@@ -325,12 +345,13 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
                          : RowForm::Unrolled;
       double rows = std::max<int64_t>(1, space.tasksPerImage());
       for (Order order : {Order::Filter, Order::Block, Order::Input}) {
+        space.chunks = 1;
+        space.chunks = chunksOf(shape, space, bestPixels, order);
         double cycles =
             rows * best + shape.farCycles(space, width, order);
         auto plan = PlanAttr::get(context, shape.channels.lanes, width,
-                                  bestPixels, unroll, form,
-                                  chunksOf(space, bestPixels), shape.merged,
-                                  order);
+                                  bestPixels, unroll, form, space.chunks,
+                                  shape.merged, order);
         if (whyPlanIsImpossible(op, plan).empty())
           found.push_back({plan, cycles});
       }

@@ -158,10 +158,11 @@ void Tiler::run() {
   Value zero = math.constant(0);
   math.loop(op.getFirstTask(), op.getLastTask(), 1, [&](Value task) {
     Value rest = task;
-    chunk = math.takeDigit(rest, space.chunks);
     const ChannelBlocks &channels = space.channels;
     SmallVector<Value> q(rank - 1), r(rank - 1);
+    Value image;
     auto rows = [&] {
+      chunk = math.takeDigit(rest, space.chunks);
       for (int64_t dim = rank - 2; dim >= 0; --dim)
         q[dim] = math.takeDigit(rest, space.rows(dim));
     };
@@ -170,19 +171,29 @@ void Tiler::run() {
         r[dim] = math.takeDigit(rest, space.phases(dim));
     };
     auto blocks = [&] { block = math.takeDigit(rest, channels.blocks()); };
+    auto images = [&](bool outermost) {
+      if (outermost) {
+        image = rest;
+        return;
+      }
+      Value count = memref::DimOp::create(b, op.getLoc(), outputBuffer,
+                                          numbers.getOutputBatch());
+      image = b.createOrFold<arith::RemUIOp>(op.getLoc(), rest, count);
+      rest = b.createOrFold<arith::DivUIOp>(op.getLoc(), rest, count);
+    };
     // Innermost first.
     switch (op.getPlan().getOrder()) {
     case Order::Filter:
-      rows(), phases(), blocks();
+      rows(), images(false), phases(), blocks();
       break;
     case Order::Block:
-      phases(), rows(), blocks();
+      phases(), rows(), blocks(), images(true);
       break;
     case Order::Input:
-      phases(), blocks(), rows();
+      phases(), blocks(), rows(), images(true);
       break;
     }
-    Value image = rest, outer = block;
+    Value outer = block;
     blockOfGroup = math.takeDigit(outer, channels.blocksPerGroup());
 
     filterAt[0] = block;

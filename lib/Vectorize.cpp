@@ -9,7 +9,10 @@
 
 #include "EpilogueVectorizer.h"
 #include "Geometry.h"
+#include "LiveTable.h"
 #include "Passes.h"
+
+#include <map>
 
 namespace convjit {
 #define GEN_PASS_DEF_CONVVECTORIZE
@@ -252,11 +255,30 @@ private:
   Value select(Location loc, ArrayRef<bool> mask, Value next, Value sum) {
     if (!llvm::is_contained(mask, false))
       return next;
-    auto type = VectorType::get({static_cast<int64_t>(mask.size())},
-                                b.getI1Type());
-    Value lanes = arith::ConstantOp::create(
-        b, loc, DenseElementsAttr::get(type, mask));
+    Value &lanes = masks[std::vector<bool>(mask.begin(), mask.end())];
+    if (!lanes)
+      lanes = loadMask(mask);
     return arith::SelectOp::create(b, loc, lanes, next, sum);
+  }
+
+  /// A mask out of memory: the code generator turns the choice by a constant
+  /// mask into shuffles, four instructions in the place of a masked FMA.
+  Value loadMask(ArrayRef<bool> mask) {
+    OpBuilder entry = OpBuilder::atBlockBegin(&func.getBody().front());
+    Location loc = func.getLoc();
+    auto size = static_cast<int64_t>(mask.size());
+    int64_t bits = 0;
+    for (int64_t lane = 0; lane < size; ++lane)
+      bits |= static_cast<int64_t>(mask[lane]) << lane;
+    Value table = constantIndexTable(func, entry, bits, 1, 1, "active_lanes");
+    Value zero = arith::ConstantIndexOp::create(entry, loc, 0);
+    Value word = memref::LoadOp::create(entry, loc, table, {zero, zero});
+    word = arith::IndexCastOp::create(entry, loc, entry.getIntegerType(size),
+                                      word);
+    word = vector::BroadcastOp::create(
+        entry, loc, VectorType::get({1}, word.getType()), word);
+    return vector::BitCastOp::create(
+        entry, loc, VectorType::get({size}, entry.getI1Type()), word);
   }
 
   /// sum + x * weight; where those have fewer lanes, the rest stay.
@@ -288,6 +310,7 @@ private:
   SmallVector<memref::AllocaOp> allocas;
   DenseMap<Operation *, Rows> rows;
   SmallVector<Operation *> dead;
+  std::map<std::vector<bool>, Value> masks;
 };
 
 struct ConvVectorizePass : convjit::impl::ConvVectorizeBase<ConvVectorizePass> {

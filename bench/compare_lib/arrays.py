@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .convolution import convolution_of, layer_of
@@ -12,7 +14,8 @@ DTYPES = {"f32": np.float32, "f64": np.float64}
 def make_operands(problem, batch, seed=None):
     """The arrays that `convjit run` takes, by its option: input, weight, bias,
     residual, grad_output. Without a seed, positive values that are neither zero nor
-    subnormal, for timing; with one, normally distributed, for checking."""
+    subnormal, for timing; with one, normally distributed, for checking: sums are
+    then about 1, so that a saturating activation does not magnify their rounding."""
     rng = np.random.default_rng(seed or 7)
     dtype = DTYPES[problem.dtype]
 
@@ -27,6 +30,9 @@ def make_operands(problem, batch, seed=None):
         operands["grad_output"] = values(conv.output_shape(batch))
         return operands
     operands["weight"] = values(problem.weight_shape())
+    if seed is not None:
+        terms = conv.in_channels // conv.groups * math.prod(problem.kernel)
+        operands["weight"] *= dtype(1 / math.sqrt(terms))
     if problem.bias:
         operands["bias"] = values((problem.out_channels,))
     if problem.residual:
@@ -138,8 +144,6 @@ def _meetings(layer):
 
 def activate(problem, x):
     """The problem's activation; gelu's erf by the C library, element by element."""
-    import math
-
     return {
         "none": lambda: x,
         "relu": lambda: np.where(x < 0, 0, x),
