@@ -250,20 +250,33 @@ static std::vector<int64_t> outputsOfTaps(const SpatialDim &dim) {
   return counts;
 }
 
+// Counts stop at 2^62-1: the sizes of a valid convolution allow for more, and
+// twice a count (its FLOPs) is to be a number as well.
+static constexpr int64_t maxMacs = (int64_t(1) << 62) - 1;
+
+/// Product and sum of counts from 0 to maxMacs.
+static int64_t cappedProduct(int64_t a, int64_t b) {
+  auto product = static_cast<__int128>(a) * b;
+  return product < maxMacs ? static_cast<int64_t>(product) : maxMacs;
+}
+static int64_t cappedSum(int64_t a, int64_t b) {
+  return a < maxMacs - b ? a + b : maxMacs;
+}
+
 int64_t convjit::countMacs(const Convolution &conv, int64_t batch) {
-  int64_t images = batch / conv.batchGroups;
+  int64_t images = cappedProduct(batch / conv.batchGroups, 1);
   std::vector<std::vector<int64_t>> counts;
   for (const SpatialDim &dim : conv.dims)
     counts.push_back(outputsOfTaps(dim));
   if (conv.mask.empty()) {
-    int64_t product = images * conv.outChannels * conv.channelsPerGroup();
+    int64_t product = cappedProduct(conv.outChannels, conv.channelsPerGroup());
     for (const std::vector<int64_t> &dim : counts) {
       int64_t sum = 0;
       for (int64_t count : dim)
-        sum += count;
-      product *= sum;
+        sum = cappedSum(sum, count);
+      product = cappedProduct(product, sum);
     }
-    return product;
+    return cappedProduct(product, images);
   }
   // With a mask, each weight that is there counts for itself.
   std::vector<int64_t> shape = conv.kernelShape();
@@ -281,9 +294,10 @@ int64_t convjit::countMacs(const Convolution &conv, int64_t batch) {
     for (size_t i = 0; i < conv.dims.size(); ++i) {
       int64_t stored = at[conv.numbers.kernelSpatial[i]];
       const SpatialDim &dim = conv.dims[i];
-      product *= counts[i][dim.reversed ? dim.kernel - 1 - stored : stored];
+      product = cappedProduct(
+          product, counts[i][dim.reversed ? dim.kernel - 1 - stored : stored]);
     }
-    total += product;
+    total = cappedSum(total, product);
   }
   return total;
 }

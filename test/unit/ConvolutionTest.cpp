@@ -280,6 +280,25 @@ TEST(Convolution, MacsAreTrueTaps) {
   }
 }
 
+TEST(Convolution, MacsAreCappedBeforeTheyOverflow) {
+  constexpr int64_t cap = (int64_t(1) << 62) - 1;
+  // About 2^50 pairs of output and tap, for each of 2^14 output channels.
+  Convolution conv = lowered("conv1d:in=67108864x1,oc=16384,k=16777216");
+  EXPECT_EQ(countMacs(conv, 1), cap);
+  EXPECT_EQ(countMacs(conv, 0), 0);
+  // By the batch alone; and a count just inside.
+  conv = lowered("conv1d:in=4x1,oc=3,k=1");
+  EXPECT_EQ(countMacs(conv, int64_t(1) << 61), cap);
+  EXPECT_EQ(countMacs(conv, int64_t(1) << 58), 12 * (int64_t(1) << 58));
+  // With a mask, the sum over weights; nothing stays nothing.
+  conv.mask = {1, 1, 0};
+  EXPECT_EQ(countMacs(conv, int64_t(1) << 58), 8 * (int64_t(1) << 58));
+  EXPECT_EQ(countMacs(conv, int64_t(1) << 60), cap);
+  EXPECT_EQ(countMacs(conv, INT64_MAX), cap);
+  conv.mask = {0, 0, 0};
+  EXPECT_EQ(countMacs(conv, INT64_MAX), 0);
+}
+
 TEST(Convolution, MacsOfEverySmallDimension) {
   Convolution conv = lowered("conv1d:in=1x1,oc=1,k=1");
   SpatialDim &dim = conv.dims[0];

@@ -131,6 +131,9 @@ TEST(Gradient, OfTheWeightIsTheAdjoint) {
     }
     ASSERT_EQ(backward->outputShape(forward.inChannels), forward.kernelShape())
         << printProblem(p);
+    // Each product of the layer is one of its gradient, which FLOPs rely on.
+    ASSERT_EQ(countMacs(*backward, forward.inChannels), countMacs(forward, 1))
+        << printProblem(p);
     int64_t batch = 1 + static_cast<int64_t>(seed % 3);
     ReferenceOperands data =
         randomOperands(forward, batch, DataKind::Exact, random);

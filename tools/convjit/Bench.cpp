@@ -198,7 +198,7 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
   }
   std::sort(times.begin(), times.end());
   double median = times[times.size() / 2];
-  int64_t flops = 2 * countMacs(conv, batch) * images;
+  int64_t flops = flopsOf(*layer, item.batch);
   // The clock's step, so that an empty layer divides by something.
   double gflops = static_cast<double>(flops) / std::max(median, 1e-6) * 1e-6;
   return Json{

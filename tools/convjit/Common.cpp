@@ -100,6 +100,12 @@ Status convjit::cli::checkBatch(const Convolution &conv, int64_t batch) {
                   "images, or a smaller layer");
 }
 
+int64_t convjit::cli::flopsOf(const Layer &layer, int64_t images) {
+  const Convolution &conv =
+      layer.isWeightGradient() ? layer.forward : layer.conv;
+  return 2 * countMacs(conv, images * conv.batchGroups);
+}
+
 int64_t convjit::cli::bytesTouched(const Convolution &conv,
                                    size_t packedWeightBytes, int64_t batch) {
   int64_t output = elementCount(conv.outputShape(batch));

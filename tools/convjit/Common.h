@@ -71,6 +71,9 @@ int64_t elementCount(const std::vector<int64_t> &shape);
 /// Refuses a batch whose tensors no machine holds (2^48 bytes), so that sizes
 /// can be multiplied without a thought.
 Status checkBatch(const Convolution &conv, int64_t batch);
+/// FLOPs over true taps for `images` images of the output. A weight gradient
+/// has as many as its layer.
+int64_t flopsOf(const Layer &layer, int64_t images);
 /// Bytes that a call reads and writes: input, packed weights, output, bias and
 /// residual, each once.
 int64_t bytesTouched(const Convolution &conv, size_t packedWeightBytes,

@@ -123,8 +123,9 @@ std::vector<PadPair> resolvedPadding(const Problem &problem);
 /// label, for example "C10: ...".
 Status validate(const Convolution &conv);
 
-/// Multiplications by true taps for one image of output: taps that fall on
-/// padding or on an inserted zero are not counted. FLOPs are twice that.
+/// Multiplications by true taps for `batch` images: taps that fall on padding
+/// or on an inserted zero are not counted. FLOPs are twice that, which does not
+/// overflow: a count ends at 2^62-1. `batch` is not negative.
 int64_t countMacs(const Convolution &conv, int64_t batch);
 
 } // namespace convjit
