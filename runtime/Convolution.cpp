@@ -175,13 +175,19 @@ Status convjit::validate(const Convolution &conv) {
         "; valid: a divisor of outChannels=" + text(conv.outChannels));
   auto count = [&](const char *tensor,
                    const std::vector<int64_t> &shape) -> Status {
+    // A size of 0 counts as 1: strides are products of the other sizes, and
+    // have to stay in 64 bits for a tensor without elements as well.
     double elements = 1;
-    for (int64_t size : shape)
-      elements *= static_cast<double>(size);
+    bool empty = false;
+    for (int64_t size : shape) {
+      elements *= static_cast<double>(std::max<int64_t>(size, 1));
+      empty |= size == 0;
+    }
     if (elements <= static_cast<double>(maxElements))
       return {};
-    return badInput(std::string("shape: ") + tensor +
-                    " has more than 2^40 elements; valid: fewer");
+    return badInput(
+        std::string("shape: ") + tensor + " has more than 2^40 elements" +
+        (empty ? ", a size of 0 counted as 1" : "") + "; valid: at most 2^40");
   };
   if (Status s = count("input", conv.inputShape(conv.batchGroups)); !s)
     return s;

@@ -48,6 +48,7 @@ PROBLEMS = [
     ("conv2d:in=99999999999999999999x8x3,oc=4,k=3", "in="),
     ("conv2d:in=8x8x2000000000,oc=4,k=3", "2000000000"),
     ("conv3d:in=1000000x1000000x1000000x1,oc=1,k=1", "2^40"),
+    ("conv3d:in=0x1073741824x1073741824x1,oc=1,k=1", "a size of 0 counted as 1"),
     ("conv2d:in=,oc=4,k=3", "no value"),
     ("conv2d:in,oc=4,k=3", "no value"),
     ("conv2d:in=8x8x3,oc=0,k=3", "oc=0"),

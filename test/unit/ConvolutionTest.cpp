@@ -229,6 +229,30 @@ TEST(Convolution, ConstraintsByLabel) {
   EXPECT_FALSE(validate(wide));
 }
 
+TEST(Convolution, EmptyTensorsHaveBoundedStridesToo) {
+  // No elements, but 2^31 * 2^31 of them would be between two images.
+  Convolution conv = lowered("conv3d:in=0x1x1x1,oc=1,k=1,pad=0");
+  conv.dims[1].input = conv.dims[2].input = int64_t(1) << 31;
+  Status status = validate(conv);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message,
+            "shape: input has more than 2^40 elements, a size of 0 counted as "
+            "1; valid: at most 2^40");
+  // The limit itself is good, with a size of 0 as without.
+  conv.dims[1].input = conv.dims[2].input = int64_t(1) << 20;
+  EXPECT_TRUE(validate(conv)) << validate(conv).error().message;
+  conv.dims[0].input = 1;
+  EXPECT_TRUE(validate(conv));
+  // An output can be empty as well.
+  conv = lowered("conv2d:in=1x1x1,oc=1,k=2x1,pad=0");
+  conv.dims[1].padHigh = int64_t(1) << 31;
+  conv.outChannels = 1 << 10;
+  ASSERT_EQ(conv.dims[0].output(), 0);
+  EXPECT_FALSE(validate(conv));
+  conv.outChannels = 1 << 8;
+  EXPECT_TRUE(validate(conv));
+}
+
 /// Every product of the definition, counted one by one.
 static int64_t countOneByOne(const Convolution &conv, int64_t batch) {
   int64_t total = 0;

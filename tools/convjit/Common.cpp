@@ -8,6 +8,7 @@
 
 #include "Common.h"
 
+#include <algorithm>
 #include <cstring>
 #include <iostream>
 
@@ -88,8 +89,9 @@ Status convjit::cli::checkBatch(const Convolution &conv, int64_t batch) {
   constexpr double limit = 0x1p48;
   auto bytes = [&](const std::vector<int64_t> &shape) {
     auto count = static_cast<double>(sizeOf(conv.dtype));
+    // As validate counts: no product of sizes may overflow before it meets a 0.
     for (int64_t size : shape)
-      count *= static_cast<double>(size);
+      count *= static_cast<double>(std::max<int64_t>(size, 1));
     return count;
   };
   if (bytes(conv.inputShape(batch)) <= limit &&

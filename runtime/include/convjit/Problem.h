@@ -103,9 +103,9 @@ Expected<Problem> parseProblem(std::string_view text);
 /// all dimensions agree. parseProblem(printProblem(p)) == p for valid p.
 std::string printProblem(const Problem &problem);
 
-/// Checks every rule of docs/semantics.md, sizes included: all element counts
-/// of input, weight and output (for one image) stay below 2^40, so that no
-/// later arithmetic in 64 bits can overflow.
+/// Checks every rule of docs/semantics.md, sizes included: input, weight and
+/// output (for one image) have at most 2^40 elements, a size of 0 counted as 1,
+/// so that no later arithmetic in 64 bits can overflow.
 Status validate(const Problem &problem);
 
 const char *name(DataType dtype);
