@@ -173,9 +173,6 @@ Problem convjit::randomProblem(Random &random) {
     p.bias = random.chance(40);
     p.residual = random.chance(20);
     p.activation = randomActivation(random);
-    // Only leaky_relu's slope has a text.
-    if (p.activation.kind != ActivationKind::LeakyRelu)
-      p.activation.slope = 0.01;
     if (random.chance(10) && !p.bias && !p.residual) {
       p.activation = {};
       p.gradient = random.chance(50) ? Gradient::Input : Gradient::Weight;

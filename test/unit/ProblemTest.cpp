@@ -140,6 +140,27 @@ TEST(Problem, DefaultsAreOnesAndSame) {
   EXPECT_TRUE(p.mask.empty());
 }
 
+TEST(Problem, SlopeCountsWhereItIsUsed) {
+  using A = Activation;
+  for (ActivationKind kind :
+       {ActivationKind::None, ActivationKind::Relu, ActivationKind::Sigmoid,
+        ActivationKind::Tanh, ActivationKind::Silu, ActivationKind::Gelu,
+        ActivationKind::GeluTanh}) {
+    EXPECT_EQ((A{kind, 0.01}), (A{kind, 7})) << name(kind);
+    EXPECT_EQ((A{kind, 0.01}), (A{kind, std::nan("")})) << name(kind);
+    EXPECT_NE((A{kind, 0.01}), (A{ActivationKind::LeakyRelu, 0.01}));
+    // Its text, which leaves the slope out, reads back as the same layer.
+    Problem problem = parsed("conv1d:in=8x8,oc=4,k=3");
+    problem.activation = {kind, 7};
+    EXPECT_EQ(parsed(printProblem(problem).c_str()), problem) << name(kind);
+  }
+  EXPECT_NE((A{ActivationKind::Relu}), (A{ActivationKind::Tanh}));
+  EXPECT_EQ((A{ActivationKind::LeakyRelu, 7}),
+            (A{ActivationKind::LeakyRelu, 7}));
+  EXPECT_NE((A{ActivationKind::LeakyRelu, 7}),
+            (A{ActivationKind::LeakyRelu, 8}));
+}
+
 TEST(Problem, PrintingIsCanonical) {
   std::pair<const char *, const char *> cases[] = {
       {"convT3d:s=2x2x2,k=4x4x4,oc=32,in=8x16x16x64",

@@ -53,9 +53,13 @@ enum class ActivationKind {
 
 struct Activation {
   ActivationKind kind = ActivationKind::None;
-  /// LeakyRelu's slope for negative values; others ignore it.
+  /// LeakyRelu's slope for negative values; others ignore it, and so does their
+  /// comparison: equal activations are the same function.
   double slope = 0.01;
-  bool operator==(const Activation &) const = default;
+  bool operator==(const Activation &other) const {
+    return kind == other.kind &&
+           (kind != ActivationKind::LeakyRelu || slope == other.slope);
+  }
 };
 
 /// Elements added before and after one spatial dimension of the dilated input;
