@@ -33,6 +33,8 @@ int64_t Array::elements() const {
 
 namespace {
 
+constexpr size_t maxAxes = 32; // NumPy's own limit before version 2
+
 /// Reads the Python literal in a header: a dictionary with the keys 'descr',
 /// 'fortran_order' and 'shape'.
 class HeaderParser {
@@ -128,7 +130,7 @@ private:
         return "shape has an entry that is not a size; valid: 0 and above";
       rest.remove_prefix(static_cast<size_t>(end - rest.data()));
       shape.push_back(size);
-      if (shape.size() > 32)
+      if (shape.size() > maxAxes)
         return "shape has more than 32 axes";
       if (!take(',') && !peek(')'))
         return "shape is not a tuple";
@@ -139,7 +141,16 @@ private:
   std::string_view rest;
 };
 
-/// Bytes of `shape`, or nothing past 2^44: no file here is that large.
+/// "2x3": sizes with 'x' between them.
+std::string shapeText(const std::vector<int64_t> &shape) {
+  std::string text;
+  for (int64_t size : shape)
+    text += (text.empty() ? "" : "x") + std::to_string(size);
+  return text.empty() ? "()" : text;
+}
+
+/// Bytes of `shape`, or nothing past 2^44: no file here is that large. Sizes
+/// are not negative.
 std::optional<size_t> byteCount(const std::vector<int64_t> &shape,
                                 size_t element) {
   constexpr size_t limit = size_t(1) << 44;
@@ -240,7 +251,30 @@ Expected<Array> convjit::readNpy(const std::string &path) {
   }
 }
 
+/// An array made by hand may be anything; a file of it has to be readable.
+static Status checkFits(const std::string &path, const Array &array) {
+  std::string shape = path + ": shape " + shapeText(array.shape);
+  for (int64_t size : array.shape)
+    if (size < 0)
+      return badInput(shape + "; valid: sizes of 0 and above");
+  std::optional<size_t> bytes =
+      byteCount(array.shape, static_cast<size_t>(sizeOf(array.dtype)));
+  if (!bytes)
+    return badInput(shape + "; valid: at most 2^44 bytes");
+  if (array.shape.size() > maxAxes)
+    return badInput(path + ": shape has " + std::to_string(array.shape.size()) +
+                    " axes; valid: at most " + std::to_string(maxAxes));
+  if (array.data.size() != *bytes)
+    return badInput(path + ": " + std::to_string(array.data.size()) +
+                    " bytes of data; valid: " + std::to_string(*bytes) +
+                    ", for shape " + shapeText(array.shape) + " of " +
+                    name(array.dtype));
+  return {};
+}
+
 Status convjit::writeNpy(const std::string &path, const Array &array) {
+  if (Status s = checkFits(path, array); !s)
+    return s;
   std::string shape = "(";
   for (int64_t size : array.shape)
     shape += std::to_string(size) + ", ";
@@ -293,16 +327,9 @@ Expected<std::vector<double>> convjit::readMask(const std::string &path,
   Expected<Array> array = readNpy(path);
   if (!array)
     return array.takeError();
-  if (array->shape != conv.kernelShape()) {
-    auto text = [](const std::vector<int64_t> &shape) {
-      std::string result;
-      for (int64_t size : shape)
-        result += (result.empty() ? "" : "x") + std::to_string(size);
-      return result;
-    };
-    return badInput("mask=" + path + ": has shape " + text(array->shape) +
-                    "; valid: the weight's, " + text(conv.kernelShape()));
-  }
+  if (array->shape != conv.kernelShape())
+    return badInput("mask=" + path + ": has shape " + shapeText(array->shape) +
+                    "; valid: the weight's, " + shapeText(conv.kernelShape()));
   std::vector<double> values(static_cast<size_t>(array->elements()));
   for (size_t i = 0; i < values.size(); ++i)
     if (array->dtype == DataType::F32) {

@@ -249,6 +249,37 @@ TEST(Npy, HeadersThatAreWritten) {
   std::filesystem::remove(path);
 }
 
+TEST(Npy, DataThatDoesNotFitIsNotWritten) {
+  std::string path = ::testing::TempDir() + "/convjit-npy-fit-" +
+                     std::to_string(getpid()) + ".npy";
+  std::ofstream(path) << "old";
+  auto expectError = [&](std::vector<int64_t> shape, size_t bytes,
+                         const std::string &what) {
+    Array array;
+    array.shape = std::move(shape);
+    array.data.resize(bytes);
+    Status status = writeNpy(path, array);
+    ASSERT_FALSE(status) << what;
+    EXPECT_EQ(status.error().kind, ErrorKind::BadInput);
+    EXPECT_EQ(status.error().message, path + ": " + what);
+  };
+  expectError({2, 3}, 23, "23 bytes of data; valid: 24, for shape 2x3 of f32");
+  expectError({2, 3}, 25, "25 bytes of data; valid: 24, for shape 2x3 of f32");
+  expectError({}, 0, "0 bytes of data; valid: 4, for shape () of f32");
+  expectError({0, 3}, 4, "4 bytes of data; valid: 0, for shape 0x3 of f32");
+  expectError({2, -3}, 24, "shape 2x-3; valid: sizes of 0 and above");
+  expectError({0, -3}, 0, "shape 0x-3; valid: sizes of 0 and above");
+  // 2^64 bytes are none in 64 bits.
+  expectError({int64_t(1) << 31, int64_t(1) << 31}, 0,
+              "shape 2147483648x2147483648; valid: at most 2^44 bytes");
+  expectError(std::vector<int64_t>(33, 1), 4,
+              "shape has 33 axes; valid: at most 32");
+  // What was there before is there still.
+  std::ifstream stream(path);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(stream), {}), "old");
+  std::filesystem::remove(path);
+}
+
 TEST(Npy, MasksFitTheKernel) {
   std::string path = ::testing::TempDir() + "/convjit-mask-" +
                      std::to_string(getpid()) + ".npy";
@@ -283,7 +314,9 @@ TEST(Npy, MasksFitTheKernel) {
 TEST(Npy, FilesThatAreNotThere) {
   EXPECT_EQ(readNpy("/nonexistent/x.npy").error().kind, ErrorKind::Environment);
   EXPECT_EQ(readNpy("/").error().kind, ErrorKind::BadInput);
-  EXPECT_EQ(writeNpy("/nonexistent/x.npy", {}).error().kind,
+  Array empty;
+  empty.shape = {0};
+  EXPECT_EQ(writeNpy("/nonexistent/x.npy", empty).error().kind,
             ErrorKind::Environment);
 }
 

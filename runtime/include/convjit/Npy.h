@@ -41,7 +41,8 @@ Expected<Array> readNpy(const std::string &path);
 /// The same from memory; `what` names the source in errors.
 Expected<Array> parseNpy(std::string_view bytes, const std::string &what);
 
-/// Writes version 1.0, through a temporary file and a rename.
+/// Writes version 1.0, through a temporary file and a rename. Errors: data
+/// whose size is not the shape's; then nothing is touched.
 Status writeNpy(const std::string &path, const Array &array);
 
 /// Reads a weight mask and checks its shape against the kernel's.
