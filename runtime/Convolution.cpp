@@ -73,8 +73,24 @@ static bool isPermutation(int64_t first, int64_t second,
 
 /// Largest length, stride, padding or count; products of a few stay in 64 bits.
 static constexpr int64_t maxField = int64_t(1) << 31;
-static constexpr int64_t maxKernel = int64_t(1) << 24;
+static constexpr int64_t maxKernel = maxProblemKernel;
 static constexpr int64_t maxElements = int64_t(1) << 40;
+
+/// `name`, which starts with the constraint's label, is from low to high.
+static Status checkRange(const std::string &name, int64_t value, int64_t low,
+                         int64_t high) {
+  if (value >= low && value <= high)
+    return {};
+  auto bound = [](int64_t limit) -> std::string {
+    if (limit == maxKernel)
+      return "2^24";
+    if (limit == maxField)
+      return "2^31";
+    return limit == -maxField ? "-2^31" : text(limit);
+  };
+  return badInput(name + "=" + text(value) + "; valid: " + bound(low) + " to " +
+                  bound(high));
+}
 
 static Status checkNumbers(const Convolution &conv) {
   const DimensionNumbers &n = conv.numbers;
@@ -110,11 +126,9 @@ static Status checkDims(const Convolution &conv) {
   for (int i = 0; i < conv.rank(); ++i) {
     const SpatialDim &dim = conv.dims[i];
     auto check = [&](const char *label, const char *field, int64_t value,
-                     int64_t low) -> Status {
-      if (value >= low && value <= maxField)
-        return {};
-      return badInput(std::string(label) + ": " + field + "[" + text(i) + "]=" +
-                      text(value) + "; valid: " + text(low) + " to 2^31");
+                     int64_t low, int64_t high = maxField) {
+      return checkRange(std::string(label) + ": " + field + "[" + text(i) + "]",
+                        value, low, high);
     };
     if (Status s = check("C3", "windowStride", dim.windowStride, 1); !s)
       return s;
@@ -128,11 +142,8 @@ static Status checkDims(const Convolution &conv) {
       return s;
     if (Status s = check("shape", "input", dim.input, 0); !s)
       return s;
-    if (Status s = check("shape", "kernel", dim.kernel, 1); !s)
+    if (Status s = check("shape", "kernel", dim.kernel, 1, maxKernel); !s)
       return s;
-    if (dim.kernel > maxKernel)
-      return badInput("shape: kernel[" + text(i) + "]=" + text(dim.kernel) +
-                      "; valid: 1 to 2^24");
   }
   return {};
 }
@@ -142,12 +153,8 @@ Status convjit::validate(const Convolution &conv) {
     return s;
   if (Status s = checkNumbers(conv); !s)
     return s;
-  auto positive = [&](const char *label, const char *field,
-                      int64_t value) -> Status {
-    if (value >= 1 && value <= maxField)
-      return {};
-    return badInput(std::string(label) + ": " + field + "=" + text(value) +
-                    "; valid: at least 1");
+  auto positive = [](const char *label, const char *field, int64_t value) {
+    return checkRange(std::string(label) + ": " + field, value, 1, maxField);
   };
   if (Status s = positive("C21", "groups", conv.groups); !s)
     return s;

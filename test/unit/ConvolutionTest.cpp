@@ -229,6 +229,37 @@ TEST(Convolution, ConstraintsByLabel) {
   EXPECT_FALSE(validate(wide));
 }
 
+TEST(Convolution, FieldErrorsNameBothLimits) {
+  Convolution good = lowered("conv2d:in=8x9x6,oc=4,k=2x3");
+  constexpr int64_t beyond = (int64_t(1) << 31) + 1;
+  auto expect = [&](const std::string &message, auto breakIt) {
+    Convolution conv = good;
+    breakIt(conv);
+    Status status = validate(conv);
+    ASSERT_FALSE(status) << message;
+    EXPECT_EQ(status.error().message, message);
+  };
+  using C = Convolution &;
+  expect("C3: windowStride[1]=0; valid: 1 to 2^31",
+         [](C c) { c.dims[1].windowStride = 0; });
+  expect("C8: kernelDilation[0]=2147483649; valid: 1 to 2^31",
+         [](C c) { c.dims[0].kernelDilation = beyond; });
+  expect("C4: padLow[0]=-2147483649; valid: -2^31 to 2^31",
+         [](C c) { c.dims[0].padLow = -beyond; });
+  expect("shape: input[1]=-1; valid: 0 to 2^31",
+         [](C c) { c.dims[1].input = -1; });
+  for (int64_t kernel : {int64_t(0), (int64_t(1) << 24) + 1, beyond})
+    expect("shape: kernel[0]=" + std::to_string(kernel) + "; valid: 1 to 2^24",
+           [&](C c) { c.dims[0].kernel = kernel; });
+  for (int64_t value : {int64_t(0), int64_t(-4), beyond}) {
+    std::string rest = "=" + std::to_string(value) + "; valid: 1 to 2^31";
+    expect("C21: groups" + rest, [&](C c) { c.groups = value; });
+    expect("C22: batchGroups" + rest, [&](C c) { c.batchGroups = value; });
+    expect("shape: inChannels" + rest, [&](C c) { c.inChannels = value; });
+    expect("shape: outChannels" + rest, [&](C c) { c.outChannels = value; });
+  }
+}
+
 TEST(Convolution, EmptyTensorsHaveBoundedStridesToo) {
   // No elements, but 2^31 * 2^31 of them would be between two images.
   Convolution conv = lowered("conv3d:in=0x1x1x1,oc=1,k=1,pad=0");

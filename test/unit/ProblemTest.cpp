@@ -351,6 +351,53 @@ TEST(Problem, MalformedStringsSayWhatIsValid) {
   }
 }
 
+TEST(Problem, FieldErrorsNameBothLimits) {
+  auto expect = [](const std::string &field, const std::string &message) {
+    Expected<Problem> problem = parseProblem("conv1d:in=8x8,oc=4,k=3," + field);
+    if (field.starts_with("in="))
+      problem = parseProblem("conv1d:oc=4,k=3," + field);
+    else if (field.starts_with("oc="))
+      problem = parseProblem("conv1d:in=8x8,k=3," + field);
+    else if (field.starts_with("k="))
+      problem = parseProblem("conv1d:in=8x8,oc=4," + field);
+    ASSERT_FALSE(problem) << field;
+    EXPECT_EQ(problem.error().message, message);
+  };
+  // Outside the limits, and what is no 64-bit integer at all.
+  for (const char *field : {"s", "d", "ld", "g", "bg", "oc"}) {
+    std::string start = std::string(field) + "=";
+    expect(start + "0", start + "0: valid: 1 to 1073741824");
+    expect(start + "1073741825", start + "1073741825: valid: 1 to 1073741824");
+  }
+  for (const char *field : {"g", "bg", "oc"}) {
+    std::string start = std::string(field) + "=";
+    expect(start + "99999999999999999999",
+           start + "99999999999999999999: valid: an integer from 1 to "
+                   "1073741824");
+  }
+  expect("s=99999999999999999999",
+         "s=99999999999999999999: valid: an integer from 1 to 1073741824, or 1 "
+         "with 'x' between them");
+  // A kernel's limit is the general convolution's.
+  expect("k=0", "k=0: valid: 1 to 16777216");
+  expect("k=16777217", "k=16777217: valid: 1 to 16777216");
+  expect("k=9999999999", "k=9999999999: valid: 1 to 16777216");
+  expect("k=three", "k=three: valid: an integer from 1 to 16777216, or 1 with "
+                    "'x' between them");
+  expect("in=-1x8", "in=-1: valid: 0 to 1073741824");
+  expect("in=8x0", "in (channels)=0: valid: 1 to 1073741824");
+  expect("in=8x99999999999999999999",
+         "in=8x99999999999999999999: valid: 2 integers up to 1073741824 with "
+         "'x' between them: the spatial sizes (from 0) and the channels (from "
+         "1), in the order of the layout");
+  expect("pad=-1073741825",
+         "pad=-1073741825: valid: -1073741824 to 1073741824");
+  expect("pad=99999999999999999999",
+         "pad=99999999999999999999: valid: same, valid, an integer from "
+         "-1073741824 to 1073741824, lo:hi, or 1 of these with 'x' between "
+         "them");
+}
+
 TEST(Problem, MessagesAreShortAndPrintable) {
   std::string longText(100000, 'x'), nul("a\0b", 3);
   for (const std::string &text :

@@ -70,6 +70,11 @@ struct PadPair {
   bool operator==(const PadPair &) const = default;
 };
 
+/// Largest number in a field: far from overflow, and more than any layer has.
+/// A kernel's is smaller, as work is spent on each of its taps.
+inline constexpr int64_t maxProblemField = int64_t(1) << 30;
+inline constexpr int64_t maxProblemKernel = int64_t(1) << 24;
+
 /// One layer. Vectors have one entry a spatial dimension, `rank` in all.
 /// A default-constructed Problem is not valid; see `validate`.
 struct Problem {
