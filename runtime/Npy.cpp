@@ -168,8 +168,17 @@ std::optional<size_t> byteCount(const std::vector<int64_t> &shape,
 
 } // namespace
 
-Expected<Array> convjit::parseNpy(std::string_view bytes,
-                                  const std::string &what) {
+namespace {
+
+/// What a file holds. Only a mask may be of booleans, which no array is: then
+/// `array.data` has a byte for each, and `array.dtype` says nothing.
+struct Contents {
+  Array array;
+  bool booleans = false;
+};
+
+Expected<Contents> parseContents(std::string_view bytes,
+                                 const std::string &what, bool mayBeBooleans) {
   auto bad = [&](const std::string &why) {
     return badInput(what + ": " + why);
   };
@@ -198,24 +207,29 @@ Expected<Array> convjit::parseNpy(std::string_view bytes,
   HeaderParser header(bytes.substr(start, length));
   if (std::string why = header.parse(); !why.empty())
     return bad(why);
-  Array array;
+  Contents contents;
+  Array &array = contents.array;
   if (header.descr == "<f4")
     array.dtype = DataType::F32;
   else if (header.descr == "<f8")
     array.dtype = DataType::F64;
+  else if (header.descr == "|b1" && mayBeBooleans)
+    contents.booleans = true;
   else {
     std::string shown;
     for (char c : header.descr.substr(0, 20))
       shown += c >= 0x20 && c < 0x7f ? c : '?';
     return bad("dtype '" + shown +
-               "'; valid: '<f4' (float32), '<f8' (float64)");
+               "'; valid: '<f4' (float32), '<f8' (float64)" +
+               (mayBeBooleans ? ", '|b1' (bool)" : ""));
   }
   if (header.fortranOrder)
     return bad("is in Fortran order; valid: C order "
                "(numpy.ascontiguousarray)");
   array.shape = header.shape;
-  std::optional<size_t> size =
-      byteCount(array.shape, static_cast<size_t>(sizeOf(array.dtype)));
+  size_t element =
+      contents.booleans ? 1 : static_cast<size_t>(sizeOf(array.dtype));
+  std::optional<size_t> size = byteCount(array.shape, element);
   if (!size)
     return bad("its shape has more than 2^44 bytes");
   std::string_view data = bytes.substr(start + length);
@@ -226,10 +240,12 @@ Expected<Array> convjit::parseNpy(std::string_view bytes,
   array.data.resize(*size);
   if (*size)
     std::memcpy(array.data.data(), data.data(), *size);
-  return array;
+  return contents;
 }
 
-Expected<Array> convjit::readNpy(const std::string &path) {
+/// `parse` of the bytes of a file.
+template <typename Parse>
+auto readWith(const std::string &path, Parse parse) -> decltype(parse({})) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error))
     return badInput(path + ": is a directory; valid: a .npy file");
@@ -244,11 +260,27 @@ Expected<Array> convjit::readNpy(const std::string &path) {
     file.seekg(0);
     if (!file.read(bytes.data(), length))
       return environmentError(path + ": cannot be read");
-    return parseNpy(bytes, path);
+    return parse(bytes);
   } catch (const std::bad_alloc &) {
     return environmentError(path + ": no memory for its " +
                             std::to_string(length) + " bytes");
   }
+}
+
+} // namespace
+
+Expected<Array> convjit::parseNpy(std::string_view bytes,
+                                  const std::string &what) {
+  Expected<Contents> contents =
+      parseContents(bytes, what, /*mayBeBooleans=*/false);
+  if (!contents)
+    return contents.takeError();
+  return std::move(contents->array);
+}
+
+Expected<Array> convjit::readNpy(const std::string &path) {
+  return readWith(
+      path, [&](std::string_view bytes) { return parseNpy(bytes, path); });
 }
 
 /// An array made by hand may be anything; a file of it has to be readable.
@@ -322,22 +354,39 @@ Status convjit::writeNpy(const std::string &path, const Array &array) {
   return {};
 }
 
-Expected<std::vector<double>> convjit::readMask(const std::string &path,
-                                                const Convolution &conv) {
-  Expected<Array> array = readNpy(path);
-  if (!array)
-    return array.takeError();
-  if (array->shape != conv.kernelShape())
-    return badInput("mask=" + path + ": has shape " + shapeText(array->shape) +
+Expected<std::vector<double>> convjit::parseMask(std::string_view bytes,
+                                                 const std::string &what,
+                                                 const Convolution &conv) {
+  Expected<Contents> contents =
+      parseContents(bytes, what, /*mayBeBooleans=*/true);
+  if (!contents)
+    return contents.takeError();
+  const Array &array = contents->array;
+  if (array.shape != conv.kernelShape())
+    return badInput("mask=" + what + ": has shape " + shapeText(array.shape) +
                     "; valid: the weight's, " + shapeText(conv.kernelShape()));
-  std::vector<double> values(static_cast<size_t>(array->elements()));
+  std::vector<double> values(static_cast<size_t>(array.elements()));
   for (size_t i = 0; i < values.size(); ++i)
-    if (array->dtype == DataType::F32) {
+    if (contents->booleans) {
+      auto value = std::to_integer<int>(array.data[i]);
+      if (value > 1)
+        return badInput("mask=" + what + ": element " + std::to_string(i) +
+                        " is the byte " + std::to_string(value) +
+                        "; valid: 0 and 1 in a file of booleans");
+      values[i] = value;
+    } else if (array.dtype == DataType::F32) {
       float value;
-      std::memcpy(&value, array->data.data() + 4 * i, 4);
+      std::memcpy(&value, array.data.data() + 4 * i, 4);
       values[i] = value;
     } else {
-      std::memcpy(&values[i], array->data.data() + 8 * i, 8);
+      std::memcpy(&values[i], array.data.data() + 8 * i, 8);
     }
   return values;
+}
+
+Expected<std::vector<double>> convjit::readMask(const std::string &path,
+                                                const Convolution &conv) {
+  return readWith(path, [&](std::string_view bytes) {
+    return parseMask(bytes, path, conv);
+  });
 }

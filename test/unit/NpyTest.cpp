@@ -311,6 +311,46 @@ TEST(Npy, MasksFitTheKernel) {
   EXPECT_EQ(readMask(path, conv).error().kind, ErrorKind::Environment);
 }
 
+TEST(Npy, BooleanMasks) {
+  Convolution conv = *lower(*parseProblem("conv1d:in=8x2,oc=3,k=1"));
+  auto mask = [&](const std::string &shape, const std::string &data) {
+    return parseMask(file(1, dictionary("'|b1'", "False", shape), data), "m",
+                     conv);
+  };
+  auto good = mask("(1, 2, 3)", std::string("\1\0\0\1\1\0", 6));
+  ASSERT_TRUE(good) << good.error().message;
+  EXPECT_EQ(*good, (std::vector<double>{1, 0, 0, 1, 1, 0}));
+  auto expectError = [](const Expected<std::vector<double>> &result,
+                        const std::string &message) {
+    ASSERT_FALSE(result) << message;
+    EXPECT_EQ(result.error().kind, ErrorKind::BadInput);
+    EXPECT_EQ(result.error().message, message);
+  };
+  expectError(mask("(1, 3, 2)", std::string(6, '\1')),
+              "mask=m: has shape 1x3x2; valid: the weight's, 1x2x3");
+  expectError(mask("(1, 2, 3)", std::string(5, '\1')),
+              "m: is truncated: 5 bytes of data; its shape needs 6");
+  expectError(mask("(1, 2, 3)", std::string(24, '\1')),
+              "m: is too long: 24 bytes of data; its shape needs 6");
+  expectError(mask("(1, 2, 3)", "\1\1\2\1\1\1"),
+              "mask=m: element 2 is the byte 2; valid: 0 and 1 in a file of "
+              "booleans");
+  expectError(mask("(1, 2, 3)", "\1\1\1\1\1\xff"),
+              "mask=m: element 5 is the byte 255; valid: 0 and 1 in a file of "
+              "booleans");
+  // Neither bytes that are numbers, nor booleans where no mask is wanted.
+  expectError(parseMask(file(1, dictionary("'|u1'", "False", "(1, 2, 3)"),
+                             std::string(6, '\1')),
+                        "m", conv),
+              "m: dtype '|u1'; valid: '<f4' (float32), '<f8' (float64), '|b1' "
+              "(bool)");
+  Expected<Array> tensor = parseNpy(
+      file(1, dictionary("'|b1'", "False", "(6,)"), "\1\1\1\1\1\1"), "x");
+  ASSERT_FALSE(tensor);
+  EXPECT_EQ(tensor.error().message,
+            "x: dtype '|b1'; valid: '<f4' (float32), '<f8' (float64)");
+}
+
 TEST(Npy, FilesThatAreNotThere) {
   EXPECT_EQ(readNpy("/nonexistent/x.npy").error().kind, ErrorKind::Environment);
   EXPECT_EQ(readNpy("/").error().kind, ErrorKind::BadInput);

@@ -97,7 +97,8 @@ struct Problem {
   bool bias = false;
   bool residual = false;
   Activation activation;
-  /// Path of a .npy file with the weight's shape; empty for no mask.
+  /// Path of a .npy file, of numbers or booleans, with the weight's shape;
+  /// empty for no mask.
   std::string mask;
 
   bool operator==(const Problem &) const = default;
