@@ -192,7 +192,11 @@ LISTS = [
     (f"batch,problem\n0,\"{LAYER}\"\n", "batch=0"),
     (f"batch,problem\n-1,\"{LAYER}\"\n", "batch=-1"),
     (f"batch,problem\n99999999999999999999,\"{LAYER}\"\n", "batch=999"),
-    (f"batch,problem\n1,{LAYER}\n", "line 2"),
+    # Commas of a problem that are taken for the file's.
+    (f"batch,problem\n1,{LAYER}\n", "line 2: has 4 fields, the header has 2; valid: "
+     "quote the problem"),
+    (f"problem\n{LAYER}\n", "quote the problem"),
+    (f"problem,batch\n\"{LAYER}\",1,,\n{LAYER},,\n", "line 3: has 3 fields"),
     (f"batch,problem\n1,\"{LAYER}\"\n1,\"conv9d:in=4\"\n", "line 3"),
 ]
 
