@@ -143,8 +143,6 @@ Status convjit::validate(const Problem &p) {
   if (p.gradient != Gradient::None &&
       (p.bias || p.residual || p.activation.kind != ActivationKind::None))
     return badInput(gradient + ": valid: without bias, residual and act");
-  if (p.gradient != Gradient::None && !p.mask.empty())
-    return badInput(gradient + ": valid: without mask");
   Problem forward = p;
   forward.gradient = Gradient::None;
   Expected<Convolution> conv = lower(forward);

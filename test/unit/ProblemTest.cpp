@@ -176,7 +176,10 @@ TEST(Problem, PrintingIsCanonical) {
        "convT2d:in=8x8x4,oc=4,k=3,pad=1:2x0"},
       {"convT2d:in=8x8x4,oc=4,k=3,pad=1:2x1:2,act=leaky_relu:0.01",
        "convT2d:in=8x8x4,oc=4,k=3,pad=1:2,act=leaky_relu"},
-      {"conv1d:in=8x4,oc=4,k=3,mask=m.npy,grad=input", nullptr},
+      {"conv1d:in=8x4,oc=4,k=3,mask=m.npy,grad=input",
+       "conv1d:in=8x4,oc=4,k=3,grad=input,mask=m.npy"},
+      {"conv1d:in=8x4,oc=4,k=3,mask=m.npy,grad=weight",
+       "conv1d:in=8x4,oc=4,k=3,grad=weight,mask=m.npy"},
       {"convT1d:in=8x4,oc=4,k=3,grad=weight",
        "convT1d:in=8x4,oc=4,k=3,grad=weight"}};
   for (auto [text, canonical] : cases) {
@@ -325,7 +328,6 @@ static const Malformed malformed[] = {
     {"conv1d:in=8x8,oc=4,k=3,residual=yes", "residual"},
     {"conv1d:in=8x8,oc=4,k=3,mask", "mask"},
     {"conv1d:in=8x8,oc=4,k=3,mask=a\nb", "mask"},
-    {"conv1d:in=8x8,oc=4,k=3,mask=m.npy,grad=weight", "grad=weight"},
     {"conv1d:in=8x8,oc=4,k=3,residual,grad=input", "grad=input"},
     {"conv1d:in=8x8,oc=4,k=3,mask=", "mask"},
     {"conv1d:in=8x8,oc=4,k=3\n", "k"},

@@ -19,8 +19,9 @@ using namespace convjit::cli;
 
 NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index) {
   Random random(seed * 0x9e3779b97f4a7c15 + static_cast<uint64_t>(index));
-  // A tenth as layers, so that the front end's mappings are on the way too.
-  if (random.chance(10))
+  // Some as layers, so that the front end's mappings and gradients are on the
+  // way too.
+  if (random.chance(15))
     for (;;) {
       Problem problem = randomProblem(random);
       Expected<Layer> layer = readLayer(printProblem(problem));

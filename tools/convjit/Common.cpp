@@ -26,6 +26,19 @@ void CommonOptions::addTo(CLI::App &app) {
                  "model's");
 }
 
+/// Gives `conv`, whose weight is the layer's, the mask of the problem.
+static Status readMaskOf(const Problem &problem, Convolution &conv) {
+  if (problem.mask.empty())
+    return {};
+  if (isMaskName(problem.mask))
+    return makeMask(conv, problem.mask);
+  Expected<std::vector<double>> mask = readMask(problem.mask, conv);
+  if (!mask)
+    return mask.takeError();
+  conv.mask = std::move(*mask);
+  return {};
+}
+
 Expected<Layer> convjit::cli::readLayer(const std::string &text) {
   Layer layer;
   if (text.starts_with("convolution:")) {
@@ -56,12 +69,11 @@ Expected<Layer> convjit::cli::readLayer(const std::string &text) {
       return lowered.takeError();
     layer.forward = std::move(*lowered);
   }
-  if (!problem->mask.empty()) {
-    Expected<std::vector<double>> mask = readMask(problem->mask, layer.conv);
-    if (!mask)
-      return mask.takeError();
-    layer.conv.mask = std::move(*mask);
-  }
+  // The weight's gradient does not read the weight: its mask comes after.
+  if (Status s = readMaskOf(*problem, layer.isWeightGradient() ? layer.forward
+                                                               : layer.conv);
+      !s)
+    return s.takeError();
   return layer;
 }
 

@@ -40,7 +40,7 @@ struct Layer {
   std::optional<Problem> problem;
   /// For grad=weight the convolution of one image (lowerWeightGradient).
   Convolution conv;
-  /// For grad=weight the layer whose gradient it is.
+  /// For grad=weight the layer whose gradient it is; it has the mask, if any.
   Convolution forward;
   std::string mask;
 
@@ -48,6 +48,8 @@ struct Layer {
     return problem && problem->gradient == Gradient::Weight;
   }
 };
+/// A mask is read from its file, or made where the problem has a name of
+/// makeMask for a path; a file of such a name is ./KIND@SEED.
 Expected<Layer> readLayer(const std::string &text);
 
 /// A verb: its options, and what it does once they are read. Returns the exit
