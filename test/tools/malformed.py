@@ -216,6 +216,8 @@ ARGUMENTS = [
     (["plan", LAYER, LAYER], "argument"),
     (["plan", LAYER, "--frobnicate"], "frobnicate"),
     (["plan", LAYER, "--batch"], "--batch"),
+    (["verify", LAYER, "--time-limit", "0"], "--time-limit"),
+    (["verify", LAYER, "--time-limit", "soon"], "--time-limit"),
     (["plan", LAYER, "--batch", "many"], "--batch"),
     (["plan", LAYER, "--batch", "-1"], "--batch"),
     (["plan", LAYER, "--batch", "99999999999999999999"], "--batch"),
