@@ -20,9 +20,12 @@ static conv::EpilogueAttr epilogueOf(MLIRContext *context,
   // Both enumerations list the same functions in the same order.
   if (activation.kind == ActivationKind::None)
     return {};
-  return conv::EpilogueAttr::get(context,
-                                 static_cast<conv::Activation>(activation.kind),
-                                 APFloat(activation.slope));
+  // Equal activations make the same attribute.
+  double slope = activation.kind == ActivationKind::LeakyRelu
+                     ? activation.slope
+                     : Activation().slope;
+  return conv::EpilogueAttr::get(
+      context, static_cast<conv::Activation>(activation.kind), APFloat(slope));
 }
 
 static DenseElementsAttr maskOf(OpBuilder &b, const Convolution &conv) {

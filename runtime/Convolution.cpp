@@ -73,8 +73,24 @@ static bool isPermutation(int64_t first, int64_t second,
 
 /// Largest length, stride, padding or count; products of a few stay in 64 bits.
 static constexpr int64_t maxField = int64_t(1) << 31;
-static constexpr int64_t maxKernel = int64_t(1) << 24;
+static constexpr int64_t maxKernel = maxProblemKernel;
 static constexpr int64_t maxElements = int64_t(1) << 40;
+
+/// `name`, which starts with the constraint's label, is from low to high.
+static Status checkRange(const std::string &name, int64_t value, int64_t low,
+                         int64_t high) {
+  if (value >= low && value <= high)
+    return {};
+  auto bound = [](int64_t limit) -> std::string {
+    if (limit == maxKernel)
+      return "2^24";
+    if (limit == maxField)
+      return "2^31";
+    return limit == -maxField ? "-2^31" : text(limit);
+  };
+  return badInput(name + "=" + text(value) + "; valid: " + bound(low) + " to " +
+                  bound(high));
+}
 
 static Status checkNumbers(const Convolution &conv) {
   const DimensionNumbers &n = conv.numbers;
@@ -110,11 +126,9 @@ static Status checkDims(const Convolution &conv) {
   for (int i = 0; i < conv.rank(); ++i) {
     const SpatialDim &dim = conv.dims[i];
     auto check = [&](const char *label, const char *field, int64_t value,
-                     int64_t low) -> Status {
-      if (value >= low && value <= maxField)
-        return {};
-      return badInput(std::string(label) + ": " + field + "[" + text(i) + "]=" +
-                      text(value) + "; valid: " + text(low) + " to 2^31");
+                     int64_t low, int64_t high = maxField) {
+      return checkRange(std::string(label) + ": " + field + "[" + text(i) + "]",
+                        value, low, high);
     };
     if (Status s = check("C3", "windowStride", dim.windowStride, 1); !s)
       return s;
@@ -128,11 +142,8 @@ static Status checkDims(const Convolution &conv) {
       return s;
     if (Status s = check("shape", "input", dim.input, 0); !s)
       return s;
-    if (Status s = check("shape", "kernel", dim.kernel, 1); !s)
+    if (Status s = check("shape", "kernel", dim.kernel, 1, maxKernel); !s)
       return s;
-    if (dim.kernel > maxKernel)
-      return badInput("shape: kernel[" + text(i) + "]=" + text(dim.kernel) +
-                      "; valid: 1 to 2^24");
   }
   return {};
 }
@@ -142,12 +153,8 @@ Status convjit::validate(const Convolution &conv) {
     return s;
   if (Status s = checkNumbers(conv); !s)
     return s;
-  auto positive = [&](const char *label, const char *field,
-                      int64_t value) -> Status {
-    if (value >= 1 && value <= maxField)
-      return {};
-    return badInput(std::string(label) + ": " + field + "=" + text(value) +
-                    "; valid: at least 1");
+  auto positive = [](const char *label, const char *field, int64_t value) {
+    return checkRange(std::string(label) + ": " + field, value, 1, maxField);
   };
   if (Status s = positive("C21", "groups", conv.groups); !s)
     return s;
@@ -175,13 +182,19 @@ Status convjit::validate(const Convolution &conv) {
         "; valid: a divisor of outChannels=" + text(conv.outChannels));
   auto count = [&](const char *tensor,
                    const std::vector<int64_t> &shape) -> Status {
+    // A size of 0 counts as 1: strides are products of the other sizes, and
+    // have to stay in 64 bits for a tensor without elements as well.
     double elements = 1;
-    for (int64_t size : shape)
-      elements *= static_cast<double>(size);
+    bool empty = false;
+    for (int64_t size : shape) {
+      elements *= static_cast<double>(std::max<int64_t>(size, 1));
+      empty |= size == 0;
+    }
     if (elements <= static_cast<double>(maxElements))
       return {};
-    return badInput(std::string("shape: ") + tensor +
-                    " has more than 2^40 elements; valid: fewer");
+    return badInput(
+        std::string("shape: ") + tensor + " has more than 2^40 elements" +
+        (empty ? ", a size of 0 counted as 1" : "") + "; valid: at most 2^40");
   };
   if (Status s = count("input", conv.inputShape(conv.batchGroups)); !s)
     return s;
@@ -250,20 +263,33 @@ static std::vector<int64_t> outputsOfTaps(const SpatialDim &dim) {
   return counts;
 }
 
+// Counts stop at 2^62-1: the sizes of a valid convolution allow for more, and
+// twice a count (its FLOPs) is to be a number as well.
+static constexpr int64_t maxMacs = (int64_t(1) << 62) - 1;
+
+/// Product and sum of counts from 0 to maxMacs.
+static int64_t cappedProduct(int64_t a, int64_t b) {
+  auto product = static_cast<__int128>(a) * b;
+  return product < maxMacs ? static_cast<int64_t>(product) : maxMacs;
+}
+static int64_t cappedSum(int64_t a, int64_t b) {
+  return a < maxMacs - b ? a + b : maxMacs;
+}
+
 int64_t convjit::countMacs(const Convolution &conv, int64_t batch) {
-  int64_t images = batch / conv.batchGroups;
+  int64_t images = cappedProduct(batch / conv.batchGroups, 1);
   std::vector<std::vector<int64_t>> counts;
   for (const SpatialDim &dim : conv.dims)
     counts.push_back(outputsOfTaps(dim));
   if (conv.mask.empty()) {
-    int64_t product = images * conv.outChannels * conv.channelsPerGroup();
+    int64_t product = cappedProduct(conv.outChannels, conv.channelsPerGroup());
     for (const std::vector<int64_t> &dim : counts) {
       int64_t sum = 0;
       for (int64_t count : dim)
-        sum += count;
-      product *= sum;
+        sum = cappedSum(sum, count);
+      product = cappedProduct(product, sum);
     }
-    return product;
+    return cappedProduct(product, images);
   }
   // With a mask, each weight that is there counts for itself.
   std::vector<int64_t> shape = conv.kernelShape();
@@ -281,9 +307,10 @@ int64_t convjit::countMacs(const Convolution &conv, int64_t batch) {
     for (size_t i = 0; i < conv.dims.size(); ++i) {
       int64_t stored = at[conv.numbers.kernelSpatial[i]];
       const SpatialDim &dim = conv.dims[i];
-      product *= counts[i][dim.reversed ? dim.kernel - 1 - stored : stored];
+      product = cappedProduct(
+          product, counts[i][dim.reversed ? dim.kernel - 1 - stored : stored]);
     }
-    total += product;
+    total = cappedSum(total, product);
   }
   return total;
 }

@@ -272,14 +272,27 @@ Expected<NamedConvolution> convjit::parseConvolution(std::string_view text) {
 // Masks
 //===----------------------------------------------------------------------===//
 
-Status convjit::makeMask(Convolution &conv, std::string_view name) {
+/// Reads KIND@SEED; false when it is something else.
+static bool readMaskName(std::string_view name, std::string_view &kind,
+                         int64_t &seed) {
   size_t at = name.find('@');
-  int64_t seed = 0;
-  std::string_view kind = name.substr(0, at);
+  kind = name.substr(0, at);
   bool known = kind == "taps" || kind == "causal" || kind == "blocks" ||
                kind == "random" || kind == "factors" || kind == "none";
-  if (!known || at == std::string_view::npos ||
-      !integer(name.substr(at + 1), seed))
+  return known && at != std::string_view::npos &&
+         integer(name.substr(at + 1), seed);
+}
+
+bool convjit::isMaskName(std::string_view name) {
+  std::string_view kind;
+  int64_t seed = 0;
+  return readMaskName(name, kind, seed);
+}
+
+Status convjit::makeMask(Convolution &conv, std::string_view name) {
+  int64_t seed = 0;
+  std::string_view kind;
+  if (!readMaskName(name, kind, seed))
     return badInput("mask=" + shown(name) +
                     ": valid: taps, causal, blocks, random, factors or none, "
                     "then @ and a seed");

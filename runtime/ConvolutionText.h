@@ -39,6 +39,9 @@ std::string describe(const NamedConvolution &named);
 /// parseConvolution(describe(n)) gives n back.
 Expected<NamedConvolution> parseConvolution(std::string_view text);
 
+/// Whether `name` is KIND@SEED with a kind that makeMask knows.
+bool isMaskName(std::string_view name);
+
 /// Fills in the mask that `name`, KIND@SEED, says. Kinds: taps (whole taps
 /// absent), causal (taps after the middle one absent), blocks (blocks of input
 /// and output channels absent), random (single weights absent), factors (random

@@ -32,8 +32,9 @@ public:
         // A few claims a thread, so that an unequal share evens out.
         grain(std::max<int64_t>(1, tasks / (int64_t(threads) * 8))) {}
 
-  /// Claims and runs ranges until none is left.
-  void work() {
+  /// Claims and runs ranges until none is left. A body that throws ends the
+  /// process here: its claim would never be done, and the caller wait for ever.
+  void work() noexcept {
     for (;;) {
       // A claim is announced before it is made: the caller, once the counter
       // is used up, waits for announced claims only.
@@ -76,10 +77,19 @@ void claimTasks(int64_t tasks, unsigned width, const Executor::Body &body,
     return;
   if (width <= 1 || tasks == 1)
     return body(0, tasks);
-  auto claim = std::make_shared<TaskClaim>(tasks, width, body);
+  std::shared_ptr<TaskClaim> claim;
   int64_t helpers = std::min<int64_t>(width, tasks) - 1;
-  for (int64_t i = 0; i < helpers; ++i)
-    submit([claim] { claim->work(); });
+  try {
+    claim = std::make_shared<TaskClaim>(tasks, width, body);
+    for (int64_t i = 0; i < helpers; ++i)
+      submit([claim] { claim->work(); });
+  } catch (...) {
+    // Helpers are a favour: without memory or a host that takes them, those
+    // that were taken and the caller do the work. Leaving here instead would
+    // let helpers call a body that is gone.
+  }
+  if (!claim)
+    return body(0, tasks);
   claim->work();
   claim->wait();
 }

@@ -33,6 +33,8 @@ int64_t Array::elements() const {
 
 namespace {
 
+constexpr size_t maxAxes = 32; // NumPy's own limit before version 2
+
 /// Reads the Python literal in a header: a dictionary with the keys 'descr',
 /// 'fortran_order' and 'shape'.
 class HeaderParser {
@@ -128,7 +130,7 @@ private:
         return "shape has an entry that is not a size; valid: 0 and above";
       rest.remove_prefix(static_cast<size_t>(end - rest.data()));
       shape.push_back(size);
-      if (shape.size() > 32)
+      if (shape.size() > maxAxes)
         return "shape has more than 32 axes";
       if (!take(',') && !peek(')'))
         return "shape is not a tuple";
@@ -139,7 +141,16 @@ private:
   std::string_view rest;
 };
 
-/// Bytes of `shape`, or nothing past 2^44: no file here is that large.
+/// "2x3": sizes with 'x' between them.
+std::string shapeText(const std::vector<int64_t> &shape) {
+  std::string text;
+  for (int64_t size : shape)
+    text += (text.empty() ? "" : "x") + std::to_string(size);
+  return text.empty() ? "()" : text;
+}
+
+/// Bytes of `shape`, or nothing past 2^44: no file here is that large. Sizes
+/// are not negative.
 std::optional<size_t> byteCount(const std::vector<int64_t> &shape,
                                 size_t element) {
   constexpr size_t limit = size_t(1) << 44;
@@ -157,8 +168,17 @@ std::optional<size_t> byteCount(const std::vector<int64_t> &shape,
 
 } // namespace
 
-Expected<Array> convjit::parseNpy(std::string_view bytes,
-                                  const std::string &what) {
+namespace {
+
+/// What a file holds. Only a mask may be of booleans, which no array is: then
+/// `array.data` has a byte for each, and `array.dtype` says nothing.
+struct Contents {
+  Array array;
+  bool booleans = false;
+};
+
+Expected<Contents> parseContents(std::string_view bytes,
+                                 const std::string &what, bool mayBeBooleans) {
   auto bad = [&](const std::string &why) {
     return badInput(what + ": " + why);
   };
@@ -187,24 +207,29 @@ Expected<Array> convjit::parseNpy(std::string_view bytes,
   HeaderParser header(bytes.substr(start, length));
   if (std::string why = header.parse(); !why.empty())
     return bad(why);
-  Array array;
+  Contents contents;
+  Array &array = contents.array;
   if (header.descr == "<f4")
     array.dtype = DataType::F32;
   else if (header.descr == "<f8")
     array.dtype = DataType::F64;
+  else if (header.descr == "|b1" && mayBeBooleans)
+    contents.booleans = true;
   else {
     std::string shown;
     for (char c : header.descr.substr(0, 20))
       shown += c >= 0x20 && c < 0x7f ? c : '?';
     return bad("dtype '" + shown +
-               "'; valid: '<f4' (float32), '<f8' (float64)");
+               "'; valid: '<f4' (float32), '<f8' (float64)" +
+               (mayBeBooleans ? ", '|b1' (bool)" : ""));
   }
   if (header.fortranOrder)
     return bad("is in Fortran order; valid: C order "
                "(numpy.ascontiguousarray)");
   array.shape = header.shape;
-  std::optional<size_t> size =
-      byteCount(array.shape, static_cast<size_t>(sizeOf(array.dtype)));
+  size_t element =
+      contents.booleans ? 1 : static_cast<size_t>(sizeOf(array.dtype));
+  std::optional<size_t> size = byteCount(array.shape, element);
   if (!size)
     return bad("its shape has more than 2^44 bytes");
   std::string_view data = bytes.substr(start + length);
@@ -215,10 +240,12 @@ Expected<Array> convjit::parseNpy(std::string_view bytes,
   array.data.resize(*size);
   if (*size)
     std::memcpy(array.data.data(), data.data(), *size);
-  return array;
+  return contents;
 }
 
-Expected<Array> convjit::readNpy(const std::string &path) {
+/// `parse` of the bytes of a file.
+template <typename Parse>
+auto readWith(const std::string &path, Parse parse) -> decltype(parse({})) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error))
     return badInput(path + ": is a directory; valid: a .npy file");
@@ -233,14 +260,53 @@ Expected<Array> convjit::readNpy(const std::string &path) {
     file.seekg(0);
     if (!file.read(bytes.data(), length))
       return environmentError(path + ": cannot be read");
-    return parseNpy(bytes, path);
+    return parse(bytes);
   } catch (const std::bad_alloc &) {
     return environmentError(path + ": no memory for its " +
                             std::to_string(length) + " bytes");
   }
 }
 
+} // namespace
+
+Expected<Array> convjit::parseNpy(std::string_view bytes,
+                                  const std::string &what) {
+  Expected<Contents> contents =
+      parseContents(bytes, what, /*mayBeBooleans=*/false);
+  if (!contents)
+    return contents.takeError();
+  return std::move(contents->array);
+}
+
+Expected<Array> convjit::readNpy(const std::string &path) {
+  return readWith(
+      path, [&](std::string_view bytes) { return parseNpy(bytes, path); });
+}
+
+/// An array made by hand may be anything; a file of it has to be readable.
+static Status checkFits(const std::string &path, const Array &array) {
+  std::string shape = path + ": shape " + shapeText(array.shape);
+  for (int64_t size : array.shape)
+    if (size < 0)
+      return badInput(shape + "; valid: sizes of 0 and above");
+  std::optional<size_t> bytes =
+      byteCount(array.shape, static_cast<size_t>(sizeOf(array.dtype)));
+  if (!bytes)
+    return badInput(shape + "; valid: at most 2^44 bytes");
+  if (array.shape.size() > maxAxes)
+    return badInput(path + ": shape has " + std::to_string(array.shape.size()) +
+                    " axes; valid: at most " + std::to_string(maxAxes));
+  if (array.data.size() != *bytes)
+    return badInput(path + ": " + std::to_string(array.data.size()) +
+                    " bytes of data; valid: " + std::to_string(*bytes) +
+                    ", for shape " + shapeText(array.shape) + " of " +
+                    name(array.dtype));
+  return {};
+}
+
 Status convjit::writeNpy(const std::string &path, const Array &array) {
+  if (Status s = checkFits(path, array); !s)
+    return s;
   std::string shape = "(";
   for (int64_t size : array.shape)
     shape += std::to_string(size) + ", ";
@@ -288,29 +354,39 @@ Status convjit::writeNpy(const std::string &path, const Array &array) {
   return {};
 }
 
-Expected<std::vector<double>> convjit::readMask(const std::string &path,
-                                                const Convolution &conv) {
-  Expected<Array> array = readNpy(path);
-  if (!array)
-    return array.takeError();
-  if (array->shape != conv.kernelShape()) {
-    auto text = [](const std::vector<int64_t> &shape) {
-      std::string result;
-      for (int64_t size : shape)
-        result += (result.empty() ? "" : "x") + std::to_string(size);
-      return result;
-    };
-    return badInput("mask=" + path + ": has shape " + text(array->shape) +
-                    "; valid: the weight's, " + text(conv.kernelShape()));
-  }
-  std::vector<double> values(static_cast<size_t>(array->elements()));
+Expected<std::vector<double>> convjit::parseMask(std::string_view bytes,
+                                                 const std::string &what,
+                                                 const Convolution &conv) {
+  Expected<Contents> contents =
+      parseContents(bytes, what, /*mayBeBooleans=*/true);
+  if (!contents)
+    return contents.takeError();
+  const Array &array = contents->array;
+  if (array.shape != conv.kernelShape())
+    return badInput("mask=" + what + ": has shape " + shapeText(array.shape) +
+                    "; valid: the weight's, " + shapeText(conv.kernelShape()));
+  std::vector<double> values(static_cast<size_t>(array.elements()));
   for (size_t i = 0; i < values.size(); ++i)
-    if (array->dtype == DataType::F32) {
+    if (contents->booleans) {
+      auto value = std::to_integer<int>(array.data[i]);
+      if (value > 1)
+        return badInput("mask=" + what + ": element " + std::to_string(i) +
+                        " is the byte " + std::to_string(value) +
+                        "; valid: 0 and 1 in a file of booleans");
+      values[i] = value;
+    } else if (array.dtype == DataType::F32) {
       float value;
-      std::memcpy(&value, array->data.data() + 4 * i, 4);
+      std::memcpy(&value, array.data.data() + 4 * i, 4);
       values[i] = value;
     } else {
-      std::memcpy(&values[i], array->data.data() + 8 * i, 8);
+      std::memcpy(&values[i], array.data.data() + 8 * i, 8);
     }
   return values;
+}
+
+Expected<std::vector<double>> convjit::readMask(const std::string &path,
+                                                const Convolution &conv) {
+  return readWith(path, [&](std::string_view bytes) {
+    return parseMask(bytes, path, conv);
+  });
 }

@@ -45,25 +45,24 @@ const char *convjit::name(ActivationKind kind) {
 
 static std::string text(int64_t value) { return std::to_string(value); }
 
-/// Fields stay far from overflow; the element counts are checked by the
-/// general convolution.
-static constexpr int64_t maxField = int64_t(1) << 30;
-
-static Status checkRange(const char *field, int64_t value, int64_t low) {
-  if (value >= low && value <= maxField)
+/// Element counts are checked by the general convolution.
+static Status checkRange(const char *field, int64_t value, int64_t low,
+                         int64_t high = maxProblemField) {
+  if (value >= low && value <= high)
     return {};
   return badInput(std::string(field) + "=" + text(value) +
-                  ": valid: " + text(low) + " to " + text(maxField));
+                  ": valid: " + text(low) + " to " + text(high));
 }
 
 static Status checkList(const Problem &problem, const char *field,
-                        const std::vector<int64_t> &values, int64_t low) {
+                        const std::vector<int64_t> &values, int64_t low,
+                        int64_t high = maxProblemField) {
   if (static_cast<int>(values.size()) != problem.rank)
     return badInput(std::string(field) + " has " + text(values.size()) +
                     " entries: valid: one number, or one for each of the " +
                     text(problem.rank) + " dimensions");
   for (int64_t value : values)
-    if (Status s = checkRange(field, value, low); !s)
+    if (Status s = checkRange(field, value, low, high); !s)
       return s;
   return {};
 }
@@ -97,7 +96,7 @@ Status convjit::validate(const Problem &p) {
     return s;
   if (Status s = checkRange("oc", p.outChannels, 1); !s)
     return s;
-  if (Status s = checkList(p, "k", p.kernel, 1); !s)
+  if (Status s = checkList(p, "k", p.kernel, 1, maxProblemKernel); !s)
     return s;
   if (Status s = checkList(p, "s", p.stride, 1); !s)
     return s;
@@ -122,7 +121,7 @@ Status convjit::validate(const Problem &p) {
                       text(p.rank) + " dimensions");
     for (PadPair pad : p.padding)
       for (int64_t value : {pad.lo, pad.hi})
-        if (Status s = checkRange("pad", value, -maxField); !s)
+        if (Status s = checkRange("pad", value, -maxProblemField); !s)
           return s;
   } else if (!p.padding.empty()) {
     return badInput("pad: pairs belong to explicit padding; valid: none with "
@@ -144,8 +143,6 @@ Status convjit::validate(const Problem &p) {
   if (p.gradient != Gradient::None &&
       (p.bias || p.residual || p.activation.kind != ActivationKind::None))
     return badInput(gradient + ": valid: without bias, residual and act");
-  if (p.gradient != Gradient::None && !p.mask.empty())
-    return badInput(gradient + ": valid: without mask");
   Problem forward = p;
   forward.gradient = Gradient::None;
   Expected<Convolution> conv = lower(forward);

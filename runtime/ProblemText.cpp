@@ -45,6 +45,13 @@ Error fieldError(std::string_view field, std::string_view value,
   return badInput(shown(field) + "=" + shown(value) + ": valid: " + valid);
 }
 
+/// "an integer from 1 to 16": said for what is no integer too, since one that
+/// 64 bits cannot hold is read as none.
+std::string integerText(int64_t low, int64_t high) {
+  return "an integer from " + std::to_string(low) + " to " +
+         std::to_string(high);
+}
+
 std::optional<int64_t> parseInteger(std::string_view text) {
   int64_t value = 0;
   auto [end, error] =
@@ -155,7 +162,7 @@ private:
   Status number(std::string_view key, std::string_view value, int64_t &out) {
     std::optional<int64_t> parsed = parseInteger(value);
     if (!parsed)
-      return fieldError(key, value, "an integer");
+      return fieldError(key, value, integerText(1, maxProblemField));
     out = *parsed;
     return {};
   }
@@ -166,11 +173,13 @@ private:
     std::vector<std::string_view> parts = split(value, 'x');
     bool one = parts.size() == 1 && key != "in";
     std::string valid =
-        key == "in" ? std::to_string(count) +
-                          " integers with 'x' between them: the spatial sizes "
-                          "and the channels, in the order of the layout"
-                    : "an integer, or " + std::to_string(count) +
-                          " with 'x' between them";
+        key == "in"
+            ? std::to_string(count) + " integers up to " +
+                  std::to_string(maxProblemField) +
+                  " with 'x' between them: the spatial sizes (from 0) and the "
+                  "channels (from 1), in the order of the layout"
+            : integerText(1, key == "k" ? maxProblemKernel : maxProblemField) +
+                  ", or " + std::to_string(count) + " with 'x' between them";
     if (!one && static_cast<int>(parts.size()) != count)
       return fieldError(key, value, valid);
     out.clear();
@@ -192,8 +201,9 @@ private:
       return {};
     }
     problem.paddingMode = PaddingMode::Explicit;
-    std::string valid = "same, valid, an integer, lo:hi, or " +
-                        std::to_string(problem.rank) +
+    std::string valid = "same, valid, " +
+                        integerText(-maxProblemField, maxProblemField) +
+                        ", lo:hi, or " + std::to_string(problem.rank) +
                         " of these with 'x' between them";
     std::vector<std::string_view> parts = split(value, 'x');
     if (parts.size() != 1 && static_cast<int>(parts.size()) != problem.rank)

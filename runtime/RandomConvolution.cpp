@@ -77,6 +77,12 @@ static Activation randomActivation(Random &random) {
   return activation;
 }
 
+static std::string randomMask(Random &random) {
+  return std::string(random.pick<const char *>(
+             {"taps", "causal", "blocks", "random", "factors", "none"})) +
+         "@" + std::to_string(random.below(1000));
+}
+
 NamedConvolution convjit::randomConvolution(Random &random) {
   for (;;) {
     NamedConvolution named;
@@ -132,10 +138,7 @@ NamedConvolution convjit::randomConvolution(Random &random) {
     if (outputs == 0 && !random.chance(10))
       continue;
     if (random.chance(20) && weights < 20000) {
-      named.mask =
-          std::string(random.pick<const char *>(
-              {"taps", "causal", "blocks", "random", "factors", "none"})) +
-          "@" + std::to_string(random.below(1000));
+      named.mask = randomMask(random);
       if (!makeMask(conv, named.mask))
         continue;
     }
@@ -173,15 +176,23 @@ Problem convjit::randomProblem(Random &random) {
     p.bias = random.chance(40);
     p.residual = random.chance(20);
     p.activation = randomActivation(random);
-    // Only leaky_relu's slope has a text.
-    if (p.activation.kind != ActivationKind::LeakyRelu)
-      p.activation.slope = 0.01;
-    if (random.chance(10) && !p.bias && !p.residual) {
+    if (random.chance(40) && !p.bias && !p.residual) {
       p.activation = {};
       p.gradient = random.chance(50) ? Gradient::Input : Gradient::Weight;
     }
-    if (validate(p))
-      return p;
+    // More often where it goes its own way: on the weight's gradient.
+    if (random.chance(p.gradient == Gradient::None ? 20 : 50))
+      p.mask = randomMask(random);
+    if (!validate(p))
+      continue;
+    Problem forward = p;
+    forward.gradient = Gradient::None;
+    int64_t weights = 1;
+    for (int64_t size : lower(forward)->kernelShape())
+      weights *= size;
+    if (weights >= 20000)
+      p.mask.clear();
+    return p;
   }
 }
 

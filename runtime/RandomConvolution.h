@@ -21,7 +21,8 @@ namespace convjit {
 /// Asymmetric kernels and odd totals are the usual case.
 NamedConvolution randomConvolution(Random &random);
 
-/// A layer as a problem string says it; valid.
+/// A layer as a problem string says it, or a gradient of one; valid. A mask is
+/// one of makeMask's.
 Problem randomProblem(Random &random);
 
 /// Data for a convolution with `batch` images. `Exact`: small integers, so that

@@ -118,7 +118,9 @@ double convjit::errorBound(const Convolution &conv, double magnitude) {
   // Slopes are at most 1.13 (gelu) or the leak; the polynomials of exp, tanh
   // and erf are good to a few units in the last place of values up to 1, times
   // x for silu and gelu.
-  double slope = std::max(1.13, std::abs(conv.activation.slope));
+  double slope = 1.13;
+  if (conv.activation.kind == ActivationKind::LeakyRelu)
+    slope = std::max(slope, std::abs(conv.activation.slope));
   return slope * bound + 16 * eps * (1 + magnitude);
 }
 

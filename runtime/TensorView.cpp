@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 using namespace convjit;
 
@@ -77,8 +78,11 @@ std::optional<std::vector<int64_t>> TensorView::memoryOrder() const {
     auto at = static_cast<size_t>(axis);
     return shape[at] == 1 ? INT64_MAX : std::abs(strides[at]);
   };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return key(a) > key(b); });
+  // Ties by number, and not by std::stable_sort: libstdc++'s calls a deprecated
+  // function, of which Clang warns here.
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return std::pair(key(b), a) < std::pair(key(a), b);
+  });
   if (!permuted(order).isContiguous())
     return std::nullopt;
   return order;

@@ -14,6 +14,11 @@ using namespace convjit;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   std::string_view bytes(reinterpret_cast<const char *>(data), size);
+  static const Convolution conv =
+      *lower(*parseProblem("conv1d:in=8x2,oc=3,k=1"));
+  if (Expected<std::vector<double>> mask = parseMask(bytes, "fuzz", conv);
+      mask ? mask->size() != 6 : mask.error().kind != ErrorKind::BadInput)
+    std::abort();
   Expected<Array> array = parseNpy(bytes, "fuzz");
   if (!array) {
     const std::string &message = array.error().message;

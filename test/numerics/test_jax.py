@@ -126,6 +126,26 @@ def test_gradients(layer, convjit):
     assert_equal(convjit(problem, input=x, grad_output=g), dw, problem)
 
 
+@pytest.mark.parametrize("layer", LAYERS[1::6], ids=Layer.problem)
+def test_masked_gradients(layer, convjit, tmp_path):
+    """A mask is a factor on the weight, which a gradient goes through as well."""
+    rng, x, w = drawn(layer, integers)
+    masks = [rng.integers(0, 2, w.shape).astype(bool),
+             rng.integers(0, 4, w.shape).astype(np.float32) / 2]
+    for mask in masks:
+        path = tmp_path / "mask.npy"
+        np.save(path, mask)
+        y, pull_back = jax.vjp(lambda x, w: apply(layer, x, w * double(mask)),
+                               double(x), double(w))
+        g = integers(rng, y.shape)
+        dx, dw = map(np.asarray, pull_back(double(g)))
+        problem = layer.problem("grad=input", f"mask={path}")
+        absent = np.where(mask == 0, np.float32(np.nan), w)
+        assert_equal(convjit(problem, input=g, weight=absent), dx, problem)
+        problem = layer.problem("grad=weight", f"mask={path}")
+        assert_equal(convjit(problem, input=x, grad_output=g), dw, problem)
+
+
 ACTIVATIONS = {
     "none": lambda y: y,
     "relu": jax.nn.relu,

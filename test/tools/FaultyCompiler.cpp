@@ -16,11 +16,13 @@
 #include "convjit/Compiler.h"
 #include "convjit/Reference.h"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <thread>
 
 using namespace convjit;
 
@@ -64,6 +66,11 @@ void pack(const void *weights, void *packed) {
       static_cast<size_t>(count(conv.kernelShape()) * sizeOf(conv.dtype)));
 }
 
+[[noreturn]] void hang() {
+  for (;;)
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+}
+
 /// Goes wrong in what a call reads and writes.
 void misbehave(const ConvjitKernelArgs &args, int64_t outputs, int64_t begin) {
   int64_t inputs = count(conv.inputShape(args.batch));
@@ -84,6 +91,8 @@ void misbehave(const ConvjitKernelArgs &args, int64_t outputs, int64_t begin) {
     store(args.output, 0, load(args.output, 0) * (1 + 1e-3));
   if (fault == "batch" && args.batch > 2)
     store(args.output, 0, 123);
+  if (fault == "hang" && conv.rank() == 2)
+    hang();
   if (fault == "partition" && begin > 0)
     store(args.output, outputs - 1, 123);
   // Only where sums of products of integers do not get: off by a thousandth, or
@@ -151,6 +160,8 @@ Expected<Kernel> Compiler::compile(const Convolution &wanted,
     return internalError("the pass\nhas a bug");
   if (fault == "abort")
     std::abort();
+  if (fault == "hang-compile")
+    hang();
   if (fault == "exit")
     std::exit(1);
   if (fault == "throw")

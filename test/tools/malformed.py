@@ -48,6 +48,7 @@ PROBLEMS = [
     ("conv2d:in=99999999999999999999x8x3,oc=4,k=3", "in="),
     ("conv2d:in=8x8x2000000000,oc=4,k=3", "2000000000"),
     ("conv3d:in=1000000x1000000x1000000x1,oc=1,k=1", "2^40"),
+    ("conv3d:in=0x1073741824x1073741824x1,oc=1,k=1", "a size of 0 counted as 1"),
     ("conv2d:in=,oc=4,k=3", "no value"),
     ("conv2d:in,oc=4,k=3", "no value"),
     ("conv2d:in=8x8x3,oc=0,k=3", "oc=0"),
@@ -191,7 +192,11 @@ LISTS = [
     (f"batch,problem\n0,\"{LAYER}\"\n", "batch=0"),
     (f"batch,problem\n-1,\"{LAYER}\"\n", "batch=-1"),
     (f"batch,problem\n99999999999999999999,\"{LAYER}\"\n", "batch=999"),
-    (f"batch,problem\n1,{LAYER}\n", "line 2"),
+    # Commas of a problem that are taken for the file's.
+    (f"batch,problem\n1,{LAYER}\n", "line 2: has 4 fields, the header has 2; valid: "
+     "quote the problem"),
+    (f"problem\n{LAYER}\n", "quote the problem"),
+    (f"problem,batch\n\"{LAYER}\",1,,\n{LAYER},,\n", "line 3: has 3 fields"),
     (f"batch,problem\n1,\"{LAYER}\"\n1,\"conv9d:in=4\"\n", "line 3"),
 ]
 
@@ -211,6 +216,8 @@ ARGUMENTS = [
     (["plan", LAYER, LAYER], "argument"),
     (["plan", LAYER, "--frobnicate"], "frobnicate"),
     (["plan", LAYER, "--batch"], "--batch"),
+    (["verify", LAYER, "--time-limit", "0"], "--time-limit"),
+    (["verify", LAYER, "--time-limit", "soon"], "--time-limit"),
     (["plan", LAYER, "--batch", "many"], "--batch"),
     (["plan", LAYER, "--batch", "-1"], "--batch"),
     (["plan", LAYER, "--batch", "99999999999999999999"], "--batch"),

@@ -229,6 +229,61 @@ TEST(Convolution, ConstraintsByLabel) {
   EXPECT_FALSE(validate(wide));
 }
 
+TEST(Convolution, FieldErrorsNameBothLimits) {
+  Convolution good = lowered("conv2d:in=8x9x6,oc=4,k=2x3");
+  constexpr int64_t beyond = (int64_t(1) << 31) + 1;
+  auto expect = [&](const std::string &message, auto breakIt) {
+    Convolution conv = good;
+    breakIt(conv);
+    Status status = validate(conv);
+    ASSERT_FALSE(status) << message;
+    EXPECT_EQ(status.error().message, message);
+  };
+  using C = Convolution &;
+  expect("C3: windowStride[1]=0; valid: 1 to 2^31",
+         [](C c) { c.dims[1].windowStride = 0; });
+  expect("C8: kernelDilation[0]=2147483649; valid: 1 to 2^31",
+         [](C c) { c.dims[0].kernelDilation = beyond; });
+  expect("C4: padLow[0]=-2147483649; valid: -2^31 to 2^31",
+         [](C c) { c.dims[0].padLow = -beyond; });
+  expect("shape: input[1]=-1; valid: 0 to 2^31",
+         [](C c) { c.dims[1].input = -1; });
+  for (int64_t kernel : {int64_t(0), (int64_t(1) << 24) + 1, beyond})
+    expect("shape: kernel[0]=" + std::to_string(kernel) + "; valid: 1 to 2^24",
+           [&](C c) { c.dims[0].kernel = kernel; });
+  for (int64_t value : {int64_t(0), int64_t(-4), beyond}) {
+    std::string rest = "=" + std::to_string(value) + "; valid: 1 to 2^31";
+    expect("C21: groups" + rest, [&](C c) { c.groups = value; });
+    expect("C22: batchGroups" + rest, [&](C c) { c.batchGroups = value; });
+    expect("shape: inChannels" + rest, [&](C c) { c.inChannels = value; });
+    expect("shape: outChannels" + rest, [&](C c) { c.outChannels = value; });
+  }
+}
+
+TEST(Convolution, EmptyTensorsHaveBoundedStridesToo) {
+  // No elements, but 2^31 * 2^31 of them would be between two images.
+  Convolution conv = lowered("conv3d:in=0x1x1x1,oc=1,k=1,pad=0");
+  conv.dims[1].input = conv.dims[2].input = int64_t(1) << 31;
+  Status status = validate(conv);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message,
+            "shape: input has more than 2^40 elements, a size of 0 counted as "
+            "1; valid: at most 2^40");
+  // The limit itself is good, with a size of 0 as without.
+  conv.dims[1].input = conv.dims[2].input = int64_t(1) << 20;
+  EXPECT_TRUE(validate(conv)) << validate(conv).error().message;
+  conv.dims[0].input = 1;
+  EXPECT_TRUE(validate(conv));
+  // An output can be empty as well.
+  conv = lowered("conv2d:in=1x1x1,oc=1,k=2x1,pad=0");
+  conv.dims[1].padHigh = int64_t(1) << 31;
+  conv.outChannels = 1 << 10;
+  ASSERT_EQ(conv.dims[0].output(), 0);
+  EXPECT_FALSE(validate(conv));
+  conv.outChannels = 1 << 8;
+  EXPECT_TRUE(validate(conv));
+}
+
 /// Every product of the definition, counted one by one.
 static int64_t countOneByOne(const Convolution &conv, int64_t batch) {
   int64_t total = 0;
@@ -278,6 +333,25 @@ TEST(Convolution, MacsAreTrueTaps) {
     ASSERT_EQ(countMacs(named.conv, batch), countOneByOne(named.conv, batch))
         << describe(named);
   }
+}
+
+TEST(Convolution, MacsAreCappedBeforeTheyOverflow) {
+  constexpr int64_t cap = (int64_t(1) << 62) - 1;
+  // About 2^50 pairs of output and tap, for each of 2^14 output channels.
+  Convolution conv = lowered("conv1d:in=67108864x1,oc=16384,k=16777216");
+  EXPECT_EQ(countMacs(conv, 1), cap);
+  EXPECT_EQ(countMacs(conv, 0), 0);
+  // By the batch alone; and a count just inside.
+  conv = lowered("conv1d:in=4x1,oc=3,k=1");
+  EXPECT_EQ(countMacs(conv, int64_t(1) << 61), cap);
+  EXPECT_EQ(countMacs(conv, int64_t(1) << 58), 12 * (int64_t(1) << 58));
+  // With a mask, the sum over weights; nothing stays nothing.
+  conv.mask = {1, 1, 0};
+  EXPECT_EQ(countMacs(conv, int64_t(1) << 58), 8 * (int64_t(1) << 58));
+  EXPECT_EQ(countMacs(conv, int64_t(1) << 60), cap);
+  EXPECT_EQ(countMacs(conv, INT64_MAX), cap);
+  conv.mask = {0, 0, 0};
+  EXPECT_EQ(countMacs(conv, INT64_MAX), 0);
 }
 
 TEST(Convolution, MacsOfEverySmallDimension) {

@@ -184,6 +184,16 @@ static bool isConstantByTap(const std::vector<double> &mask) {
   return true;
 }
 
+TEST(Mask, Names) {
+  for (const char *name : {"taps@0", "causal@17", "blocks@-3", "random@999",
+                           "factors@1", "none@2"})
+    EXPECT_TRUE(isMaskName(name)) << name;
+  for (const char *name :
+       {"", "@", "taps", "taps@", "@1", "taps@x", "taps@1.npy", "stripes@1",
+        "./taps@1", "Taps@1", "taps@1@2", "taps@99999999999999999999"})
+    EXPECT_FALSE(isMaskName(name)) << name;
+}
+
 TEST(Mask, KindsMeanWhatTheySay) {
   for (int seed = 0; seed < 20; ++seed) {
     std::string at = "@" + std::to_string(seed);

@@ -15,6 +15,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <set>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -260,6 +261,51 @@ TEST(Executor, StressOfHelpersThatRaceWithTheReturn) {
   wake.notify_all();
   for (std::thread &worker : workers)
     worker.join();
+}
+
+TEST(Executor, SubmitMayThrow) {
+  // At the first piece, or after some have been taken; these start at once, in
+  // a thread, late or never.
+  for (int64_t accepted : {0, 1, 3}) {
+    std::vector<std::function<void()>> kept;
+    std::vector<std::thread> helpers;
+    int64_t calls = 0;
+    HostExecutor executor(8, [&](std::function<void()> work) {
+      if (calls++ % (accepted + 1) == accepted)
+        throw std::runtime_error("the pool is full");
+      if (kept.size() % 2)
+        helpers.emplace_back(work);
+      kept.push_back(std::move(work));
+    });
+    for (int64_t tasks : {2, 7, 8, 1000}) {
+      calls = 0;
+      EXPECT_NO_THROW(expectEachTaskOnce(executor, tasks));
+      // After a refusal the pool is not asked again in the same call.
+      EXPECT_LE(calls, accepted + 1);
+    }
+    for (std::thread &helper : helpers)
+      helper.join();
+    for (std::function<void()> &work : kept)
+      work();
+  }
+}
+
+TEST(Executor, SubmitMayKeepTheWorkAndThrow) {
+  std::vector<std::function<void()>> kept;
+  HostExecutor executor(4, [&](std::function<void()> work) {
+    kept.push_back(std::move(work));
+    throw 1; // not even an exception of the library
+  });
+  auto body = std::make_shared<Executor::Body>([](int64_t, int64_t) {});
+  EXPECT_NO_THROW(executor.parallelFor(100, *body));
+  ASSERT_EQ(kept.size(), 1u);
+  body.reset();
+  kept[0]();
+}
+
+TEST(Executor, SubmitThatIsMissingIsNoHelp) {
+  HostExecutor executor(4, nullptr);
+  EXPECT_NO_THROW(expectEachTaskOnce(executor, 100));
 }
 
 TEST(Executor, PoolsComeAndGo) {

@@ -81,7 +81,7 @@ static Values weightGradient(const Convolution &forward,
 }
 
 TEST(Gradient, OfTheInputIsTheAdjoint) {
-  int groups = 0, transposed = 0, empty = 0;
+  int groups = 0, transposed = 0, empty = 0, masked = 0;
   for (uint64_t seed = 0; seed < 400; ++seed) {
     Random random(seed);
     Problem p = plainProblem(random, 50000);
@@ -95,6 +95,13 @@ TEST(Gradient, OfTheInputIsTheAdjoint) {
         << printProblem(p);
     ASSERT_EQ(backward->kernelShape(), forward.kernelShape())
         << printProblem(p);
+    // A mask is the weight's, whose shape is the same both ways.
+    if (!p.mask.empty()) {
+      ASSERT_TRUE(makeMask(forward, p.mask)) << printProblem(p);
+      backward->mask = forward.mask;
+      ASSERT_TRUE(validate(*backward)) << printProblem(p);
+      ++masked;
+    }
     ReferenceOperands data =
         randomOperands(forward, 2, DataKind::Exact, random);
     Values y = referenceConvolution(forward, data, 2).output;
@@ -109,6 +116,7 @@ TEST(Gradient, OfTheInputIsTheAdjoint) {
   // The cases that differ were among them.
   EXPECT_GE(groups, 20);
   EXPECT_GE(transposed, 20);
+  EXPECT_GE(masked, 20);
   EXPECT_GE(empty, 1);
 }
 
@@ -130,6 +138,9 @@ TEST(Gradient, OfTheWeightIsTheAdjoint) {
       continue;
     }
     ASSERT_EQ(backward->outputShape(forward.inChannels), forward.kernelShape())
+        << printProblem(p);
+    // Each product of the layer is one of its gradient, which FLOPs rely on.
+    ASSERT_EQ(countMacs(*backward, forward.inChannels), countMacs(forward, 1))
         << printProblem(p);
     int64_t batch = 1 + static_cast<int64_t>(seed % 3);
     ReferenceOperands data =

@@ -249,6 +249,37 @@ TEST(Npy, HeadersThatAreWritten) {
   std::filesystem::remove(path);
 }
 
+TEST(Npy, DataThatDoesNotFitIsNotWritten) {
+  std::string path = ::testing::TempDir() + "/convjit-npy-fit-" +
+                     std::to_string(getpid()) + ".npy";
+  std::ofstream(path) << "old";
+  auto expectError = [&](std::vector<int64_t> shape, size_t bytes,
+                         const std::string &what) {
+    Array array;
+    array.shape = std::move(shape);
+    array.data.resize(bytes);
+    Status status = writeNpy(path, array);
+    ASSERT_FALSE(status) << what;
+    EXPECT_EQ(status.error().kind, ErrorKind::BadInput);
+    EXPECT_EQ(status.error().message, path + ": " + what);
+  };
+  expectError({2, 3}, 23, "23 bytes of data; valid: 24, for shape 2x3 of f32");
+  expectError({2, 3}, 25, "25 bytes of data; valid: 24, for shape 2x3 of f32");
+  expectError({}, 0, "0 bytes of data; valid: 4, for shape () of f32");
+  expectError({0, 3}, 4, "4 bytes of data; valid: 0, for shape 0x3 of f32");
+  expectError({2, -3}, 24, "shape 2x-3; valid: sizes of 0 and above");
+  expectError({0, -3}, 0, "shape 0x-3; valid: sizes of 0 and above");
+  // 2^64 bytes are none in 64 bits.
+  expectError({int64_t(1) << 31, int64_t(1) << 31}, 0,
+              "shape 2147483648x2147483648; valid: at most 2^44 bytes");
+  expectError(std::vector<int64_t>(33, 1), 4,
+              "shape has 33 axes; valid: at most 32");
+  // What was there before is there still.
+  std::ifstream stream(path);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(stream), {}), "old");
+  std::filesystem::remove(path);
+}
+
 TEST(Npy, MasksFitTheKernel) {
   std::string path = ::testing::TempDir() + "/convjit-mask-" +
                      std::to_string(getpid()) + ".npy";
@@ -280,10 +311,52 @@ TEST(Npy, MasksFitTheKernel) {
   EXPECT_EQ(readMask(path, conv).error().kind, ErrorKind::Environment);
 }
 
+TEST(Npy, BooleanMasks) {
+  Convolution conv = *lower(*parseProblem("conv1d:in=8x2,oc=3,k=1"));
+  auto mask = [&](const std::string &shape, const std::string &data) {
+    return parseMask(file(1, dictionary("'|b1'", "False", shape), data), "m",
+                     conv);
+  };
+  auto good = mask("(1, 2, 3)", std::string("\1\0\0\1\1\0", 6));
+  ASSERT_TRUE(good) << good.error().message;
+  EXPECT_EQ(*good, (std::vector<double>{1, 0, 0, 1, 1, 0}));
+  auto expectError = [](const Expected<std::vector<double>> &result,
+                        const std::string &message) {
+    ASSERT_FALSE(result) << message;
+    EXPECT_EQ(result.error().kind, ErrorKind::BadInput);
+    EXPECT_EQ(result.error().message, message);
+  };
+  expectError(mask("(1, 3, 2)", std::string(6, '\1')),
+              "mask=m: has shape 1x3x2; valid: the weight's, 1x2x3");
+  expectError(mask("(1, 2, 3)", std::string(5, '\1')),
+              "m: is truncated: 5 bytes of data; its shape needs 6");
+  expectError(mask("(1, 2, 3)", std::string(24, '\1')),
+              "m: is too long: 24 bytes of data; its shape needs 6");
+  expectError(mask("(1, 2, 3)", "\1\1\2\1\1\1"),
+              "mask=m: element 2 is the byte 2; valid: 0 and 1 in a file of "
+              "booleans");
+  expectError(mask("(1, 2, 3)", "\1\1\1\1\1\xff"),
+              "mask=m: element 5 is the byte 255; valid: 0 and 1 in a file of "
+              "booleans");
+  // Neither bytes that are numbers, nor booleans where no mask is wanted.
+  expectError(parseMask(file(1, dictionary("'|u1'", "False", "(1, 2, 3)"),
+                             std::string(6, '\1')),
+                        "m", conv),
+              "m: dtype '|u1'; valid: '<f4' (float32), '<f8' (float64), '|b1' "
+              "(bool)");
+  Expected<Array> tensor = parseNpy(
+      file(1, dictionary("'|b1'", "False", "(6,)"), "\1\1\1\1\1\1"), "x");
+  ASSERT_FALSE(tensor);
+  EXPECT_EQ(tensor.error().message,
+            "x: dtype '|b1'; valid: '<f4' (float32), '<f8' (float64)");
+}
+
 TEST(Npy, FilesThatAreNotThere) {
   EXPECT_EQ(readNpy("/nonexistent/x.npy").error().kind, ErrorKind::Environment);
   EXPECT_EQ(readNpy("/").error().kind, ErrorKind::BadInput);
-  EXPECT_EQ(writeNpy("/nonexistent/x.npy", {}).error().kind,
+  Array empty;
+  empty.shape = {0};
+  EXPECT_EQ(writeNpy("/nonexistent/x.npy", empty).error().kind,
             ErrorKind::Environment);
 }
 

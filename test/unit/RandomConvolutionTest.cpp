@@ -154,6 +154,35 @@ TEST(RandomConvolution, CoversTheSpace) {
     EXPECT_GE(seen[feature], 10) << feature;
 }
 
+TEST(RandomConvolution, LayersHaveMasksAndGradients) {
+  std::map<std::string, int> seen;
+  for (uint64_t seed = 0; seed < 6000; ++seed) {
+    Random random(seed);
+    Problem problem = randomProblem(random);
+    std::string gradient = problem.gradient == Gradient::None    ? "none"
+                           : problem.gradient == Gradient::Input ? "input"
+                                                                 : "weight";
+    ++seen["gradient " + gradient];
+    if (problem.mask.empty())
+      continue;
+    ASSERT_TRUE(isMaskName(problem.mask)) << problem.mask;
+    std::string kind = problem.mask.substr(0, problem.mask.find('@'));
+    ++seen["gradient " + gradient + ", mask " + kind];
+    // Of a kernel that a mask can be made for.
+    problem.gradient = Gradient::None;
+    Convolution conv = *lower(problem);
+    ASSERT_TRUE(makeMask(conv, problem.mask)) << printProblem(problem);
+  }
+  for (const char *gradient : {"none", "input", "weight"}) {
+    EXPECT_GE(seen[std::string("gradient ") + gradient], 100) << gradient;
+    for (const char *kind :
+         {"taps", "causal", "blocks", "random", "factors", "none"})
+      EXPECT_GE(seen[std::string("gradient ") + gradient + ", mask " + kind],
+                10)
+          << gradient << " " << kind;
+  }
+}
+
 TEST(RandomOperands, ExactDataKeepsSumsExact) {
   for (uint64_t seed = 0; seed < 200; ++seed) {
     Random random(seed);

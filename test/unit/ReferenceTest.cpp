@@ -257,6 +257,15 @@ TEST(Reference, MaskFollowsTheStoredWeight) {
             (Values{3, 3, 3, 3, 3}));
 }
 
+TEST(Reference, BoundGrowsWithASlopeThatIsUsedOnly) {
+  Convolution conv = *lower(*parseProblem("conv1d:in=8x2,oc=3,k=3,act=silu"));
+  double bound = errorBound(conv, 1);
+  conv.activation.slope = 100;
+  EXPECT_EQ(errorBound(conv, 1), bound);
+  conv.activation.kind = ActivationKind::LeakyRelu;
+  EXPECT_GT(errorBound(conv, 1), 10 * bound);
+}
+
 TEST(Reference, MagnitudeIsTheSumOfAllTerms) {
   Convolution conv =
       *lower(*parseProblem("conv1d:in=2x1,oc=1,k=2,pad=0,bias,residual"));

@@ -46,6 +46,14 @@ TEST(TensorView, MemoryOrderUndoesATranspose) {
     ASSERT_TRUE(back);
     EXPECT_EQ(moved.permuted(*back).shape, view.shape);
   }
+  // Axes that the strides do not tell apart stay in their order.
+  EXPECT_EQ(TensorView::contiguous(data, DataType::F32, {1, 3, 1, 2, 1})
+                .permuted({3, 2, 1, 0, 4})
+                .memoryOrder(),
+            (Axes{1, 3, 4, 2, 0}));
+  TensorView empty = TensorView::contiguous(data, DataType::F32, {2, 0, 3, 0});
+  EXPECT_EQ(empty.strides, (Axes{0, 0, 0, 1}));
+  EXPECT_EQ(empty.memoryOrder(), (Axes{3, 0, 1, 2}));
   EXPECT_FALSE(view.sliced(2, 0, 4, 2).memoryOrder());
   TensorView reversed = view;
   reversed.strides[2] = -1;

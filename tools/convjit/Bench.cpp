@@ -105,7 +105,16 @@ Expected<std::vector<Case>> readCases(const std::string &path) {
                   "names the columns problem and batch");
   std::vector<Case> cases;
   for (size_t i = 1; i < records.size(); ++i) {
-    const auto &[line, fields] = records[i];
+    auto &[line, fields] = records[i];
+    // Spreadsheets pad lines with empty fields.
+    while (fields.size() > header.size() && fields.back().empty())
+      fields.pop_back();
+    if (fields.size() > header.size())
+      return bad(line, "has " + std::to_string(fields.size()) +
+                           " fields, the header has " +
+                           std::to_string(header.size()) +
+                           "; valid: quote the problem, whose commas end "
+                           "fields without: \"conv1d:in=8x4,oc=4,k=3\"");
     if (problem >= fields.size())
       return bad(line, "has no problem; valid: one in each line");
     int64_t images = 1;
@@ -198,7 +207,7 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
   }
   std::sort(times.begin(), times.end());
   double median = times[times.size() / 2];
-  int64_t flops = 2 * countMacs(conv, batch) * images;
+  int64_t flops = flopsOf(*layer, item.batch);
   // The clock's step, so that an empty layer divides by something.
   double gflops = static_cast<double>(flops) / std::max(median, 1e-6) * 1e-6;
   return Json{

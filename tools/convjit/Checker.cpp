@@ -19,8 +19,9 @@ using namespace convjit::cli;
 
 NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index) {
   Random random(seed * 0x9e3779b97f4a7c15 + static_cast<uint64_t>(index));
-  // A tenth as layers, so that the front end's mappings are on the way too.
-  if (random.chance(10))
+  // Some as layers, so that the front end's mappings and gradients are on the
+  // way too.
+  if (random.chance(15))
     for (;;) {
       Problem problem = randomProblem(random);
       Expected<Layer> layer = readLayer(printProblem(problem));
@@ -43,6 +44,11 @@ namespace {
 constexpr Placement placements[] = {Placement::End, Placement::Start,
                                     Placement::Shifted};
 constexpr size_t placementCount = std::size(placements);
+
+/// Numbers of images that a case is checked with.
+std::vector<int64_t> imagesOf(const NamedCase &item) {
+  return item.images.empty() ? std::vector<int64_t>{1, 0, 3} : item.images;
+}
 
 /// All of a call's tensors, placed alike.
 struct Call {
@@ -134,6 +140,32 @@ void roundTo(DataType dtype, std::vector<double> &values) {
 
 } // namespace
 
+double convjit::cli::secondsAllowed(const NamedCase &item,
+                                    size_t threadCounts) {
+  auto product = [](const std::vector<int64_t> &sizes) {
+    double result = 1;
+    for (int64_t size : sizes)
+      result *= static_cast<double>(size);
+    return result;
+  };
+  const Convolution &conv = item.forward ? *item.forward : item.conv;
+  double images = item.forward ? 1 : 0; // the gradient's kernel alone
+  for (int64_t count : imagesOf(item))
+    images += static_cast<double>(count);
+  double inputs = product(conv.inputShape(conv.batchGroups));
+  double outputs = product(conv.outputShape(conv.batchGroups));
+  double weights = product(conv.kernelShape());
+  // All taps: the reference visits those on padding and inserted zeros too.
+  double terms = weights * outputs / static_cast<double>(conv.outChannels);
+  // Twice, for exact and float data, the reference and every run. The reference
+  // takes 1 to 2 ns a term; 20 allow for sanitizers and a busy machine. An
+  // element of a tensor is made, copied and compared.
+  double passes =
+      2 * (1 + static_cast<double>(std::max(placementCount, threadCounts)));
+  double steps = images * (terms + 10 * (inputs + outputs)) + 10 * weights;
+  return leastSecondsAllowed + 20e-9 * passes * steps;
+}
+
 Checker::Checker(const Compiler &compiler, const CompileOptions &options,
                  const std::vector<unsigned> &threads, Position &position)
     : compiler(compiler), options(options), position(position) {
@@ -223,15 +255,12 @@ Expected<std::optional<Failure>> Checker::check(const NamedCase &item,
     return std::optional(fail(error.message));
   }
   setPlan(kernel->plan);
-  std::vector<int64_t> counts = item.images;
-  if (counts.empty())
-    counts = {1, 0, 3};
   if (item.forward) {
     auto outcome = checkBatch(*kernel, 1, item.forward->inChannels, seed);
     if (!outcome || *outcome)
       return outcome;
   }
-  for (int64_t images : counts) {
+  for (int64_t images : imagesOf(item)) {
     auto outcome =
         item.forward
             ? checkWeightGradient(*kernel, *item.forward, images, seed)

@@ -33,6 +33,11 @@ struct NamedCase {
   uint64_t planSeed = 0;
 };
 
+/// How long a case may take before it is taken for hanging: five minutes, and
+/// for large layers many times what the slowest machine and build would need.
+constexpr double leastSecondsAllowed = 300;
+double secondsAllowed(const NamedCase &item, size_t threadCounts);
+
 /// Case `index` of the sequence that `seed` starts.
 NamedCase randomCase(uint64_t seed, int64_t index);
 

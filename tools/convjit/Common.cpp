@@ -8,6 +8,7 @@
 
 #include "Common.h"
 
+#include <algorithm>
 #include <cstring>
 #include <iostream>
 
@@ -23,6 +24,19 @@ void CommonOptions::addTo(CLI::App &app) {
   app.add_option("--plan", compile.plan,
                  "a plan as `convjit plan` prints it, instead of the cost "
                  "model's");
+}
+
+/// Gives `conv`, whose weight is the layer's, the mask of the problem.
+static Status readMaskOf(const Problem &problem, Convolution &conv) {
+  if (problem.mask.empty())
+    return {};
+  if (isMaskName(problem.mask))
+    return makeMask(conv, problem.mask);
+  Expected<std::vector<double>> mask = readMask(problem.mask, conv);
+  if (!mask)
+    return mask.takeError();
+  conv.mask = std::move(*mask);
+  return {};
 }
 
 Expected<Layer> convjit::cli::readLayer(const std::string &text) {
@@ -55,12 +69,11 @@ Expected<Layer> convjit::cli::readLayer(const std::string &text) {
       return lowered.takeError();
     layer.forward = std::move(*lowered);
   }
-  if (!problem->mask.empty()) {
-    Expected<std::vector<double>> mask = readMask(problem->mask, layer.conv);
-    if (!mask)
-      return mask.takeError();
-    layer.conv.mask = std::move(*mask);
-  }
+  // The weight's gradient does not read the weight: its mask comes after.
+  if (Status s = readMaskOf(*problem, layer.isWeightGradient() ? layer.forward
+                                                               : layer.conv);
+      !s)
+    return s.takeError();
   return layer;
 }
 
@@ -88,8 +101,9 @@ Status convjit::cli::checkBatch(const Convolution &conv, int64_t batch) {
   constexpr double limit = 0x1p48;
   auto bytes = [&](const std::vector<int64_t> &shape) {
     auto count = static_cast<double>(sizeOf(conv.dtype));
+    // As validate counts: no product of sizes may overflow before it meets a 0.
     for (int64_t size : shape)
-      count *= static_cast<double>(size);
+      count *= static_cast<double>(std::max<int64_t>(size, 1));
     return count;
   };
   if (bytes(conv.inputShape(batch)) <= limit &&
@@ -98,6 +112,12 @@ Status convjit::cli::checkBatch(const Convolution &conv, int64_t batch) {
   return badInput("batch=" + std::to_string(batch) +
                   ": a tensor would have more than 2^48 bytes; valid: fewer "
                   "images, or a smaller layer");
+}
+
+int64_t convjit::cli::flopsOf(const Layer &layer, int64_t images) {
+  const Convolution &conv =
+      layer.isWeightGradient() ? layer.forward : layer.conv;
+  return 2 * countMacs(conv, images * conv.batchGroups);
 }
 
 int64_t convjit::cli::bytesTouched(const Convolution &conv,

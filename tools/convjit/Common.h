@@ -40,7 +40,7 @@ struct Layer {
   std::optional<Problem> problem;
   /// For grad=weight the convolution of one image (lowerWeightGradient).
   Convolution conv;
-  /// For grad=weight the layer whose gradient it is.
+  /// For grad=weight the layer whose gradient it is; it has the mask, if any.
   Convolution forward;
   std::string mask;
 
@@ -48,6 +48,8 @@ struct Layer {
     return problem && problem->gradient == Gradient::Weight;
   }
 };
+/// A mask is read from its file, or made where the problem has a name of
+/// makeMask for a path; a file of such a name is ./KIND@SEED.
 Expected<Layer> readLayer(const std::string &text);
 
 /// A verb: its options, and what it does once they are read. Returns the exit
@@ -71,6 +73,9 @@ int64_t elementCount(const std::vector<int64_t> &shape);
 /// Refuses a batch whose tensors no machine holds (2^48 bytes), so that sizes
 /// can be multiplied without a thought.
 Status checkBatch(const Convolution &conv, int64_t batch);
+/// FLOPs over true taps for `images` images of the output. A weight gradient
+/// has as many as its layer.
+int64_t flopsOf(const Layer &layer, int64_t images);
 /// Bytes that a call reads and writes: input, packed weights, output, bias and
 /// residual, each once.
 int64_t bytesTouched(const Convolution &conv, size_t packedWeightBytes,

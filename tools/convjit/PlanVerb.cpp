@@ -50,7 +50,7 @@ Expected<int> run(const PlanOptions &options) {
   }
   // The weight gradient's convolution is of one image.
   int64_t images = layer->isWeightGradient() ? options.batch : 1;
-  int64_t flops = 2 * countMacs(conv, batch) * images;
+  int64_t flops = flopsOf(*layer, options.batch);
   int64_t bytes = bytesTouched(conv, report->packedWeightBytes, batch) * images;
   double intensity =
       bytes > 0 ? static_cast<double>(flops) / static_cast<double>(bytes) : 0;

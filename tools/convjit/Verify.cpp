@@ -31,6 +31,7 @@ struct VerifyOptions {
   uint64_t seed = 0;
   bool seedGiven = false;
   unsigned jobs = 0;
+  double timeLimit = 0;
   std::vector<int64_t> batches;
   std::vector<unsigned> threads = {1, 2, 5};
 };
@@ -140,6 +141,7 @@ Expected<int> run(VerifyOptions &options) {
   work.seed = options.seed;
   work.threads = options.threads;
   work.options = options.common.compile;
+  work.timeLimit = options.timeLimit;
   work.makeCase = [&](int64_t index) {
     if (index < listedCount)
       return (*listed)[static_cast<size_t>(index)];
@@ -207,6 +209,11 @@ Verb convjit::cli::addVerify(CLI::App &parent) {
                   "cases to check at once, each in a process of its own; one "
                   "for each processor without")
       ->check(CLI::Range(1u, 256u));
+  app->add_option(
+         "--time-limit", options->timeLimit,
+         "seconds that a case may take, then its process is killed and "
+         "it has failed; 300 without, and more for large layers")
+      ->check(CLI::Range(0.001, 1e9));
   options->common.addTo(*app);
   app->footer("Example: convjit verify --random 1000 --seed 1");
   return {app, [options, seed] {

@@ -38,6 +38,14 @@ static void copyFlipped(const std::byte *from, const Convolution &layer,
   }
 }
 
+/// The gradient of a weight that its mask's factor multiplies. That of an
+/// absent weight is zero even where the data is not finite.
+template <typename T>
+static void applyMask(const std::vector<double> &mask, T *gradient) {
+  for (size_t i = 0; i < mask.size(); ++i)
+    gradient[i] = mask[i] == 0 ? 0 : gradient[i] * static_cast<T>(mask[i]);
+}
+
 Status convjit::cli::runWeightGradient(const Kernel &kernel,
                                        const Convolution &layer,
                                        const void *input,
@@ -66,6 +74,10 @@ Status convjit::cli::runWeightGradient(const Kernel &kernel,
     std::swap(sum, next);
   }
   copyFlipped(sum.data(), layer, static_cast<std::byte *>(result));
+  if (layer.dtype == DataType::F32)
+    applyMask(layer.mask, static_cast<float *>(result));
+  else
+    applyMask(layer.mask, static_cast<double *>(result));
   return {};
 }
 
@@ -147,5 +159,11 @@ ReferenceResult convjit::cli::weightGradientReference(
   result.output.resize(weights);
   result.magnitude.resize(weights);
   WeightGradientNest(layer, input, gradOutput, batch, result).visit(0, 0, 0, 0);
+  for (size_t i = 0; i < layer.mask.size(); ++i) {
+    bool absent = layer.mask[i] == 0;
+    result.output[i] = absent ? 0 : result.output[i] * layer.mask[i];
+    result.magnitude[i] =
+        absent ? 0 : result.magnitude[i] * std::abs(layer.mask[i]);
+  }
   return result;
 }

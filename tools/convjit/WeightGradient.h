@@ -16,7 +16,8 @@ namespace convjit::cli {
 
 /// Writes the weight's gradient of `layer`, as the layer stores its weight, to
 /// `result`. `kernel` was compiled from lowerWeightGradient: it treats one
-/// image and adds to what the images before it gave.
+/// image and adds to what the images before it gave. The layer's mask
+/// multiplies the sum; where it is zero, so is the gradient.
 Status runWeightGradient(const Kernel &kernel, const Convolution &layer,
                          const void *input, const void *gradOutput,
                          int64_t batch, Executor &executor, void *result);

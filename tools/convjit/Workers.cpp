@@ -10,8 +10,11 @@
 #include "Common.h"
 #include "Reproducer.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <new>
 #include <system_error>
@@ -29,6 +32,11 @@ using namespace convjit::cli;
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
+/// How often the parent looks at how long each case has been going on.
+constexpr std::chrono::milliseconds tick(200);
+
 /// The parent's side of a worker, which runs cases next, next + jobs, ...
 struct Worker {
   pid_t process = 0;
@@ -37,6 +45,17 @@ struct Worker {
   std::string unread;
   /// Shared with the process: where it is.
   Position *position = nullptr;
+  /// Seconds spent on the case in hand up to `looked`, and those it has; 0 as
+  /// long as that was of no interest.
+  double spent = 0, allowed = 0;
+  Clock::time_point looked;
+  /// The case that the process was killed over, or -1.
+  int64_t overdue = -1;
+
+  void startCase() {
+    spent = allowed = 0;
+    looked = Clock::now();
+  }
 };
 
 bool sendLine(int to, const Json &document) {
@@ -105,6 +124,8 @@ Status start(Worker &worker, const Work &work) {
     return failed("pipe");
   worker.unread.clear();
   *worker.position = Position();
+  worker.overdue = -1;
+  worker.startCase();
   pid_t parent = getpid();
   worker.process = fork();
   if (worker.process < 0) {
@@ -148,7 +169,31 @@ Status takeLine(Worker &worker, const Work &work, const std::string &text) {
   }
   work.done(outcome);
   worker.next += work.jobs;
+  worker.startCase();
   return {};
+}
+
+/// Kills a worker whose case has used up its time.
+void checkTime(Worker &worker, const Work &work) {
+  // While this process is stopped as well, time does not count.
+  Clock::time_point now = Clock::now();
+  worker.spent += std::chrono::duration<double>(
+                      std::min<Clock::duration>(now - worker.looked, 2 * tick))
+                      .count();
+  worker.looked = now;
+  // Making the case again only to know its limit would be a waste for most.
+  // After its last case, a process has only to end.
+  if (work.timeLimit > 0)
+    worker.allowed = work.timeLimit;
+  else if (worker.next >= work.cases)
+    worker.allowed = leastSecondsAllowed;
+  else if (worker.allowed == 0 && worker.spent > leastSecondsAllowed)
+    worker.allowed =
+        secondsAllowed(work.makeCase(worker.next), work.threads.size());
+  if (worker.allowed == 0 || worker.spent <= worker.allowed)
+    return;
+  worker.overdue = worker.next;
+  kill(worker.process, SIGKILL);
 }
 
 /// Reads what there is; a worker that died is restarted after the case that it
@@ -178,15 +223,25 @@ Status serve(Worker &worker, const Work &work) {
   worker.process = 0;
   if (worker.next >= work.cases)
     return {};
+  // It may have come to an end just before it was killed.
+  if (worker.overdue >= 0 && worker.overdue != worker.next)
+    return start(worker, work);
   Failure failure;
   failure.at = *worker.position;
   failure.at.check[sizeof failure.at.check - 1] = 0;
   failure.at.plan[sizeof failure.at.plan - 1] = 0;
-  failure.detail =
-      WIFSIGNALED(status)
-          ? std::string("the process died: ") + strsignal(WTERMSIG(status))
-          : "the process ended with status " +
-                std::to_string(WEXITSTATUS(status));
+  if (worker.overdue >= 0) {
+    char text[64];
+    std::snprintf(text, sizeof text, "still running after %.6g s, killed",
+                  worker.allowed);
+    failure.detail = text;
+  } else if (WIFSIGNALED(status)) {
+    failure.detail =
+        std::string("the process died: ") + strsignal(WTERMSIG(status));
+  } else {
+    failure.detail =
+        "the process ended with status " + std::to_string(WEXITSTATUS(status));
+  }
   work.done({worker.next, failure.at.plan, 0, failure});
   worker.next += work.jobs;
   return worker.next < work.cases ? start(worker, work) : Status();
@@ -206,12 +261,16 @@ Status serveAll(std::vector<Worker> &workers, const Work &work) {
       }
     if (waiting.empty())
       return {};
-    if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR)
+    int ready = poll(waiting.data(), waiting.size(), tick.count());
+    if (ready < 0 && errno != EINTR)
       return environmentError(std::string("poll: ") + std::strerror(errno));
     for (size_t i = 0; i < waiting.size(); ++i)
-      if (waiting[i].revents)
+      if (ready > 0 && waiting[i].revents) {
         if (Status s = serve(*owners[i], work); !s)
           return s;
+      } else if (owners[i]->overdue < 0) {
+        checkTime(*owners[i], work);
+      }
   }
 }
 

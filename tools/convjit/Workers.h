@@ -25,13 +25,16 @@ struct Outcome {
 
 /// Cases to spread over worker processes. A kernel that faults, or a compiler
 /// that aborts, ends its worker only: that case failed, and a new worker goes
-/// on with the next.
+/// on with the next. A worker that takes too long over a case is killed, to the
+/// same effect.
 struct Work {
   int64_t cases = 0;
   unsigned jobs = 1;
   uint64_t seed = 0;
   std::vector<unsigned> threads;
   CompileOptions options;
+  /// Seconds for each case; 0 for secondsAllowed.
+  double timeLimit = 0;
   std::function<NamedCase(int64_t index)> makeCase;
   /// Called in this process, in the order of completion.
   std::function<void(const Outcome &)> done;

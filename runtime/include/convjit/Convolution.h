@@ -105,7 +105,8 @@ struct Convolution {
 /// file is not read here; assign `mask` (see readMask in Npy.h).
 ///
 /// Gradient::Input maps to another general convolution whose input is the
-/// output's gradient. Gradient::Weight is refused here (its contraction runs
+/// output's gradient. Its weight, and so its mask, is the layer's as it is.
+/// Gradient::Weight is refused here (its contraction runs
 /// over the batch): see lowerWeightGradient.
 Expected<Convolution> lower(const Problem &problem);
 
@@ -113,7 +114,8 @@ Expected<Convolution> lower(const Problem &problem);
 /// layer's input channels (a group's share), its kernel the output's gradient
 /// and its output the weight, in window order: where the layer's window is
 /// reversed, its spatial axes are to be flipped. The layer's gradient is the
-/// sum over images, to which the convolution's residual adds.
+/// sum over images, to which the convolution's residual adds; of a layer with a
+/// mask it is this times the mask, and zero where the mask is.
 Expected<Convolution> lowerWeightGradient(const Problem &problem);
 
 /// Padding that the layer adds to its (dilated) input, one pair a dimension.
@@ -123,8 +125,9 @@ std::vector<PadPair> resolvedPadding(const Problem &problem);
 /// label, for example "C10: ...".
 Status validate(const Convolution &conv);
 
-/// Multiplications by true taps for one image of output: taps that fall on
-/// padding or on an inserted zero are not counted. FLOPs are twice that.
+/// Multiplications by true taps for `batch` images: taps that fall on padding
+/// or on an inserted zero are not counted. FLOPs are twice that, which does not
+/// overflow: a count ends at 2^62-1. `batch` is not negative.
 int64_t countMacs(const Convolution &conv, int64_t batch);
 
 } // namespace convjit

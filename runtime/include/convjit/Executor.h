@@ -25,6 +25,7 @@ namespace convjit {
 /// Runs `body(begin, end)` over disjoint ranges that cover [0, tasks).
 class Executor {
 public:
+  /// Must not throw.
   using Body = std::function<void(int64_t begin, int64_t end)>;
 
   virtual ~Executor();
@@ -41,7 +42,9 @@ public:
   unsigned concurrency() const override { return 1; }
 };
 
-/// Schedules `work` to run at any time on any thread, or never.
+/// Schedules `work` to run at any time on any thread, or never. May throw: the
+/// exception goes no further and nothing more is submitted in that call, whose
+/// tasks the calling thread and the work already scheduled run.
 using Submit = std::function<void(std::function<void()> work)>;
 
 /// Helpers come from the host's own pool through `submit`.

@@ -6,10 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// .npy versions 1.0 to 3.0, C order, little-endian f4 and f8 (format:
-// numpy.lib.format's documentation). Reading checks everything before it
-// allocates: magic, version, header length, dictionary, dtype, order, rank,
-// sizes against the file's length.
+// .npy versions 1.0 to 3.0, C order, little-endian f4 and f8, for masks also
+// booleans (format: numpy.lib.format's documentation). Reading checks
+// everything before it allocates: magic, version, header length, dictionary,
+// dtype, order, rank, sizes against the file's length.
 //
 //===----------------------------------------------------------------------===//
 
@@ -41,12 +41,19 @@ Expected<Array> readNpy(const std::string &path);
 /// The same from memory; `what` names the source in errors.
 Expected<Array> parseNpy(std::string_view bytes, const std::string &what);
 
-/// Writes version 1.0, through a temporary file and a rename.
+/// Writes version 1.0, through a temporary file and a rename. Errors: data
+/// whose size is not the shape's; then nothing is touched.
 Status writeNpy(const std::string &path, const Array &array);
 
-/// Reads a weight mask and checks its shape against the kernel's.
+/// Reads a weight mask, of numbers or of booleans, and checks its shape against
+/// the kernel's. True is a factor of 1, false of 0: an absent weight.
 Expected<std::vector<double>> readMask(const std::string &path,
                                        const Convolution &conv);
+
+/// The same from memory; `what` names the source in errors.
+Expected<std::vector<double>> parseMask(std::string_view bytes,
+                                        const std::string &what,
+                                        const Convolution &conv);
 
 } // namespace convjit
 

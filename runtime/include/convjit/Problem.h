@@ -53,9 +53,13 @@ enum class ActivationKind {
 
 struct Activation {
   ActivationKind kind = ActivationKind::None;
-  /// LeakyRelu's slope for negative values; others ignore it.
+  /// LeakyRelu's slope for negative values; others ignore it, and so does their
+  /// comparison: equal activations are the same function.
   double slope = 0.01;
-  bool operator==(const Activation &) const = default;
+  bool operator==(const Activation &other) const {
+    return kind == other.kind &&
+           (kind != ActivationKind::LeakyRelu || slope == other.slope);
+  }
 };
 
 /// Elements added before and after one spatial dimension of the dilated input;
@@ -65,6 +69,11 @@ struct PadPair {
   int64_t hi = 0;
   bool operator==(const PadPair &) const = default;
 };
+
+/// Largest number in a field: far from overflow, and more than any layer has.
+/// A kernel's is smaller, as work is spent on each of its taps.
+inline constexpr int64_t maxProblemField = int64_t(1) << 30;
+inline constexpr int64_t maxProblemKernel = int64_t(1) << 24;
 
 /// One layer. Vectors have one entry a spatial dimension, `rank` in all.
 /// A default-constructed Problem is not valid; see `validate`.
@@ -88,7 +97,8 @@ struct Problem {
   bool bias = false;
   bool residual = false;
   Activation activation;
-  /// Path of a .npy file with the weight's shape; empty for no mask.
+  /// Path of a .npy file, of numbers or booleans, with the weight's shape;
+  /// empty for no mask.
   std::string mask;
 
   bool operator==(const Problem &) const = default;
@@ -103,9 +113,9 @@ Expected<Problem> parseProblem(std::string_view text);
 /// all dimensions agree. parseProblem(printProblem(p)) == p for valid p.
 std::string printProblem(const Problem &problem);
 
-/// Checks every rule of docs/semantics.md, sizes included: all element counts
-/// of input, weight and output (for one image) stay below 2^40, so that no
-/// later arithmetic in 64 bits can overflow.
+/// Checks every rule of docs/semantics.md, sizes included: input, weight and
+/// output (for one image) have at most 2^40 elements, a size of 0 counted as 1,
+/// so that no later arithmetic in 64 bits can overflow.
 Status validate(const Problem &problem);
 
 const char *name(DataType dtype);

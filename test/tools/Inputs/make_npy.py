@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes and shows .npy files without NumPy.
 
-make_npy.py FILE SHAPE [VALUES] [--dtype f4|f8]
+make_npy.py FILE SHAPE [VALUES] [--dtype f4|f8|b1]
     SHAPE is 2x3x4. VALUES: 'ones', 'count' (0, 1, 2, ...) or '1,2.5,...'.
 make_npy.py --show FILE
     Prints dtype, shape and values in one line.
@@ -34,7 +34,7 @@ def floats(shape, values="count", dtype="f4"):
     else:
         numbers = [float(value) for value in values.split(",")]
         assert len(numbers) == count, f"{len(numbers)} values for shape {shape}"
-    return struct.pack(f"<{count}{'f' if dtype == 'f4' else 'd'}", *numbers)
+    return struct.pack(f"<{count}{ {'f4': 'f', 'f8': 'd', 'b1': '?'}[dtype]}", *numbers)
 
 
 def show(path):
@@ -54,7 +54,7 @@ def main():
     parser.add_argument("file")
     parser.add_argument("shape", nargs="?", default="")
     parser.add_argument("values", nargs="?", default="count")
-    parser.add_argument("--dtype", choices=["f4", "f8"], default="f4")
+    parser.add_argument("--dtype", choices=["f4", "f8", "b1"], default="f4")
     parser.add_argument("--show", action="store_true")
     options = parser.parse_args()
     if options.show:
@@ -62,7 +62,7 @@ def main():
     shape = [int(size) for size in options.shape.split("x") if size]
     data = floats(shape, options.values, options.dtype)
     with open(options.file, "wb") as file:
-        file.write(npy(shape, data, "<" + options.dtype))
+        file.write(npy(shape, data, ("|" if options.dtype == "b1" else "<") + options.dtype))
 
 
 if __name__ == "__main__":
