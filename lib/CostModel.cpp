@@ -31,13 +31,19 @@ namespace {
 /// Code that an unrolled row may grow to. An FMA costs about 0.02 ms of compile
 /// time and 8 bytes.
 constexpr int64_t maxUnrolledFMAs = 1600;
+/// Of plans within a few per cent, the one that compiles faster.
+constexpr double codeWeight = 2e-5;
+/// FMAs that make the innermost loop's own instructions disappear.
+constexpr int64_t fullIteration = 12;
 constexpr int64_t maxPhasesLookedAt = 32;
 /// The latency of an FMA is 4 cycles; one more, so that tiles which just fill
 /// it lose a tie.
 constexpr double latency = 5;
 constexpr double tileStart = 20, tapStart = 6;
 /// Bytes a cycle from the third-level cache and from memory.
-constexpr double farBytes = 10, memoryBytes = 7;
+constexpr double farBytes = 20, memoryBytes = 8;
+/// From the second-level cache.
+constexpr double nearBytes = 32;
 /// Bytes a cycle of stores past the cache.
 constexpr double storeBytes = 8;
 /// An image of more than this comes from memory.
@@ -117,7 +123,9 @@ struct Shape {
   }
 
   /// Cycles of one step of the reduction; `share` of the lanes have the tap.
-  double stepCycles(int64_t pixels, int64_t width, double share) const {
+  /// Its weights come at `weightRate` bytes a cycle.
+  double stepCycles(int64_t pixels, int64_t width, double share,
+                    double weightRate) const {
     bool loadsVectors = channels.lanes == Lanes::Groups;
     double each = fmaCycles(width) * share;
     double loads = pixels * (loadsVectors ? each : 0.5) + each;
@@ -127,8 +135,9 @@ struct Shape {
       int64_t period = l1Sets * lineSize;
       int64_t distinct = period / std::gcd<int64_t>(pixelBytes, period);
       if (llvm::divideCeil(pixels, distinct) > l1Ways - 1)
-        loads = std::max(loads, 2.0 * pixels);
+        loads = std::max(loads, 4.0 * pixels);
     }
+    loads = std::max(loads, width * elementBytes * share / weightRate);
     return std::max({pixels * each, loads, latency});
   }
 
@@ -180,6 +189,11 @@ struct Shape {
       outerTaps *= std::max<int64_t>(1, *llvm::max_element(split.getTaps()));
     PhaseSplitAttr row = splits.back();
     double share = activeShare(width);
+    // Every tile of a row reads the weights of its phase again.
+    double weightBytes = 1.0 * outerTaps * *llvm::max_element(row.getTaps()) *
+                         reduction * width * elementBytes;
+    double weightRate = weightBytes < 0.6 * machine.l2Bytes ? nearBytes
+                                                            : farBytes;
     int64_t full = blocks.lanesInRun() / width, tail = blocks.tail();
     int64_t narrow = tail ? blocks.vectorWidth(tail) : 0;
     // `spans`: the pixels of each tap.
@@ -193,7 +207,7 @@ struct Shape {
         for (size_t i = 0; i < spans.size(); i += 2)
           if (int64_t pixels = spans[i + 1] - spans[i])
             one += outerTaps *
-                   (tapStart + reduction * stepCycles(pixels, w, share));
+                   (tapStart + reduction * stepCycles(pixels, w, share, weightRate));
         cycles += count * one;
       }
       return cycles / blocks.blocksPerGroup();
@@ -317,30 +331,36 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
           std::max<int64_t>(1, phaseLength(shape.splits.back(), 0));
       int64_t most = std::max<int64_t>(
           1, (machine.registers - 1 - vectors) / vectors);
-      int64_t unroll =
-          std::min<int64_t>(4, std::max<int64_t>(1, shape.reduction));
+      // Distinct taps are spelled out one by one.
+      int64_t tapBodies = 1;
+      for (PhaseSplitAttr split : ArrayRef(shape.splits).drop_back())
+        if (!hasUniformLanes(split))
+          tapBodies *= split.getTaps().front();
+      auto unrollOf = [&](int64_t pixels) {
+        int64_t unroll = 1;
+        while (unroll < 4 && unroll * 2 <= shape.reduction &&
+               pixels * vectors * unroll < fullIteration)
+          unroll *= 2;
+        return unroll;
+      };
       auto codeOf = [&](int64_t pixels) {
-        return unrolledFMAs(shape.splits.back(), pixels, vectors,
-                            shape.reduction, unroll);
+        return tapBodies * unrolledFMAs(shape.splits.back(), pixels, vectors,
+                                        shape.reduction, unrollOf(pixels));
       };
       double best = std::numeric_limits<double>::infinity();
       int64_t bestPixels = 1;
       for (int64_t pixels = std::min({most, longest, int64_t(64)}); pixels >= 1;
            --pixels) {
-        double cycles = shape.rowCycles(pixels, width);
+        double cycles = shape.rowCycles(pixels, width) *
+                        (1 + std::min<double>(codeOf(pixels), maxUnrolledFMAs) *
+                                 codeWeight);
         // Of equal cuts, the most even one.
         if (cycles <= best) {
           best = cycles;
           bestPixels = pixels;
         }
       }
-      // Distinct taps are spelled out one by one.
-      int64_t tapBodies = 1;
-      for (PhaseSplitAttr split : shape.splits)
-        if (!hasUniformLanes(split))
-          tapBodies *= split.getTaps().front();
-      RowForm form = op.getLive() || codeOf(bestPixels) * tapBodies >
-                                         maxUnrolledFMAs
+      RowForm form = op.getLive() || codeOf(bestPixels) > maxUnrolledFMAs
                          ? RowForm::Ranged
                          : RowForm::Unrolled;
       double rows = std::max<int64_t>(1, space.tasksPerImage());
@@ -350,7 +370,8 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         double cycles =
             rows * best + shape.farCycles(space, width, order);
         auto plan = PlanAttr::get(context, shape.channels.lanes, width,
-                                  bestPixels, unroll, form, space.chunks,
+                                  bestPixels, unrollOf(bestPixels), form,
+                                  space.chunks,
                                   shape.merged, order);
         if (whyPlanIsImpossible(op, plan).empty())
           found.push_back({plan, cycles});

@@ -228,10 +228,10 @@ int64_t ChannelBlocks::vectorWidth(int64_t valid) const {
   return std::min(rounded, width);
 }
 
-SmallVector<LanePiece> convjit::lanePieces(int64_t width) {
+SmallVector<LanePiece> convjit::lanePieces(int64_t width, int64_t most) {
   SmallVector<LanePiece> pieces;
   for (int64_t at = 0; at < width;) {
-    int64_t size = llvm::bit_floor<uint64_t>(width - at);
+    int64_t size = std::min<int64_t>(most, llvm::bit_floor<uint64_t>(width - at));
     pieces.push_back({at, size});
     at += size;
   }

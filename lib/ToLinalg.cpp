@@ -46,6 +46,12 @@ public:
       accumulators = memref::AllocaOp::create(
           b, loc, MemRefType::get({pixels, width}, filter.getElementType()));
     }
+    // A line: one vector of the widest, two of the next.
+    constexpr int64_t pieceBits = 512;
+    if (op.getActive())
+      accumulators.getDefiningOp()->setAttr(
+          "conv.piece",
+          b.getI64IntegerAttr(pieceBits / filter.getElementTypeBitWidth()));
     Value zero = arith::ConstantOp::create(
         b, loc, b.getZeroAttr(filter.getElementType()));
     linalg::FillOp::create(b, loc, zero, accumulators);

@@ -52,6 +52,15 @@ public:
 private:
   using Rows = SmallVector<Value>;
 
+  /// The vectors of one pixel. Where lanes differ in their taps, small ones, so
+  /// that those without a tap cost nothing.
+  static SmallVector<LanePiece> piecesOf(memref::AllocaOp alloca) {
+    int64_t lanes = alloca.getType().getDimSize(1);
+    if (auto most = alloca->getAttrOfType<IntegerAttr>("conv.piece"))
+      return lanePieces(lanes, most.getInt());
+    return lanePieces(lanes);
+  }
+
   /// The accumulator buffer behind a value, if that is what is behind it, and
   /// the first pixel that the value shows.
   std::pair<memref::AllocaOp, int64_t> accumulator(Value value) {
@@ -107,7 +116,7 @@ private:
     memref::AllocaOp alloca = accumulator(op.getDpsInits().front()).first;
     MemRefType buffer = alloca.getType();
     SmallVector<Value> zeros;
-    for (LanePiece piece : lanePieces(buffer.getDimSize(1)))
+    for (LanePiece piece : piecesOf(alloca))
       zeros.push_back(vector::BroadcastOp::create(
           b, op.getLoc(),
           VectorType::get({piece.size}, buffer.getElementType()),
@@ -190,7 +199,7 @@ private:
     SmallVector<int64_t, 4> sizes = op.getStaticLoopRanges();
     int64_t pixels = sizes[0], lanes = sizes[1], channels = sizes[2];
     MemRefType buffer = alloca.getType();
-    SmallVector<LanePiece> pieces = lanePieces(buffer.getDimSize(1));
+    SmallVector<LanePiece> pieces = piecesOf(alloca);
     auto typeOf = [&](int64_t size) {
       return VectorType::get({size}, buffer.getElementType());
     };
@@ -299,7 +308,7 @@ private:
     if (!alloca)
       return op.emitOpError("valid: an epilogue of an accumulator");
     epilogues.vectorize(op, rows[alloca],
-                        lanePieces(alloca.getType().getDimSize(1)), b);
+                        piecesOf(alloca), b);
     dead.push_back(op);
     return success();
   }

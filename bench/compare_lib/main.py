@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 
 from . import report
@@ -212,6 +213,9 @@ def run(argv):
 
 
 def main():
+    # Both end the run with a summary and the files of what was measured.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         return run(sys.argv[1:])
     except BenchError as e:
