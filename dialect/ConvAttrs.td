@@ -69,7 +69,9 @@ def Conv_Order : I32EnumAttr<"Order", "the order of tasks", [
     // images, blocks, rows, phases: so does that of all phases
     I32EnumAttrCase<"Block", 1, "block">,
     // images, rows, blocks, phases: the whole filter does, and the input is read once
-    I32EnumAttrCase<"Input", 2, "input">]> {
+    I32EnumAttrCase<"Input", 2, "input">,
+    // blocks, phases, rows, images: the filter of one row stays in the cache
+    I32EnumAttrCase<"Batch", 3, "batch">]> {
   let cppNamespace = "::convjit::conv";
 }
 
@@ -182,8 +184,8 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
       lanes: the phases of a dimension follow each other in the output, so a
       vector holds (phase of each merged dimension, channel);
     - `order`: loops over tasks, outermost first: `filter` (blocks, phases,
-      images, rows), `block` (images, blocks, rows, phases) or `input` (images,
-      rows, blocks, phases).
+      images, rows), `block` (images, blocks, rows, phases), `input` (images,
+      rows, blocks, phases) or `batch` (blocks, phases, rows, images).
 
     ```mlir
     #conv.plan<lanes = channels, width = 32, pixels = 8, unroll = 4,

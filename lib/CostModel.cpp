@@ -33,8 +33,8 @@ namespace {
 constexpr int64_t maxUnrolledFMAs = 1600;
 /// Of plans within a few per cent, the one that compiles faster.
 constexpr double codeWeight = 2e-5;
-/// FMAs that make the innermost loop's own instructions disappear.
-constexpr int64_t fullIteration = 12;
+/// Cycles of FMAs that make the innermost loop's own instructions disappear.
+constexpr double fullIteration = 12;
 constexpr int64_t maxPhasesLookedAt = 32;
 /// The latency of an FMA is 4 cycles; one more, so that tiles which just fill
 /// it lose a tie.
@@ -48,6 +48,7 @@ constexpr double nearBytes = 32;
 constexpr double storeBytes = 8;
 /// An image of more than this comes from memory.
 constexpr double sharedCache = 8 << 20;
+constexpr double smallImage = 32 << 10;
 constexpr int64_t l1Sets = 64, l1Ways = 8, lineSize = 64;
 
 /// One convolution with some phases merged.
@@ -265,7 +266,19 @@ struct Shape {
     double stores = outputBytes < sharedCache
                         ? 0
                         : outputBytes / (dense ? storeBytes : storeBytes / 2);
+    // Taps of one row: where the input is tiny, each row has its own.
+    double rowShare = 1;
+    for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
+      rowShare *= std::min<double>(1, static_cast<double>(split.getInput()) /
+                                          std::max<int64_t>(
+                                              1, *llvm::max_element(
+                                                     split.getTaps())));
     switch (order) {
+    case Order::Batch:
+      // Worth it for many images that are small; with one it is `filter`.
+      return stores + weights(blockBytes / phases * rowShare, rows) *
+                          (inputBytes < smallImage && rowShare < 1 ? 0.25 : 1) +
+             blocks * phases * groupShare * inputBytes / imageRate;
     case Order::Filter:
       return stores + weights(blockBytes / phases, rows) +
              blocks * phases * groupShare * inputBytes / imageRate;
@@ -339,7 +352,7 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
       auto unrollOf = [&](int64_t pixels) {
         int64_t unroll = 1;
         while (unroll < 4 && unroll * 2 <= shape.reduction &&
-               pixels * vectors * unroll < fullIteration)
+               pixels * shape.fmaCycles(width) * unroll < fullIteration)
           unroll *= 2;
         return unroll;
       };
@@ -364,7 +377,8 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
                          ? RowForm::Ranged
                          : RowForm::Unrolled;
       double rows = std::max<int64_t>(1, space.tasksPerImage());
-      for (Order order : {Order::Filter, Order::Block, Order::Input}) {
+      for (Order order :
+           {Order::Filter, Order::Block, Order::Input, Order::Batch}) {
         space.chunks = 1;
         space.chunks = chunksOf(shape, space, bestPixels, order);
         double cycles =

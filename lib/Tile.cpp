@@ -186,6 +186,9 @@ void Tiler::run() {
     case Order::Filter:
       rows(), images(false), phases(), blocks();
       break;
+    case Order::Batch:
+      images(false), rows(), phases(), blocks();
+      break;
     case Order::Block:
       phases(), rows(), blocks(), images(true);
       break;

@@ -41,15 +41,22 @@ class Dim:
         padded = self.dilated + self.lo + self.hi
         return max(0, (padded - self.ek) // self.ws + 1)
 
-    def true_taps(self):
-        """Pairs of an output and a tap that reads an input element: neither padding
-        nor an inserted zero."""
+    def meetings(self):
+        """For each tap, the input elements that it reads, one for each output: neither
+        padding nor an inserted zero."""
         starts = np.arange(self.out, dtype=np.int64) * self.ws - self.lo
-        total = 0
         for tap in range(self.k):
             at = starts + tap * self.rd
-            total += int(((at >= 0) & (at % self.ld == 0) & (at // self.ld < self.n)).sum())
-        return total
+            yield at[(at >= 0) & (at % self.ld == 0) & (at // self.ld < self.n)] // self.ld
+
+    def true_taps(self):
+        """Pairs of an output and a tap that reads an input element."""
+        return sum(len(elements) for elements in self.meetings())
+
+    def used(self):
+        """(input elements, taps) that take part in any output."""
+        met = [elements for elements in self.meetings() if len(elements)]
+        return len(np.unique(np.concatenate(met))) if met else 0, len(met)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,16 +142,22 @@ def flops(problem, batch):
 
 
 def bytes_read_and_written(problem, batch):
-    """(read, written): every operand once, the weights as the layer has them."""
+    """(read, written): every operand once, as the layer has it; of input and weight
+    only what some output needs. Results are whole."""
     layer = layer_of(problem)
     element = problem.element_bytes
-    data = math.prod(layer.input_shape(batch)) * element
+    used = [dim.used() for dim in layer.dims]
+    pairs = layer.in_channels // layer.groups * layer.out_channels
     output = math.prod(layer.output_shape(batch)) * element
-    weight = math.prod(problem.weight_shape()) * element
     if problem.gradient == "input":
-        return output + weight, data
+        # Every output's gradient, and the taps that lead to an input.
+        weight = math.prod(taps for _, taps in used) * pairs * element
+        return output + weight, math.prod(layer.input_shape(batch)) * element
+    data = (batch * problem.batch_groups * layer.in_channels
+            * math.prod(elements for elements, _ in used) * element)
     if problem.gradient == "weight":
-        return data + output, weight
+        return data + output, math.prod(problem.kernel) * pairs * element
+    weight = math.prod(taps for _, taps in used) * pairs * element
     extra = output if problem.residual else 0
     extra += problem.out_channels * element if problem.bias else 0
     return data + weight + extra, output

@@ -35,8 +35,8 @@ def _larger(a, b):
 
 @dataclasses.dataclass(frozen=True)
 class Roof:
-    """The least time of a layer. `name` is "fma", or where its data come from:
-    "l2", "l3" or "memory"."""
+    """The least time of a layer. `name` is "fma", or where most of the time to move its
+    data goes: "l2", "l3" or "memory"."""
 
     name: str
     ms: float
@@ -44,24 +44,30 @@ class Roof:
     bytes: int
 
 
-def level_of(roofs, size):
-    """Where `size` bytes stay from one call to the next. A thread has an L2 of its
-    own; half of either cache, since other data and the stack want a place too."""
-    if size <= roofs["cache_bytes"]["l2"] * roofs["threads"] / 2:
-        return "l2"
-    return "l3" if size <= roofs["cache_bytes"]["l3"] / 2 else "memory"
+def shares_of(roofs, size):
+    """The part of `size` bytes that each level keeps from one call to the next, at best:
+    as much as it holds, the nearer levels first. Every thread has an L2 of its own."""
+    l2 = min(1.0, roofs["cache_bytes"]["l2"] * roofs["threads"] / size)
+    l3 = min(1.0 - l2, roofs["cache_bytes"]["l3"] / size)
+    return {"l2": l2, "l3": l3, "memory": 1.0 - l2 - l3}
+
+
+def moving_ms(roofs, read, written):
+    """Milliseconds a level to read and write so many bytes. Non-temporal stores go to
+    memory where they are the faster ones."""
+    store = dict(roofs["store_gbs"])
+    store["memory"] = max(store["memory"],
+                          roofs.get("nontemporal_store_gbs", {}).get("memory", 0))
+    return {level: share * (read / roofs["load_gbs"][level] + written / store[level]) * 1e-6
+            for level, share in shares_of(roofs, read + written).items()}
 
 
 def roof_of(roofs, problem, batch):
-    """The larger of the time to multiply and the time to read every operand once and
-    write the result once, at the rates of where they are."""
+    """The larger of the time to multiply and the time to move what is needed once."""
     work = flops(problem, batch)
     read, written = bytes_read_and_written(problem, batch)
-    level = level_of(roofs, read + written)
-    store = roofs["store_gbs"][level]
-    if level == "memory":
-        store = max(store, roofs.get("nontemporal_store_gbs", {}).get("memory", 0))
-    moving = (read / roofs["load_gbs"][level] + written / store) * 1e-6
+    moving = moving_ms(roofs, read, written)
     multiplying = work / roofs["fma_gflops"][problem.dtype] * 1e-6
-    name, ms = max(("fma", multiplying), (level, moving), key=lambda item: item[1])
-    return Roof(name, ms, work, read + written)
+    if multiplying >= sum(moving.values()):
+        return Roof("fma", multiplying, work, read + written)
+    return Roof(max(moving, key=moving.get), sum(moving.values()), work, read + written)

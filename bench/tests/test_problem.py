@@ -67,6 +67,15 @@ def test_bytes_count_every_operand_once():
     assert bytes_read_and_written(gradient, 2) == (4 * (2 * 40 + 2 * 60), 4 * 72)
 
 
+def test_bytes_leave_out_what_no_output_needs():
+    # One input: of 4 taps, the two of the two outputs that meet it.
+    one = parse("convT1d:in=1x8,oc=16,k=4,s=2")
+    assert bytes_read_and_written(one, 1) == (4 * (8 + 2 * 8 * 16), 4 * 2 * 16)
+    # A stride of 3 and a kernel of 1 read every third input.
+    third = parse("conv1d:in=9x2,oc=1,k=1,s=3")
+    assert bytes_read_and_written(third, 1) == (4 * (3 * 2 + 2), 4 * 3)
+
+
 @pytest.mark.parametrize("text, field", [
     ("conv4d:in=1x1,oc=1,k=1", "operation"),
     ("conv2d:in=8x8,oc=1,k=1", "in="),

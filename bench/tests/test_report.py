@@ -10,7 +10,7 @@ from compare_lib.layers import Layer
 from compare_lib.measure import Outcome
 from compare_lib.problem import parse
 from compare_lib.result import Result, geomean
-from compare_lib.roofs import level_of, roof_of
+from compare_lib.roofs import moving_ms, roof_of, shares_of
 
 ROOFS = {"threads": 1, "vector_bits": 512, "fma_gflops": {"f32": 100.0, "f64": 50.0},
          "cache_bytes": {"l2": 1 << 20, "l3": 1 << 24},
@@ -35,16 +35,23 @@ def test_the_roof_is_the_slower_of_work_and_bytes():
     multiply = roof_of(ROOFS, parse("conv2d:in=64x64x64,oc=64,k=3"), 1)
     assert multiply.name == "fma"
     assert multiply.ms == pytest.approx(multiply.flops / 100e9 * 1e3)
-    move = roof_of(ROOFS, parse("conv2d:in=1024x1024x4,oc=4,k=1"), 1)
-    data = 4 * 4 * 1024 * 1024
-    # Stores at the better of both rates; 64 bytes of weights.
-    assert move.name == "memory"
-    assert move.ms == pytest.approx(((data + 64) / 10e9 + data / 20e9) * 1e3)
+    near = roof_of(ROOFS, parse("conv2d:in=64x64x2,oc=2,k=1"), 1)
+    assert near.name == "l2"
+    data = 4 * 2 * 64 * 64
+    assert near.ms == pytest.approx((2 * data + 4 * 4) / 100e9 * 1e3)
 
 
-def test_levels_take_half_of_a_cache():
-    assert [level_of(ROOFS, size) for size in (1 << 19, 1 << 20, 1 << 23, 1 << 24)] == [
-        "l2", "l3", "l3", "memory"]
+def test_caches_keep_what_they_hold():
+    assert shares_of(ROOFS, 1 << 20) == {"l2": 1, "l3": 0, "memory": 0}
+    assert shares_of(ROOFS, 1 << 21) == {"l2": 0.5, "l3": 0.5, "memory": 0}
+    far = shares_of(ROOFS, 1 << 26)
+    assert far == {"l2": 1 / 64, "l3": 1 / 4, "memory": 47 / 64}
+    assert shares_of({**ROOFS, "threads": 2}, 1 << 21)["l2"] == 1
+    # Stores to memory at the better of both rates.
+    moving = moving_ms(ROOFS, 1 << 25, 1 << 25)
+    assert moving["memory"] == pytest.approx(47 / 64 * (1 << 25) * (1 / 10 + 1 / 20) * 1e-6)
+    move = roof_of(ROOFS, parse("conv2d:in=1024x1024x8,oc=8,k=1"), 1)
+    assert move.name == "memory" and move.bytes == (1 << 26) + 256
 
 
 def test_ratios():

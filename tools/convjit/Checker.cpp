@@ -229,7 +229,7 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
     replaceField(own.plan, "width", std::to_string(random.pick<int64_t>(
                                         {64, 96, 128, 256})));
   if (random.chance(50))
-    replaceField(own.plan, "order", random.pick({"filter", "block", "input"}));
+    replaceField(own.plan, "order", random.pick({"filter", "block", "input", "batch"}));
   if (random.chance(20))
     replaceField(own.plan, "lanes", random.chance(50) ? "channels" : "groups");
   setPlan(own.plan);
