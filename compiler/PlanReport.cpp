@@ -117,8 +117,9 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target) {
                   target.l2Bytes};
   llvm::SmallVector<PlanCandidate> candidates = planCandidates(op, machine);
   bool listed = false;
-  for (const PlanCandidate &candidate : llvm::ArrayRef(candidates).take_front(
-           std::min(shown, candidates.size()))) {
+  for (const PlanCandidate &candidate :
+       llvm::ArrayRef(candidates)
+           .take_front(std::min(shown, candidates.size()))) {
     std::string text;
     llvm::raw_string_ostream(text) << mlir::Attribute(candidate.plan);
     bool chosen = candidate.plan == plan;

@@ -80,12 +80,14 @@ static std::string unknownFeature(const llvm::MCSubtargetInfo &info,
   return "";
 }
 
-/// What the cost model needs and LLVM's tables do not say: vendors' optimization
-/// guides. Two FMA units as wide as the vectors, unless the core is listed.
+/// What the cost model needs and LLVM's tables do not say: vendors'
+/// optimization guides. Two FMA units as wide as the vectors, unless the core
+/// is listed.
 static void describeCore(TargetInfo &info) {
   info.fmaBits = 2 * info.vectorBits;
   // 512-bit operations on 256-bit units, or one 512-bit unit.
-  for (const char *cpu : {"znver4", "icelake-client", "tigerlake", "rocketlake"})
+  for (const char *cpu :
+       {"znver4", "icelake-client", "tigerlake", "rocketlake"})
     if (info.cpu == cpu)
       info.fmaBits = 512;
   // Four 128-bit units.
@@ -96,18 +98,13 @@ static void describeCore(TargetInfo &info) {
   struct {
     const char *cpu;
     int64_t bytes;
-  } constexpr caches[] = {{"haswell", 256 << 10},
-                          {"broadwell", 256 << 10},
-                          {"skylake", 256 << 10},
-                          {"x86-64-v2", 256 << 10},
-                          {"x86-64-v3", 512 << 10},
-                          {"znver1", 512 << 10},
-                          {"znver2", 512 << 10},
-                          {"znver3", 512 << 10},
-                          {"sapphirerapids", 2 << 20},
-                          {"emeraldrapids", 2 << 20},
-                          {"graniterapids", 2 << 20},
-                          {"neoverse-v2", 2 << 20}};
+  } constexpr caches[] = {
+      {"haswell", 256 << 10},      {"broadwell", 256 << 10},
+      {"skylake", 256 << 10},      {"x86-64-v2", 256 << 10},
+      {"x86-64-v3", 512 << 10},    {"znver1", 512 << 10},
+      {"znver2", 512 << 10},       {"znver3", 512 << 10},
+      {"sapphirerapids", 2 << 20}, {"emeraldrapids", 2 << 20},
+      {"graniterapids", 2 << 20},  {"neoverse-v2", 2 << 20}};
   for (auto [cpu, bytes] : caches)
     if (info.cpu == cpu)
       info.l2Bytes = bytes;

@@ -343,8 +343,7 @@ LogicalResult PlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
-std::pair<int64_t, int64_t>
-PhaseSplitAttr::laneTapRange(int64_t phase) const {
+std::pair<int64_t, int64_t> PhaseSplitAttr::laneTapRange(int64_t phase) const {
   int64_t first = getLaneFirstTap()[phase];
   int64_t lo = first < 0 ? llvm::divideCeil(-first, getLaneTapStep()) : 0;
   return {lo, lo + getLaneTaps()[phase]};

@@ -264,8 +264,7 @@ LogicalResult PhasesOp::verify() {
         if (auto [lo, hi] = split.laneTapRange(lane);
             hi < lo || hi > split.getTaps().front())
           return fail() << "splits[" << dim << "]: lane_taps; valid: at most "
-                        << split.getTaps().front() - lo << " of phase "
-                        << lane;
+                        << split.getTaps().front() - lo << " of phase " << lane;
       continue;
     }
     if (phases != split.getStep() ||

@@ -1,4 +1,5 @@
-//===- CostModel.cpp - candidate plans and their predicted times -*- C++ -*-===//
+//===- CostModel.cpp - candidate plans and their predicted times -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -59,7 +60,7 @@ struct Shape {
   int64_t merged;
   SmallVector<PhaseSplitAttr> splits;
   ChannelBlocks channels;
-  int64_t reduction; ///< channels that a tap reads
+  int64_t reduction;  ///< channels that a tap reads
   int64_t pixelBytes; ///< from one pixel of a row to the next, in the input
   double inputBytes, outputBytes;
   bool contiguous; ///< merged lanes follow each other in the output
@@ -139,7 +140,9 @@ struct Shape {
         loads = std::max(loads, 4.0 * pixels);
     }
     loads = std::max(loads, width * elementBytes * share / weightRate);
-    return std::max({pixels * each, loads, latency});
+    // Of tiles that are bound by FMAs, the one with fewer loads.
+    constexpr double loadWeight = 0.05;
+    return std::max({pixels * each, loads, latency}) + loadWeight * loads;
   }
 
   /// The mean over taps of the share of lanes that have one, in whole vectors.
@@ -172,8 +175,8 @@ struct Shape {
       if (contiguous && onlyRowsMerge())
         return stores;
       if (contiguous)
-        return 2 * stores + 2.0 * pixels * channels.phases /
-                                splits.back().getLanePhases();
+        return 2 * stores +
+               2.0 * pixels * channels.phases / splits.back().getLanePhases();
       return 2 * stores + 2.0 * pixels * width;
     }
     return last && channels.lanes == Lanes::Channels
@@ -193,22 +196,24 @@ struct Shape {
     // Every tile of a row reads the weights of its phase again.
     double weightBytes = 1.0 * outerTaps * *llvm::max_element(row.getTaps()) *
                          reduction * width * elementBytes;
-    double weightRate = weightBytes < 0.6 * machine.l2Bytes ? nearBytes
-                                                            : farBytes;
+    double weightRate =
+        weightBytes < 0.6 * machine.l2Bytes ? nearBytes : farBytes;
     int64_t full = blocks.lanesInRun() / width, tail = blocks.tail();
     int64_t narrow = tail ? blocks.vectorWidth(tail) : 0;
     // `spans`: the pixels of each tap.
     auto tileCycles = [&](int64_t m, ArrayRef<int64_t> spans) {
       double cycles = 0;
-      for (auto [count, w] : {std::pair(full, width), std::pair(
-               static_cast<int64_t>(tail != 0), narrow)}) {
+      for (auto [count, w] :
+           {std::pair(full, width),
+            std::pair(static_cast<int64_t>(tail != 0), narrow)}) {
         if (count == 0)
           continue;
         double one = tileStart + storeCycles(m, w);
         for (size_t i = 0; i < spans.size(); i += 2)
           if (int64_t pixels = spans[i + 1] - spans[i])
-            one += outerTaps *
-                   (tapStart + reduction * stepCycles(pixels, w, share, weightRate));
+            one +=
+                outerTaps * (tapStart + reduction * stepCycles(pixels, w, share,
+                                                               weightRate));
         cycles += count * one;
       }
       return cycles / blocks.blocksPerGroup();
@@ -222,9 +227,9 @@ struct Shape {
       for (RowTile tile : llvm::concat<RowTile>(cut.left, cut.right))
         total += tileCycles(tile.pixels, tapPixels(row, phase, tile));
       if (cut.midCount)
-        total += cut.midCount *
-                 tileCycles(pixels, tapPixels(row, phase,
-                                              {cut.midFirst, pixels}));
+        total +=
+            cut.midCount *
+            tileCycles(pixels, tapPixels(row, phase, {cut.midFirst, pixels}));
     }
     return looked ? total * phases / looked : 0;
   }
@@ -246,9 +251,9 @@ struct Shape {
     double blocks = space.channels.blocks();
     double blockBytes = taps * reduction * width * elementBytes;
     double near = 0.6 * machine.l2Bytes;
-    double imageRate =
-        inputBytes < near ? 1e9 : inputBytes < sharedCache ? farBytes
-                                                           : memoryBytes;
+    double imageRate = inputBytes < near          ? 1e9
+                       : inputBytes < sharedCache ? farBytes
+                                                  : memoryBytes;
     auto weights = [&](double reused, double times) {
       return (reused < near ? 1 : times) * blocks * blockBytes / farBytes;
     };
@@ -269,15 +274,15 @@ struct Shape {
     // Taps of one row: where the input is tiny, each row has its own.
     double rowShare = 1;
     for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
-      rowShare *= std::min<double>(1, static_cast<double>(split.getInput()) /
-                                          std::max<int64_t>(
-                                              1, *llvm::max_element(
-                                                     split.getTaps())));
+      rowShare *= std::min<double>(
+          1, static_cast<double>(split.getInput()) /
+                 std::max<int64_t>(1, *llvm::max_element(split.getTaps())));
     switch (order) {
     case Order::Batch:
       // Worth it for many images that are small; with one it is `filter`.
-      return stores + weights(blockBytes / phases * rowShare, rows) *
-                          (inputBytes < smallImage && rowShare < 1 ? 0.25 : 1) +
+      return stores +
+             weights(blockBytes / phases * rowShare, rows) *
+                 (inputBytes < smallImage && rowShare < 1 ? 0.25 : 1) +
              blocks * phases * groupShare * inputBytes / imageRate;
     case Order::Filter:
       return stores + weights(blockBytes / phases, rows) +
@@ -301,8 +306,9 @@ int64_t chunksOf(const Shape &shape, const TaskSpace &space, int64_t pixels,
   int64_t tiles = phaseLength(space.splits.back(), 0) / pixels;
   int64_t wanted = 64 / tasks;
   if (order == Order::Input && space.splits.size() == 1)
-    wanted = std::max(wanted, static_cast<int64_t>(shape.inputBytes /
-                                                   (0.2 * shape.machine.l2Bytes)));
+    wanted =
+        std::max(wanted, static_cast<int64_t>(shape.inputBytes /
+                                              (0.2 * shape.machine.l2Bytes)));
   return std::clamp<int64_t>(std::min(wanted, tiles / 4), 1, 1024);
 }
 
@@ -310,8 +316,8 @@ SmallVector<int64_t> widthsOf(const Shape &shape) {
   SmallVector<int64_t> widths;
   int64_t run = shape.channels.lanesInRun(), lanes = shape.lanes;
   if (run < lanes)
-    return {static_cast<int64_t>(llvm::bit_ceil<uint64_t>(
-        std::max<int64_t>(1, run)))};
+    return {static_cast<int64_t>(
+        llvm::bit_ceil<uint64_t>(std::max<int64_t>(1, run)))};
   constexpr int64_t mostVectors = 6;
   bool cutAnywhere = shape.channels.phases == 1 ||
                      (shape.contiguous && shape.onlyRowsMerge() &&
@@ -342,8 +348,8 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
       // Accumulators, a row of weights and one input element in registers.
       int64_t longest =
           std::max<int64_t>(1, phaseLength(shape.splits.back(), 0));
-      int64_t most = std::max<int64_t>(
-          1, (machine.registers - 1 - vectors) / vectors);
+      int64_t most =
+          std::max<int64_t>(1, (machine.registers - 1 - vectors) / vectors);
       // Distinct taps are spelled out one by one.
       int64_t tapBodies = 1;
       for (PhaseSplitAttr split : ArrayRef(shape.splits).drop_back())
@@ -381,12 +387,10 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
            {Order::Filter, Order::Block, Order::Input, Order::Batch}) {
         space.chunks = 1;
         space.chunks = chunksOf(shape, space, bestPixels, order);
-        double cycles =
-            rows * best + shape.farCycles(space, width, order);
+        double cycles = rows * best + shape.farCycles(space, width, order);
         auto plan = PlanAttr::get(context, shape.channels.lanes, width,
                                   bestPixels, unrollOf(bestPixels), form,
-                                  space.chunks,
-                                  shape.merged, order);
+                                  space.chunks, shape.merged, order);
         if (whyPlanIsImpossible(op, plan).empty())
           found.push_back({plan, cycles});
       }

@@ -110,8 +110,8 @@ void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
   bool staged = lanes && !lanes->isOnePiece();
   if (lanes && !staged) {
     axes[1].axis = lanes->laneAxis();
-    at[lanes->laneAxis()] = IndexMath{b, loc}.add(at[lanes->laneAxis()],
-                                                  op.getFirstLane());
+    at[lanes->laneAxis()] =
+        IndexMath{b, loc}.add(at[lanes->laneAxis()], op.getFirstLane());
   } else if (feature < row) {
     outputMap = AffineMap::get(2, 0, {n, m}, context);
     std::swap(axes[0], axes[1]);
@@ -130,10 +130,11 @@ void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
                            b.getIndexAttr(0), pixels, valid);
   if (Value bias = op.getBias()) {
     inputs.push_back(
-        lanes ? laneView(b, loc, bias, valid)
-              : tensorView(b, loc, bias, at[feature],
-                           ViewAxis{0, valid, static_cast<int64_t>(
-                                                  op.getChannelStep())}));
+        lanes
+            ? laneView(b, loc, bias, valid)
+            : tensorView(b, loc, bias, at[feature],
+                         ViewAxis{0, valid,
+                                  static_cast<int64_t>(op.getChannelStep())}));
     maps.push_back(laneMap);
   }
   if (Value residual = op.getResidual()) {

@@ -124,8 +124,8 @@ Value EpilogueVectorizer::streams(Value view) {
   total = total ? math.mul(total, bytes) : math.constant(bytes);
   Value address =
       memref::ExtractAlignedPointerAsIndexOp::create(b, loc, output);
-  Value offset = b.createOrFold<arith::RemUIOp>(loc, address,
-                                                math.constant(lineBytes));
+  Value offset =
+      b.createOrFold<arith::RemUIOp>(loc, address, math.constant(lineBytes));
   using Predicate = arith::CmpIPredicate;
   Value aligned = math.compare(Predicate::eq, offset, math.constant(0));
   Value large =

@@ -51,8 +51,8 @@ PhaseSplitAttr convjit::splitDimension(WindowAttr window, int64_t dim,
 
 /// Merges with phases from `turn` on one row earlier, so that these come first
 /// in the lanes; nothing when their taps do not meet the same inputs.
-static std::optional<PhaseSplitAttr>
-mergeFrom(PhaseSplitAttr split, int64_t turn) {
+static std::optional<PhaseSplitAttr> mergeFrom(PhaseSplitAttr split,
+                                               int64_t turn) {
   int64_t step = split.getStep(), tapStep = split.getInputTapStep();
   auto baseOf = [&](int64_t r) {
     return split.getBase()[r] - (r >= turn ? split.getInputStep() : 0);
@@ -83,11 +83,11 @@ mergeFrom(PhaseSplitAttr split, int64_t turn) {
                         ahead / tapStep * split.getTapStep());
   }
   int64_t taps = (*last - *first) / tapStep + 1;
-  return PhaseSplitAttr::get(
-      split.getContext(), split.getInput(), split.getOutput(), step,
-      split.getInputStep(), /*tapStep=*/1, tapStep, /*firstTap=*/{0}, {taps},
-      {*first}, /*shift=*/turn % step ? turn - step : 0, split.getTapStep(),
-      laneFirst, laneTaps);
+  return PhaseSplitAttr::get(split.getContext(), split.getInput(),
+                             split.getOutput(), step, split.getInputStep(),
+                             /*tapStep=*/1, tapStep, /*firstTap=*/{0}, {taps},
+                             {*first}, /*shift=*/turn % step ? turn - step : 0,
+                             split.getTapStep(), laneFirst, laneTaps);
 }
 
 std::optional<PhaseSplitAttr> convjit::mergePhases(PhaseSplitAttr split) {
@@ -143,8 +143,8 @@ bool convjit::mergedLanesAreContiguous(ArrayRef<int64_t> output,
 
 std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   if (plan.getLanes() == Lanes::Groups && !allowsLanesAcrossGroups(op))
-    return "lanes = groups; valid without one input channel a group, last in "
-           "memory: channels";
+    return "lanes = groups; valid only with one input channel a group, last in "
+           "memory";
   if (plan.getRow() == RowForm::Unrolled && op.getLive())
     return "row = unrolled; valid with a mask: ranged";
   int64_t merged = plan.getMerged();
@@ -162,10 +162,10 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
     return field + "; valid where phases have no common input: 0";
   auto filter = cast<RankedTensorType>(op.getFilter().getType());
   int64_t groups = op.getFeatureGroupCount() * op.getBatchGroupCount();
-  int64_t perGroup = filterOutputFeatures(filter.getShape(), numbers,
-                                          op.getFeatureGroupCount(),
-                                          op.getSwappedFilter()) /
-                     groups;
+  int64_t perGroup =
+      filterOutputFeatures(filter.getShape(), numbers,
+                           op.getFeatureGroupCount(), op.getSwappedFilter()) /
+      groups;
   int64_t run = perGroup;
   bool rowsOnly = true;
   for (int64_t dim = 0; dim < rank; ++dim) {
@@ -175,9 +175,9 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   // A block that begins in the middle of the lanes is stored as one piece of a
   // row.
   bool contiguous =
-      rowsOnly && mergedLanesAreContiguous(
-                      cast<RankedTensorType>(op.getType()).getShape(), numbers,
-                      perGroup);
+      rowsOnly &&
+      mergedLanesAreContiguous(cast<RankedTensorType>(op.getType()).getShape(),
+                               numbers, perGroup);
   bool uniform = llvm::all_of(*splits, hasUniformLanes);
   if (plan.getWidth() < run && !uniform)
     return field + "; valid with width = " + std::to_string(plan.getWidth()) +
@@ -213,13 +213,9 @@ int64_t ChannelBlocks::blocks() const {
   return blocksPerGroup() * (lanes == Lanes::Channels ? groups : perGroup);
 }
 
-int64_t ChannelBlocks::tail() const {
-  return lanesInRun() % width;
-}
+int64_t ChannelBlocks::tail() const { return lanesInRun() % width; }
 
-bool ChannelBlocks::hasFullBlock() const {
-  return lanesInRun() >= width;
-}
+bool ChannelBlocks::hasFullBlock() const { return lanesInRun() >= width; }
 
 int64_t ChannelBlocks::vectorWidth(int64_t valid) const {
   int64_t whole = valid / 16 * 16, rest = valid % 16;
@@ -231,7 +227,8 @@ int64_t ChannelBlocks::vectorWidth(int64_t valid) const {
 SmallVector<LanePiece> convjit::lanePieces(int64_t width, int64_t most) {
   SmallVector<LanePiece> pieces;
   for (int64_t at = 0; at < width;) {
-    int64_t size = std::min<int64_t>(most, llvm::bit_floor<uint64_t>(width - at));
+    int64_t size =
+        std::min<int64_t>(most, llvm::bit_floor<uint64_t>(width - at));
     pieces.push_back({at, size});
     at += size;
   }
@@ -313,9 +310,8 @@ int64_t convjit::unrolledFMAs(PhaseSplitAttr split, int64_t pixels,
   constexpr int64_t tileOverhead = 40;
   constexpr int64_t enough = int64_t(1) << 40;
   int64_t pixelTaps = 0, tiles = 0;
-  int64_t phases = split.isMerged()
-                       ? 1
-                       : std::min(split.getStep(), split.getOutput());
+  int64_t phases =
+      split.isMerged() ? 1 : std::min(split.getStep(), split.getOutput());
   for (int64_t phase = 0; phase < phases; ++phase) {
     RowCut cut = cutRow(split, phase, pixels);
     int64_t taps = split.getTaps()[phase];

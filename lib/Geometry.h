@@ -79,8 +79,8 @@ struct LanePiece {
 /// 48 lanes are 32 and 16: LLVM's back end takes a vector of 48 apart element
 /// by element (10 % of the peak instead of 95 %).
 /// No piece has more than `most` lanes, a power of two.
-llvm::SmallVector<LanePiece> lanePieces(int64_t width,
-                                        int64_t most = int64_t(1) << 62);
+llvm::SmallVector<LanePiece> lanePieces(int64_t width, int64_t most = int64_t(1)
+                                                                      << 62);
 
 /// A run of pixels [first, first + pixels) of one phase of an output row.
 struct RowTile {

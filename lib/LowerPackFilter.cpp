@@ -62,8 +62,8 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
                          packed.getDimSize(rank + 2)};
   SmallVector<PhaseSplitAttr> splits(rank);
   if (op.getSplits())
-    for (auto [dim, split] : llvm::enumerate(
-             op.getSplits()->getAsRange<PhaseSplitAttr>()))
+    for (auto [dim, split] :
+         llvm::enumerate(op.getSplits()->getAsRange<PhaseSplitAttr>()))
       if (split.isMerged()) {
         splits[dim] = split;
         channels.phases *= split.getLanePhases();
@@ -98,9 +98,8 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
     from[numbers.getKernelOutputFeature()] = channel;
     Value present;
     auto require = [&](Value condition) {
-      present = present
-                    ? b.createOrFold<arith::AndIOp>(loc, present, condition)
-                    : condition;
+      present = present ? b.createOrFold<arith::AndIOp>(loc, present, condition)
+                        : condition;
     };
     using Predicate = arith::CmpIPredicate;
     if (channels.tail() != 0)

@@ -29,10 +29,9 @@ MergedLanes::MergedLanes(TileOp op, OpBuilder &b)
       phases(*op.getMerged()), clipped(*op.getClipped()),
       perGroup(*op.getChannels()) {
   auto output = cast<MemRefType>(op.getOutput().getType());
-  contiguous =
-      mergedLanesAreContiguous(output.getShape(), numbers, perGroup);
-  wholeRow = contiguous && llvm::all_of(phases.drop_back(),
-                                        [](int64_t n) { return n == 1; });
+  contiguous = mergedLanesAreContiguous(output.getShape(), numbers, perGroup);
+  wholeRow = contiguous &&
+             llvm::all_of(phases.drop_back(), [](int64_t n) { return n == 1; });
 }
 
 bool MergedLanes::isOnePiece() const {
@@ -69,14 +68,13 @@ void MergedLanes::copy(Value tensor, Value lanes, bool store) {
 
 void MergedLanes::ifInside(Value at, int64_t axis,
                            llvm::function_ref<void()> body) {
-  int64_t size =
-      cast<MemRefType>(op.getOutput().getType()).getDimSize(axis);
-  math.branch(
-      math.compare(arith::CmpIPredicate::sge, at, math.constant(0)), [&] {
-        math.branch(math.compare(arith::CmpIPredicate::slt, at,
-                                 math.constant(size)),
-                    body);
-      });
+  int64_t size = cast<MemRefType>(op.getOutput().getType()).getDimSize(axis);
+  math.branch(math.compare(arith::CmpIPredicate::sge, at, math.constant(0)),
+              [&] {
+                math.branch(math.compare(arith::CmpIPredicate::slt, at,
+                                         math.constant(size)),
+                            body);
+              });
 }
 
 /// One element or vector, from the tensor to the lanes or the reverse.
@@ -103,8 +101,8 @@ void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
   int64_t feature = numbers.getOutputFeature();
   int64_t row = numbers.getOutputSpatial().back();
   int64_t step = op.getOutputStep();
-  int64_t count = wholeRow ? static_cast<int64_t>(op.getValid())
-                           : rowPhases * perGroup;
+  int64_t count =
+      wholeRow ? static_cast<int64_t>(op.getValid()) : rowPhases * perGroup;
   Value firstColumn = math.constant(wholeRow ? 0 : piece * count);
   auto isPartial = [&](int64_t pixel) {
     return (pixel == 0 && clipped[clipped.size() - 2]) ||
@@ -117,9 +115,9 @@ void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
     SmallVector<Value> start(at);
     start[row] = math.constant(0);
     start[feature] = math.constant(0);
-    Value line = tensorView(b, op.getLoc(), tensor, start,
-                            {{rowIsLast() ? row : feature,
-                              rowLength * perGroup, 1}});
+    Value line =
+        tensorView(b, op.getLoc(), tensor, start,
+                   {{rowIsLast() ? row : feature, rowLength * perGroup, 1}});
     Value first = math.mul(at[row], perGroup);
     if (wholeRow)
       first = math.add(first, op.getFirstLane());
@@ -134,8 +132,8 @@ void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
       }
       Value zero = math.constant(0), end = math.constant(count);
       Value lo = math.clamp(math.sub(zero, here), zero, end);
-      Value hi = math.clamp(
-          math.sub(math.constant(rowLength * perGroup), here), zero, end);
+      Value hi = math.clamp(math.sub(math.constant(rowLength * perGroup), here),
+                            zero, end);
       math.loop(lo, hi, 1, [&](Value lane) {
         move(line, math.add(here, lane), lanes,
              {p, math.add(firstColumn, lane)}, 1, store);
@@ -149,18 +147,19 @@ void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
     SmallVector<Value> element(at);
     element[feature] = math.add(at[feature], channel);
     for (int64_t pixel = 0; pixel < pixels; ++pixel)
-      math.loop(math.constant(0), math.constant(rowPhases), 1, [&](Value phase) {
-        element[row] =
-            math.add(math.add(at[row], pixel * step), phase);
-        Value lane = math.add(math.add(math.mul(phase, perGroup), channel),
-                              firstColumn);
-        auto one = [&] {
-          move(tensor, element, lanes, {math.constant(pixel), lane}, 1, store);
-        };
-        if (isPartial(pixel))
-          ifInside(element[row], row, one);
-        else
-          one();
-      });
+      math.loop(
+          math.constant(0), math.constant(rowPhases), 1, [&](Value phase) {
+            element[row] = math.add(math.add(at[row], pixel * step), phase);
+            Value lane = math.add(math.add(math.mul(phase, perGroup), channel),
+                                  firstColumn);
+            auto one = [&] {
+              move(tensor, element, lanes, {math.constant(pixel), lane}, 1,
+                   store);
+            };
+            if (isPartial(pixel))
+              ifInside(element[row], row, one);
+            else
+              one();
+          });
   });
 }

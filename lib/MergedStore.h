@@ -38,8 +38,7 @@ private:
   }
   void copyPiece(mlir::Value tensor, mlir::Value lanes,
                  llvm::ArrayRef<mlir::Value> at, int64_t piece, bool store);
-  void ifInside(mlir::Value at, int64_t axis,
-                llvm::function_ref<void()> body);
+  void ifInside(mlir::Value at, int64_t axis, llvm::function_ref<void()> body);
   void move(mlir::Value tensor, mlir::ValueRange tensorAt, mlir::Value lanes,
             mlir::ValueRange lanesAt, int64_t count, bool store);
 

@@ -44,8 +44,7 @@ struct CPUPipelineOptions
                           llvm::cl::desc("bits of FMA results a cycle"),
                           llvm::cl::init(1024)};
   Option<int64_t> l2Bytes{
-      *this, "l2-bytes",
-      llvm::cl::desc("bytes of a core's second-level cache"),
+      *this, "l2-bytes", llvm::cl::desc("bytes of a core's second-level cache"),
       llvm::cl::init(1 << 20)};
   Option<std::string> symbolPrefix{
       *this, "symbol-prefix",

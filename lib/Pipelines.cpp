@@ -21,8 +21,8 @@ void convjit::buildPlanPipeline(OpPassManager &pm,
                                 const CPUPipelineOptions &options) {
   pm.addPass(createConvLegalize());
   pm.addPass(createConvFoldMask());
-  pm.addPass(createConvPlan({options.vectorBits, options.registers, options.fmaBits,
-                             options.l2Bytes}));
+  pm.addPass(createConvPlan({options.vectorBits, options.registers,
+                             options.fmaBits, options.l2Bytes}));
 }
 
 void convjit::buildPhasesPipeline(OpPassManager &pm) {

@@ -36,8 +36,8 @@ public:
         numbers(op.getDimensionNumbers()), space(taskSpace(op)),
         rank(op.getRank()), row(space.splits.back()),
         live(op.getLive() ? LiveTable(op, space) : LiveTable()),
-        outputBuffer(op.getOutput()),
-        inputAt(rank + 2), filterAt(rank + 3), outputAt(rank + 2) {}
+        outputBuffer(op.getOutput()), inputAt(rank + 2), filterAt(rank + 3),
+        outputAt(rank + 2) {}
 
   void run();
 
@@ -253,21 +253,20 @@ Value Tiler::laneBias(Value group) {
   Value count = math.constant(channels.perGroup);
   if (channels.perGroup % channels.width == 0) {
     // A block lies within one phase.
-    Value channel =
-        b.createOrFold<arith::RemUIOp>(loc, firstLane, count);
+    Value channel = b.createOrFold<arith::RemUIOp>(loc, firstLane, count);
     return tensorView(b, loc, op.getBias(), math.add(first, channel),
                       ViewAxis{0, channels.width, 1});
   }
-  auto type = MemRefType::get({channels.width},
-                              cast<MemRefType>(op.getBias().getType())
-                                  .getElementType());
-  Value lanes = entryBuffer(op->getParentOfType<func::FuncOp>(), type,
-                            "bias of lanes");
+  auto type = MemRefType::get(
+      {channels.width},
+      cast<MemRefType>(op.getBias().getType()).getElementType());
+  Value lanes =
+      entryBuffer(op->getParentOfType<func::FuncOp>(), type, "bias of lanes");
   math.loop(math.constant(0), math.constant(channels.width), 1, [&](Value n) {
-    Value channel = b.createOrFold<arith::RemUIOp>(
-        loc, math.add(n, firstLane), count);
-    Value value = memref::LoadOp::create(b, loc, op.getBias(),
-                                         math.add(first, channel));
+    Value channel =
+        b.createOrFold<arith::RemUIOp>(loc, math.add(n, firstLane), count);
+    Value value =
+        memref::LoadOp::create(b, loc, op.getBias(), math.add(first, channel));
     memref::StoreOp::create(b, loc, value, lanes, n);
   });
   return lanes;
@@ -281,7 +280,8 @@ bool Tiler::storesWholeLines() const {
   auto lines = [&](int64_t elements) {
     return elements * bytes % lineBytes == 0;
   };
-  // Less than this stays in the second-level cache in any batch worth a thought.
+  // Less than this stays in the second-level cache in any batch worth a
+  // thought.
   constexpr int64_t fewBytes = int64_t(512) << 10;
   const ChannelBlocks &channels = space.channels;
   return image >= fewBytes && channels.lanes == Lanes::Channels &&
@@ -426,9 +426,8 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
                  int partial) {
   inputAt[numbers.getInputSpatial().back()] =
       math.add(math.mul(q, row.getInputStep()), phase.base);
-  outputAt[numbers.getOutputSpatial().back()] =
-      math.add(math.mul(q, row.getStep()),
-               math.add(phaseIndex, row.getShift()));
+  outputAt[numbers.getOutputSpatial().back()] = math.add(
+      math.mul(q, row.getStep()), math.add(phaseIndex, row.getShift()));
   filterAt[rank] = phase.firstTap;
   SmallVector<Value> ranges = outerRanges;
   if (!tapPixels)
@@ -456,12 +455,11 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
   }
   bool acrossGroups = space.channels.lanes == Lanes::Groups;
   TileOp::create(
-      b, op.getLoc(), op.getInput(), inputAt, op.getFilter(), filterAt,
-      bias, op.getResidual(), op.getOutput(), outputAt, ranges, liveRows,
+      b, op.getLoc(), op.getInput(), inputAt, op.getFilter(), filterAt, bias,
+      op.getResidual(), op.getOutput(), outputAt, ranges, liveRows,
       live ? liveFirst : Value(), live ? liveLast : Value(),
-      merged ? firstLane : Value(), numbers,
-      space.channels.lanes, pixels, width, valid, op.getPlan().getUnroll(),
-      row.getInputStep(), row.getStep(),
+      merged ? firstLane : Value(), numbers, space.channels.lanes, pixels,
+      width, valid, op.getPlan().getUnroll(), row.getInputStep(), row.getStep(),
       acrossGroups ? space.channels.perGroup : 1,
       b.getDenseI64ArrayAttr(inputSteps), b.getDenseI64ArrayAttr(filterSteps),
       tapPixels ? b.getDenseI64ArrayAttr(*tapPixels) : DenseI64ArrayAttr(),

@@ -74,10 +74,10 @@ private:
         for (int64_t j = 0; j < count; ++j) {
           Value tap = math.constant(j);
           using Predicate = arith::CmpIPredicate;
-          Value above = math.compare(Predicate::sge, tap,
-                                     op.getTapRanges()[2 * dim]);
-          Value below = math.compare(Predicate::slt, tap,
-                                     op.getTapRanges()[2 * dim + 1]);
+          Value above =
+              math.compare(Predicate::sge, tap, op.getTapRanges()[2 * dim]);
+          Value below =
+              math.compare(Predicate::slt, tap, op.getTapRanges()[2 * dim + 1]);
           math.branch(b.createOrFold<arith::AndIOp>(loc, above, below), [&] {
             taps.push_back(tap);
             denseTaps(taps);
@@ -181,7 +181,8 @@ private:
               Value end) {
     int64_t count = last - first;
     SmallVector<bool> active = activeLanes(taps);
-    if (!active.empty() && llvm::none_of(active, [](bool lane) { return lane; }))
+    if (!active.empty() &&
+        llvm::none_of(active, [](bool lane) { return lane; }))
       return;
     Value input = inputRow(taps, first, count);
     Value weights = filterRow(taps);
@@ -254,8 +255,8 @@ private:
 
   /// sums(m, n) += input(m, k) * weights(k, n) for k in [at, at + channels);
   /// across groups sums(m, n) += input(m, n) * weights(0, n).
-  linalg::GenericOp contraction(Value input, Value weights, Value sums, Value at,
-                   int64_t count, int64_t channels) {
+  linalg::GenericOp contraction(Value input, Value weights, Value sums,
+                                Value at, int64_t count, int64_t channels) {
     MLIRContext *context = b.getContext();
     AffineExpr m, n, k;
     bindDims(context, m, n, k);

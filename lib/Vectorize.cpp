@@ -213,9 +213,9 @@ private:
     // Lanes that have this tap, where only some have.
     auto active = op->getAttrOfType<DenseBoolArrayAttr>("conv.active");
     auto isActive = [&](LanePiece piece) {
-      return !active || llvm::is_contained(active.asArrayRef().slice(
-                                               piece.first, piece.size),
-                                           true);
+      return !active ||
+             llvm::is_contained(
+                 active.asArrayRef().slice(piece.first, piece.size), true);
     };
     Rows &sums = rows[alloca];
     for (int64_t channel = 0; channel < channels; ++channel) {
@@ -248,10 +248,11 @@ private:
                                         b, loc, typeOf(used), element));
           Value &sum = sums[(first + pixel) * pieces.size() + which];
           Value next = accumulate(loc, x, weight, sum);
-          sum = active ? select(loc, active.asArrayRef().slice(
-                                         piece.first, piece.size),
-                                next, sum)
-                       : next;
+          sum = active
+                    ? select(loc,
+                             active.asArrayRef().slice(piece.first, piece.size),
+                             next, sum)
+                    : next;
         }
       }
     }
@@ -307,8 +308,7 @@ private:
     memref::AllocaOp alloca = accumulator(op.getInputs()[0]).first;
     if (!alloca)
       return op.emitOpError("valid: an epilogue of an accumulator");
-    epilogues.vectorize(op, rows[alloca],
-                        piecesOf(alloca), b);
+    epilogues.vectorize(op, rows[alloca], piecesOf(alloca), b);
     dead.push_back(op);
     return success();
   }

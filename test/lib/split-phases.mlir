@@ -1,4 +1,4 @@
-// RUN: convjit-opt %s --conv-plan --conv-split-phases | FileCheck %s
+// RUN: convjit-opt %s --conv-split-phases | FileCheck %s
 
 #d = #conv.dims<[b, 0, f]x[0, o, i]->[b, 0, f]>
 
@@ -13,6 +13,7 @@
 // CHECK-SAME: <input = 16, output = 32, step = 2, input_step = 1, tap_step = 2, input_tap_step = 1, first_tap = [0, 1], taps = [2, 2], base = [-1, 0]>
 func.func @even(%x: tensor<?x16x8xf32>, %w: tensor<4x6x8xf32>) -> tensor<?x32x6xf32> {
   %y = conv.convolution %x, %w window <rank = 1, pad = [[2, 2]], lhs_dilate = [2], reverse = [true]> dims #d
+      plan <lanes = channels, width = 8, pixels = 4, unroll = 1, row = unrolled, chunks = 1>
       : (tensor<?x16x8xf32>, tensor<4x6x8xf32>) -> tensor<?x32x6xf32>
   return %y : tensor<?x32x6xf32>
 }
@@ -22,6 +23,7 @@ func.func @even(%x: tensor<?x16x8xf32>, %w: tensor<4x6x8xf32>) -> tensor<?x32x6x
 // CHECK: first_tap = [0, 1], taps = [2, 1], base = [-1, 0]
 func.func @odd(%x: tensor<?x16x8xf32>, %w: tensor<3x6x8xf32>) -> tensor<?x32x6xf32> {
   %y = conv.convolution %x, %w window <rank = 1, pad = [[2, 1]], lhs_dilate = [2], reverse = [true]> dims #d
+      plan <lanes = channels, width = 8, pixels = 4, unroll = 1, row = unrolled, chunks = 1>
       : (tensor<?x16x8xf32>, tensor<3x6x8xf32>) -> tensor<?x32x6xf32>
   return %y : tensor<?x32x6xf32>
 }
@@ -32,6 +34,7 @@ func.func @odd(%x: tensor<?x16x8xf32>, %w: tensor<3x6x8xf32>) -> tensor<?x32x6xf
 // CHECK: step = 2, input_step = 1, tap_step = 1, input_tap_step = 1, first_tap = [0, 0], taps = [3, 0], base = [-2, 0]
 func.func @no_tap(%x: tensor<?x16x8xf32>, %w: tensor<3x6x8xf32>) -> tensor<?x35x6xf32> {
   %y = conv.convolution %x, %w window <rank = 1, pad = [[4, 4]], lhs_dilate = [2], rhs_dilate = [2]> dims #d
+      plan <lanes = channels, width = 8, pixels = 4, unroll = 1, row = unrolled, chunks = 1>
       : (tensor<?x16x8xf32>, tensor<3x6x8xf32>) -> tensor<?x35x6xf32>
   return %y : tensor<?x35x6xf32>
 }
@@ -42,6 +45,7 @@ func.func @no_tap(%x: tensor<?x16x8xf32>, %w: tensor<3x6x8xf32>) -> tensor<?x35x
 // CHECK: step = 3, input_step = 2, tap_step = 3, input_tap_step = 1, first_tap = [0, 1, 2], taps = [2, 1, 1], base = [0, 1, 2]
 func.func @both(%x: tensor<?x16x8xf32>, %w: tensor<4x6x8xf32>) -> tensor<?x22x6xf32> {
   %y = conv.convolution %x, %w window <rank = 1, stride = [2], lhs_dilate = [3]> dims #d
+      plan <lanes = channels, width = 8, pixels = 4, unroll = 1, row = unrolled, chunks = 1>
       : (tensor<?x16x8xf32>, tensor<4x6x8xf32>) -> tensor<?x22x6xf32>
   return %y : tensor<?x22x6xf32>
 }
@@ -51,6 +55,7 @@ func.func @both(%x: tensor<?x16x8xf32>, %w: tensor<4x6x8xf32>) -> tensor<?x22x6x
 // CHECK: step = 1, input_step = 2, tap_step = 1, input_tap_step = 3, first_tap = [0], taps = [4], base = [-1]
 func.func @plain(%x: tensor<?x16x8xf32>, %w: tensor<4x6x8xf32>) -> tensor<?x4x6xf32> {
   %y = conv.convolution %x, %w window <rank = 1, stride = [2], pad = [[1, 0]], rhs_dilate = [3]> dims #d
+      plan <lanes = channels, width = 8, pixels = 4, unroll = 1, row = unrolled, chunks = 1>
       : (tensor<?x16x8xf32>, tensor<4x6x8xf32>) -> tensor<?x4x6xf32>
   return %y : tensor<?x4x6xf32>
 }

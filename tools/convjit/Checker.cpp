@@ -223,13 +223,14 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
     replaceField(own.plan, "row", random.chance(50) ? "ranged" : "unrolled");
   // Merged phases often need a width that holds all of them.
   if (random.chance(50))
-    replaceField(own.plan, "merged", std::to_string(random.pick<int64_t>(
-                                         {0, 1, 1, 2, 3})));
+    replaceField(own.plan, "merged",
+                 std::to_string(random.pick<int64_t>({0, 1, 1, 2, 3})));
   if (random.chance(30))
-    replaceField(own.plan, "width", std::to_string(random.pick<int64_t>(
-                                        {64, 96, 128, 256})));
+    replaceField(own.plan, "width",
+                 std::to_string(random.pick<int64_t>({64, 96, 128, 256})));
   if (random.chance(50))
-    replaceField(own.plan, "order", random.pick({"filter", "block", "input", "batch"}));
+    replaceField(own.plan, "order",
+                 random.pick({"filter", "block", "input", "batch"}));
   if (random.chance(20))
     replaceField(own.plan, "lanes", random.chance(50) ? "channels" : "groups");
   setPlan(own.plan);
