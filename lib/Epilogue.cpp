@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Epilogue.h"
+#include "IndexMath.h"
 #include "MergedStore.h"
 #include "Passes.h"
 #include "Views.h"
@@ -87,72 +88,107 @@ static Value laneView(OpBuilder &b, Location loc, Value lanes, int64_t count) {
       ArrayRef<OpFoldResult>{one});
 }
 
-void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
-  Location loc = op.getLoc();
-  MLIRContext *context = b.getContext();
-  DimensionNumbersAttr numbers = op.getDimensionNumbers();
-  int64_t pixels = op.getPixels(), valid = op.getValid();
-  int64_t feature = numbers.getOutputFeature();
-  int64_t row = numbers.getOutputSpatial().back();
+namespace {
 
+/// Stores some pixels of a tile.
+class TileStore {
+public:
+  TileStore(TileOp op, Value accumulators, OpBuilder &b)
+      : op(op), accumulators(accumulators), b(b), loc(op.getLoc()),
+        numbers(op.getDimensionNumbers()), feature(numbers.getOutputFeature()),
+        row(numbers.getOutputSpatial().back()), valid(op.getValid()) {
+    if (op.getMerged())
+      lanes.emplace(op, b);
+  }
+
+  void run() {
+    int64_t pixels = op.getPixels();
+    if (!lanes)
+      return store(0, pixels, false);
+    // Of lanes that follow each other in the output, only pixels that lack some
+    // pass through a buffer.
+    for (auto [first, count, whole] : lanes->runs(pixels))
+      store(first, count, !whole);
+  }
+
+private:
+  void store(int64_t first, int64_t count, bool staged);
+  Value biasView(Value channel);
+
+  TileOp op;
+  Value accumulators;
+  OpBuilder &b;
+  Location loc;
+  DimensionNumbersAttr numbers;
+  int64_t feature, row, valid;
+  std::optional<MergedLanes> lanes;
+};
+
+} // namespace
+
+Value TileStore::biasView(Value channel) {
+  if (lanes)
+    return laneView(b, loc, op.getBias(), valid);
+  return tensorView(
+      b, loc, op.getBias(), channel,
+      ViewAxis{0, valid, static_cast<int64_t>(op.getChannelStep())});
+}
+
+void TileStore::store(int64_t first, int64_t count, bool staged) {
+  MLIRContext *context = b.getContext();
+  IndexMath math{b, loc};
+  auto func = op->getParentOfType<func::FuncOp>();
   AffineExpr m, n;
   bindDims(context, m, n);
   AffineMap tileMap = AffineMap::get(2, 0, {m, n}, context);
   AffineMap laneMap = AffineMap::get(2, 0, {n}, context);
   AffineMap outputMap = tileMap;
   SmallVector<Value> at(op.getOutputAt());
+  auto step = static_cast<int64_t>(op.getOutputStep());
   SmallVector<ViewAxis> axes = {
-      {row, pixels, static_cast<int64_t>(op.getOutputStep())},
+      {row, count, step},
       {feature, valid, static_cast<int64_t>(op.getChannelStep())}};
-  std::optional<MergedLanes> lanes;
-  if (op.getMerged())
-    lanes.emplace(op, b);
-  bool staged = lanes && !lanes->isOnePiece();
+  at[row] = math.add(at[row], first * step);
   if (lanes && !staged) {
     axes[1].axis = lanes->laneAxis();
-    at[lanes->laneAxis()] =
-        IndexMath{b, loc}.add(at[lanes->laneAxis()], op.getFirstLane());
-  } else if (feature < row) {
+    at[axes[1].axis] = math.add(at[axes[1].axis], op.getFirstLane());
+  } else if (!lanes && feature < row) {
     outputMap = AffineMap::get(2, 0, {n, m}, context);
     std::swap(axes[0], axes[1]);
   }
-  auto func = op->getParentOfType<func::FuncOp>();
-  auto outputView = [&](Value tensor) {
-    return tensorView(b, loc, tensor, at, axes);
+  auto tileRows = [&](Value tile, int64_t width) {
+    return matrixView(b, loc, tile, b.getIndexAttr(first), b.getIndexAttr(0),
+                      count, width);
   };
-  if (staged)
-    outputMap = tileMap;
+  // The tile's pixels of the output's shape, in the output or in a buffer.
+  auto target = [&](Value tensor, StringRef name) -> std::pair<Value, Value> {
+    if (!staged)
+      return {Value(), tensorView(b, loc, tensor, at, axes)};
+    Value buffer = entryBuffer(func, lanes->bufferType(), name);
+    return {buffer, tileRows(buffer, valid)};
+  };
 
-  SmallVector<Value> inputs = {accumulators};
+  bool whole = count == static_cast<int64_t>(op.getPixels()) &&
+               valid == static_cast<int64_t>(op.getWidth());
+  SmallVector<Value> inputs = {whole ? accumulators
+                                     : tileRows(accumulators, valid)};
   SmallVector<AffineMap> maps = {tileMap};
-  if (valid != static_cast<int64_t>(op.getWidth()))
-    inputs[0] = matrixView(b, loc, accumulators, b.getIndexAttr(0),
-                           b.getIndexAttr(0), pixels, valid);
-  if (Value bias = op.getBias()) {
-    inputs.push_back(
-        lanes
-            ? laneView(b, loc, bias, valid)
-            : tensorView(b, loc, bias, at[feature],
-                         ViewAxis{0, valid,
-                                  static_cast<int64_t>(op.getChannelStep())}));
+  if (op.getBias()) {
+    inputs.push_back(biasView(at[feature]));
     maps.push_back(laneMap);
   }
   if (Value residual = op.getResidual()) {
-    if (staged) {
-      Value buffer = entryBuffer(func, lanes->bufferType(), "residual");
-      lanes->copy(residual, buffer, /*store=*/false);
-      inputs.push_back(buffer);
-    } else {
-      inputs.push_back(outputView(residual));
-    }
+    auto [buffer, view] = target(residual, "residual");
+    if (staged)
+      lanes->copy(residual, buffer, first, count, /*store=*/false);
+    inputs.push_back(view);
     maps.push_back(outputMap);
   }
-  Value target = staged ? entryBuffer(func, lanes->bufferType(), "output")
-                        : outputView(op.getOutput());
+  auto [buffer, view] = target(op.getOutput(), "output");
   maps.push_back(outputMap);
   using utils::IteratorType;
   auto generic = linalg::GenericOp::create(
-      b, loc, TypeRange(), inputs, ValueRange{target}, maps,
+      b, loc, TypeRange(), inputs, ValueRange{view}, maps,
       ArrayRef{IteratorType::parallel, IteratorType::parallel},
       [&](OpBuilder &b, Location loc, ValueRange args) {
         Value value = args[0];
@@ -162,8 +198,12 @@ void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
           value = activate(b, loc, epilogue, value);
         linalg::YieldOp::create(b, loc, value);
       });
-  if (!staged && op.getWholeLines())
-    generic->setAttr(streamingAttr, b.getUnitAttr());
   if (staged)
-    lanes->copy(op.getOutput(), target, /*store=*/true);
+    lanes->copy(op.getOutput(), buffer, first, count, /*store=*/true);
+  else if (op.getWholeLines())
+    generic->setAttr(streamingAttr, b.getUnitAttr());
+}
+
+void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
+  TileStore(op, accumulators, b).run();
 }

@@ -34,8 +34,22 @@ MergedLanes::MergedLanes(TileOp op, OpBuilder &b)
              llvm::all_of(phases.drop_back(), [](int64_t n) { return n == 1; });
 }
 
-bool MergedLanes::isOnePiece() const {
-  return wholeRow && !clipped.back() && !clipped[clipped.size() - 2];
+bool MergedLanes::isPartial(int64_t pixel) {
+  return (pixel == 0 && clipped[clipped.size() - 2]) ||
+         (pixel == static_cast<int64_t>(op.getPixels()) - 1 && clipped.back());
+}
+
+SmallVector<MergedLanes::Run> MergedLanes::runs(int64_t pixels) {
+  if (!wholeRow)
+    return {{0, pixels, false}};
+  SmallVector<Run> found;
+  for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+    bool whole = !isPartial(pixel);
+    if (found.empty() || found.back().whole != whole)
+      found.push_back({pixel, 0, whole});
+    ++found.back().count;
+  }
+  return found;
 }
 
 MemRefType MergedLanes::bufferType() {
@@ -45,7 +59,10 @@ MemRefType MergedLanes::bufferType() {
                          output.getElementType());
 }
 
-void MergedLanes::copy(Value tensor, Value lanes, bool store) {
+void MergedLanes::copy(Value tensor, Value lanes, int64_t first, int64_t count,
+                       bool store) {
+  firstPixel = first;
+  lastPixel = first + count;
   int64_t rank = phases.size();
   SmallVector<Value> at(op.getOutputAt());
   std::function<void(int64_t, int64_t)> nest = [&](int64_t dim, int64_t piece) {
@@ -97,17 +114,13 @@ void MergedLanes::move(Value tensor, ValueRange tensorAt, Value lanes,
 
 void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
                             int64_t piece, bool store) {
-  int64_t pixels = op.getPixels(), rowPhases = phases.back();
+  int64_t rowPhases = phases.back();
   int64_t feature = numbers.getOutputFeature();
   int64_t row = numbers.getOutputSpatial().back();
   int64_t step = op.getOutputStep();
   int64_t count =
       wholeRow ? static_cast<int64_t>(op.getValid()) : rowPhases * perGroup;
   Value firstColumn = math.constant(wholeRow ? 0 : piece * count);
-  auto isPartial = [&](int64_t pixel) {
-    return (pixel == 0 && clipped[clipped.size() - 2]) ||
-           (pixel == pixels - 1 && clipped.back());
-  };
   int64_t rowLength =
       cast<MemRefType>(op.getOutput().getType()).getDimSize(row);
   if (contiguous) {
@@ -121,7 +134,7 @@ void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
     Value first = math.mul(at[row], perGroup);
     if (wholeRow)
       first = math.add(first, op.getFirstLane());
-    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+    for (int64_t pixel = firstPixel; pixel < lastPixel; ++pixel) {
       Value here = math.add(first, pixel * step * perGroup);
       Value p = math.constant(pixel);
       if (!isPartial(pixel)) {
@@ -146,7 +159,7 @@ void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
   math.loop(math.constant(0), math.constant(perGroup), 1, [&](Value channel) {
     SmallVector<Value> element(at);
     element[feature] = math.add(at[feature], channel);
-    for (int64_t pixel = 0; pixel < pixels; ++pixel)
+    for (int64_t pixel = firstPixel; pixel < lastPixel; ++pixel)
       math.loop(
           math.constant(0), math.constant(rowPhases), 1, [&](Value phase) {
             element[row] = math.add(math.add(at[row], pixel * step), phase);

@@ -19,13 +19,19 @@ class MergedLanes {
 public:
   MergedLanes(conv::TileOp op, mlir::OpBuilder &b);
 
-  /// Whether a pixel's lanes follow each other in the output and all exist.
-  bool isOnePiece() const;
+  /// Some neighbouring pixels; `whole` if the lanes of each follow each other
+  /// in the output and all exist.
+  struct Run {
+    int64_t first, count;
+    bool whole;
+  };
+  llvm::SmallVector<Run> runs(int64_t pixels);
   /// A buffer of the tile: (pixels, lanes).
   mlir::MemRefType bufferType();
-  /// Moves the elements that exist between `tensor`, of the output's shape,
+  /// Moves the elements of pixels [first, first + count) that exist between `tensor`, of the output's shape,
   /// and `lanes`, a buffer of the tile: to the tensor with `store`.
-  void copy(mlir::Value tensor, mlir::Value lanes, bool store);
+  void copy(mlir::Value tensor, mlir::Value lanes, int64_t first,
+            int64_t count, bool store);
   /// The axis along which lanes follow each other, when they do.
   int64_t laneAxis() const {
     return rowIsLast() ? numbers.getOutputSpatial().back()
@@ -33,6 +39,7 @@ public:
   }
 
 private:
+  bool isPartial(int64_t pixel);
   bool rowIsLast() const {
     return numbers.getOutputSpatial().back() > numbers.getOutputFeature();
   }
@@ -49,6 +56,7 @@ private:
   llvm::ArrayRef<int64_t> phases;
   llvm::ArrayRef<bool> clipped;
   int64_t perGroup;
+  int64_t firstPixel = 0, lastPixel = 0; ///< of the copy at hand
   bool contiguous; ///< (phase of the row, channel) in the output
   bool wholeRow;   ///< nothing but that is in the lanes
 };

@@ -305,10 +305,13 @@ private:
   }
 
   LogicalResult visitEpilogue(linalg::GenericOp op) {
-    memref::AllocaOp alloca = accumulator(op.getInputs()[0]).first;
+    auto [alloca, first] = accumulator(op.getInputs()[0]);
     if (!alloca)
       return op.emitOpError("valid: an epilogue of an accumulator");
-    epilogues.vectorize(op, rows[alloca], piecesOf(alloca), b);
+    SmallVector<LanePiece> pieces = piecesOf(alloca);
+    epilogues.vectorize(
+        op, ArrayRef(rows[alloca]).drop_front(first * pieces.size()), pieces,
+        b);
     dead.push_back(op);
     return success();
   }
