@@ -106,6 +106,10 @@ struct Shape {
     return channels.phases == splits.back().getLanePhases();
   }
 
+  double rowTaps() const {
+    return std::max<int64_t>(1, *llvm::max_element(splits.back().getTaps()));
+  }
+
   /// Machine vectors of `width` lanes.
   int64_t vectors(int64_t width) const {
     int64_t count = 0;
@@ -130,7 +134,9 @@ struct Shape {
                     double weightRate) const {
     bool loadsVectors = channels.lanes == Lanes::Groups;
     double each = fmaCycles(width) * share;
-    double loads = pixels * (loadsVectors ? each : 0.5) + each;
+    // Across groups one load serves all the taps of the row that read it.
+    double loads = loadsVectors ? each * (1 + (pixels - 1.0) / rowTaps()) + each
+                                : 0.5 * pixels + each;
     // Pixels whose lines fall into one set of the first-level cache push each
     // other out, and every element comes from the second level.
     if (inputChannelsLast && pixelBytes % lineSize == 0) {
@@ -263,6 +269,9 @@ struct Shape {
     for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
       taskInput *= std::min(1.0, static_cast<double>(split.getTaps().front()) /
                                      std::max<int64_t>(1, split.getInput()));
+    // Blocks of groups read parts of the same lines.
+    if (channels.lanes == Lanes::Groups)
+      groupShare = std::min(1.0, 2 / blocks);
     double inputPasses =
         order == Order::Input && taskInput < near ? 1 : blocks * groupShare;
     // Rows written in one go reach twice the bandwidth of every other pixel.
@@ -348,8 +357,11 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
       // Accumulators, a row of weights and one input element in registers.
       int64_t longest =
           std::max<int64_t>(1, phaseLength(shape.splits.back(), 0));
-      int64_t most =
-          std::max<int64_t>(1, (machine.registers - 1 - vectors) / vectors);
+      int64_t weightRows = 1;
+      if (shape.channels.lanes == Lanes::Groups)
+        weightRows = std::min<int64_t>(4, shape.rowTaps());
+      int64_t most = std::max<int64_t>(
+          1, (machine.registers - 1 - vectors * weightRows) / vectors);
       // Distinct taps are spelled out one by one.
       int64_t tapBodies = 1;
       for (PhaseSplitAttr split : ArrayRef(shape.splits).drop_back())

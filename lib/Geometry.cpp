@@ -322,10 +322,9 @@ int64_t convjit::unrolledFMAs(PhaseSplitAttr split, int64_t pixels,
     pixelTaps += cut.midCount ? pixels : 0; // interior tiles loop over taps
     tiles += cut.left.size() + cut.right.size() + (cut.midCount > 0);
   }
-  int64_t rest = reduction > 8 ? reduction % unroll : 0;
-  int64_t steps = std::min(reduction, std::max<int64_t>(unroll, 8));
-  if (reduction > 8)
-    steps = unroll + rest;
+  int64_t steps = reduction;
+  if (reduction > std::max(maxUnrolledChannels, unroll))
+    steps = unroll + reduction % unroll;
   return tiles * tileOverhead + pixelTaps * vectors * steps;
 }
 

@@ -105,6 +105,9 @@ int64_t phaseLength(conv::PhaseSplitAttr split, int64_t phase);
 bool lastIsPartial(conv::PhaseSplitAttr split);
 RowCut cutRow(conv::PhaseSplitAttr split, int64_t phase, int64_t pixels);
 
+/// Channels up to which the reduction over them is not a loop.
+constexpr int64_t maxUnrolledChannels = 4;
+
 /// Vector FMAs in the code of a row that is cut with tiles of `pixels` by
 /// `vectors` and unrolled: what such a row costs in code and compile time.
 int64_t unrolledFMAs(conv::PhaseSplitAttr split, int64_t pixels,

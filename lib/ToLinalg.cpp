@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Epilogue.h"
+#include "Geometry.h"
 #include "IndexMath.h"
 #include "LowerPackFilter.h"
 #include "Passes.h"
@@ -24,8 +25,8 @@ using namespace convjit::conv;
 
 namespace {
 
-/// Channels up to which the reduction over them is not a loop.
-constexpr int64_t maxUnrolledChannels = 8;
+/// Taps of a row up to which they share one body.
+constexpr int64_t maxUnrolledTaps = 16;
 
 /// Expands one conv.tile.
 class TileExpander {
@@ -68,6 +69,9 @@ private:
   /// their pixels.
   void denseTaps(SmallVector<Value> &taps) {
     size_t dim = taps.size();
+    if (static_cast<int64_t>(dim) == rank - 1)
+      if (std::optional<SmallVector<int64_t>> spans = rowTapsAtOnce())
+        return rowTaps(taps, *spans);
     if (2 * dim < op.getTapRanges().size()) {
       // Where phases differ in their taps, each tap has its own lanes.
       if (int64_t count = distinctTaps(dim)) {
@@ -105,6 +109,49 @@ private:
       oneTap(taps, spans[2 * j], spans[2 * j + 1], begin, end);
       taps.pop_back();
     }
+  }
+
+  /// The pixels of each tap of the row, where one contraction takes all taps:
+  /// lanes are groups, so that each input vector serves several of them.
+  std::optional<SmallVector<int64_t>> rowTapsAtOnce() {
+    if (!acrossGroups)
+      return std::nullopt;
+    if (op.getTapPixels())
+      return llvm::to_vector(*op.getTapPixels());
+    std::optional<int64_t> lo =
+        getConstantIntValue(op.getTapRanges()[2 * (rank - 1)]);
+    std::optional<int64_t> hi =
+        getConstantIntValue(op.getTapRanges()[2 * (rank - 1) + 1]);
+    if (!lo || !hi || *lo != 0 || *hi > maxUnrolledTaps)
+      return std::nullopt;
+    SmallVector<int64_t> spans;
+    for (int64_t tap = 0; tap < *hi; ++tap)
+      spans.append({0, pixels});
+    return spans;
+  }
+
+  /// sums(m, n) += input(m * step + j * tap_step, n) * weights(j, n) for all
+  /// taps j of the row and the pixels m that have them.
+  void rowTaps(SmallVector<Value> &taps, ArrayRef<int64_t> spans) {
+    auto count = static_cast<int64_t>(spans.size() / 2);
+    if (count == 0)
+      return;
+    int64_t step = op.getInputStep();
+    int64_t tapStep = op.getInputTapSteps()[rank - 1];
+    taps.push_back(math.constant(0));
+    Value input = inputRow(taps, 0, (pixels - 1) * step + (count - 1) * tapStep + 1,
+                           /*step=*/1);
+    SmallVector<Value> at = filterAt(taps);
+    taps.pop_back();
+    Value weights = tensorView(
+        b, loc, op.getFilter(), at,
+        {{rank, count, op.getFilterTapSteps()[rank - 1]}, {rank + 2, width, 1}});
+    auto [lanes, sums] = existingLanes(weights, count, accumulators, pixels);
+    AffineExpr m, n, j;
+    bindDims(b.getContext(), m, n, j);
+    auto generic = contract(input, lanes, sums,
+                            {m * step + j * tapStep, n}, {j, n});
+    generic->setAttr("conv.tap_pixels", b.getDenseI64ArrayAttr(spans));
   }
 
   /// The number of taps of a dimension whose phases differ in theirs, else 0.
@@ -184,7 +231,7 @@ private:
     if (!active.empty() &&
         llvm::none_of(active, [](bool lane) { return lane; }))
       return;
-    Value input = inputRow(taps, first, count);
+    Value input = inputRow(taps, first, count, op.getInputStep());
     Value weights = filterRow(taps);
     Value sums = accumulators;
     if (count != pixels)
@@ -225,7 +272,8 @@ private:
   /// The input elements of one tap: (pixels, channels), or the reverse where
   /// the channels' axis comes first. With lanes across groups, channels are the
   /// lanes.
-  Value inputRow(ArrayRef<Value> taps, int64_t first, int64_t count) {
+  Value inputRow(ArrayRef<Value> taps, int64_t first, int64_t count,
+                 int64_t step) {
     int64_t channels =
         acrossGroups ? static_cast<int64_t>(op.getValid()) : reduction;
     SmallVector<Value> at(op.getInputAt());
@@ -233,9 +281,8 @@ private:
       Value &here = at[numbers.getInputSpatial()[dim]];
       here = math.add(here, math.mul(taps[dim], op.getInputTapSteps()[dim]));
     }
-    int64_t step = op.getInputStep();
     int64_t row = numbers.getInputSpatial().back();
-    at[row] = math.add(at[row], first * step);
+    at[row] = math.add(at[row], first * static_cast<int64_t>(op.getInputStep()));
     SmallVector<ViewAxis> axes = {{row, count, step},
                                   {numbers.getInputFeature(), channels, 1}};
     if (!channelsAfterPixels())
@@ -243,35 +290,44 @@ private:
     return tensorView(b, loc, op.getInput(), at, axes);
   }
 
-  /// The weights of one tap: (channels, lanes).
-  Value filterRow(ArrayRef<Value> taps) {
+  /// Where the weights of one tap start.
+  SmallVector<Value> filterAt(ArrayRef<Value> taps) {
     SmallVector<Value> at(op.getFilterAt());
     for (int64_t dim = 0; dim < rank; ++dim)
       at[1 + dim] = math.add(at[1 + dim],
                              math.mul(taps[dim], op.getFilterTapSteps()[dim]));
-    return tensorView(b, loc, op.getFilter(), at,
+    return at;
+  }
+
+  /// The weights of one tap: (channels, lanes).
+  Value filterRow(ArrayRef<Value> taps) {
+    return tensorView(b, loc, op.getFilter(), filterAt(taps),
                       {{rank + 1, reduction, 1}, {rank + 2, width, 1}});
+  }
+
+  /// Weights and sums without the lanes that do not exist, which are not read.
+  std::pair<Value, Value> existingLanes(Value weights, int64_t rows, Value sums,
+                                        int64_t count) {
+    int64_t valid = op.getValid();
+    if (valid == width)
+      return {weights, sums};
+    OpFoldResult zero = b.getIndexAttr(0);
+    return {matrixView(b, loc, weights, zero, zero, rows, valid),
+            matrixView(b, loc, sums, zero, zero, count, valid)};
   }
 
   /// sums(m, n) += input(m, k) * weights(k, n) for k in [at, at + channels);
   /// across groups sums(m, n) += input(m, n) * weights(0, n).
   linalg::GenericOp contraction(Value input, Value weights, Value sums,
                                 Value at, int64_t count, int64_t channels) {
-    MLIRContext *context = b.getContext();
     AffineExpr m, n, k;
-    bindDims(context, m, n, k);
+    bindDims(b.getContext(), m, n, k);
     bool pixelsFirst = channelsAfterPixels();
     SmallVector<AffineExpr> inputExprs = {m, acrossGroups ? n : k};
     if (!pixelsFirst)
       std::swap(inputExprs[0], inputExprs[1]);
     if (acrossGroups) {
-      int64_t valid = op.getValid();
-      if (valid != width) {
-        // Lanes that do not exist are not read.
-        OpFoldResult zero = b.getIndexAttr(0);
-        weights = matrixView(b, loc, weights, zero, zero, 1, valid);
-        sums = matrixView(b, loc, sums, zero, zero, count, valid);
-      }
+      std::tie(weights, sums) = existingLanes(weights, 1, sums, count);
     } else if (channels != reduction) {
       OpFoldResult zero = b.getIndexAttr(0);
       input = pixelsFirst
@@ -279,13 +335,23 @@ private:
                   : matrixView(b, loc, input, at, zero, channels, count);
       weights = matrixView(b, loc, weights, at, zero, channels, width);
     }
+    return contract(input, weights, sums, inputExprs, {k, n});
+  }
+
+  /// sums(d0, d1) += input * weights over loops (d0, d1, reduction d2).
+  linalg::GenericOp contract(Value input, Value weights, Value sums,
+                             ArrayRef<AffineExpr> inputExprs,
+                             ArrayRef<AffineExpr> weightExprs) {
+    MLIRContext *context = b.getContext();
+    AffineExpr m, n;
+    bindDims(context, m, n);
     auto map = [&](ArrayRef<AffineExpr> exprs) {
       return AffineMap::get(3, 0, exprs, context);
     };
     using utils::IteratorType;
     return linalg::GenericOp::create(
         b, loc, TypeRange(), ValueRange{input, weights}, ValueRange{sums},
-        ArrayRef{map(inputExprs), map({k, n}), map({m, n})},
+        ArrayRef{map(inputExprs), map(weightExprs), map({m, n})},
         ArrayRef{IteratorType::parallel, IteratorType::parallel,
                  IteratorType::reduction},
         [](OpBuilder &b, Location loc, ValueRange args) {

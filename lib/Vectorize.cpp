@@ -189,6 +189,8 @@ private:
     auto [alloca, first] = accumulator(op.getDpsInits().front());
     if (!alloca)
       return op.emitOpError("valid: a contraction into an accumulator");
+    if (op->hasAttr("conv.tap_pixels"))
+      return visitRowTaps(op, alloca, first);
     AffineMap map = op.getIndexingMapsArray()[0];
     auto positionOf = [&](unsigned dim) {
       return map.getResultPosition(getAffineDimExpr(dim, op.getContext()));
@@ -253,6 +255,61 @@ private:
                              active.asArrayRef().slice(piece.first, piece.size),
                              next, sum)
                     : next;
+        }
+      }
+    }
+    dead.push_back(op);
+    return success();
+  }
+
+  /// sums(m, n) += input(m * step + j * tap_step, n) * weights(j, n): each
+  /// input vector is loaded once, for all the taps and pixels that read it.
+  LogicalResult visitRowTaps(linalg::GenericOp op, memref::AllocaOp alloca,
+                             int64_t first) {
+    Location loc = op.getLoc();
+    Value input = op.getInputs()[0], weights = op.getInputs()[1];
+    auto spans =
+        op->getAttrOfType<DenseI64ArrayAttr>("conv.tap_pixels").asArrayRef();
+    SmallVector<int64_t, 4> sizes = op.getStaticLoopRanges();
+    int64_t lanes = sizes[1], taps = sizes[2];
+    AffineExpr position = op.getIndexingMapsArray()[0].getResult(0);
+    auto at = [&](int64_t pixel, int64_t tap) {
+      MLIRContext *context = op.getContext();
+      auto value = [&](int64_t v) { return getAffineConstantExpr(v, context); };
+      return cast<AffineConstantExpr>(
+                 position.replaceDims({value(pixel), value(0), value(tap)}))
+          .getValue();
+    };
+    int64_t step = at(1, 0), tapStep = at(0, 1);
+    auto index = [&](int64_t value) -> Value {
+      return arith::ConstantIndexOp::create(b, loc, value);
+    };
+    SmallVector<LanePiece> pieces = piecesOf(alloca);
+    Rows &sums = rows[alloca];
+    int64_t length = cast<MemRefType>(input.getType()).getDimSize(0);
+    for (auto [which, piece] : llvm::enumerate(pieces)) {
+      int64_t used = std::clamp<int64_t>(lanes - piece.first, 0, piece.size);
+      if (!used)
+        continue;
+      auto type = VectorType::get({used}, alloca.getType().getElementType());
+      SmallVector<Value> weight(taps);
+      for (int64_t element = 0; element < length; ++element) {
+        Value x;
+        for (int64_t tap = 0; tap < taps; ++tap) {
+          int64_t ahead = element - tap * tapStep, pixel = ahead / step;
+          if (ahead < 0 || ahead % step || pixel < spans[2 * tap] ||
+              pixel >= spans[2 * tap + 1])
+            continue;
+          if (!weight[tap])
+            weight[tap] = vector::LoadOp::create(
+                b, loc, type, weights,
+                ValueRange{index(tap), index(piece.first)});
+          if (!x)
+            x = vector::LoadOp::create(
+                b, loc, type, input,
+                ValueRange{index(element), index(piece.first)});
+          Value &sum = sums[(first + pixel) * pieces.size() + which];
+          sum = accumulate(loc, x, weight[tap], sum);
         }
       }
     }
