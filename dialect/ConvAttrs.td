@@ -50,7 +50,9 @@ def Conv_Lanes : I32EnumAttr<"Lanes", "what the lanes of a vector hold", [
     // output channels of one group
     I32EnumAttrCase<"Channels", 0, "channels">,
     // the same output channel of neighbouring groups
-    I32EnumAttrCase<"Groups", 1, "groups">]> {
+    I32EnumAttrCase<"Groups", 1, "groups">,
+    // pixels of a row, of one output channel
+    I32EnumAttrCase<"Pixels", 2, "pixels">]> {
   let cppNamespace = "::convjit::conv";
 }
 
@@ -174,8 +176,8 @@ def Conv_OrderParameter : EnumParameter<Conv_Order> {
 def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
   let summary = "how a convolution is carried out";
   let description = [{
-    - `lanes`: what a vector's lanes hold, `width` of them, in as many machine
-      vectors as that takes (accumulators of one pixel);
+    - `lanes`: what a vector's lanes hold;
+    - `width`: output channels (or groups) of one register tile;
     - `pixels`: pixels of an output row in one register tile;
     - `unroll`: input channels in one iteration of the innermost loop;
     - `row`: how rows are cut into tiles;

@@ -132,6 +132,10 @@ struct Shape {
   /// Its weights come at `weightRate` bytes a cycle.
   double stepCycles(int64_t pixels, int64_t width, double share,
                     double weightRate) const {
+    if (channels.lanes == Lanes::Pixels) {
+      double vectors = fmaCycles(pixels);
+      return std::max({width * vectors, vectors + 0.5 * width, latency});
+    }
     bool loadsVectors = channels.lanes == Lanes::Groups;
     double each = fmaCycles(width) * share;
     // Across groups one load serves all the taps of the row that read it.
@@ -174,6 +178,13 @@ struct Shape {
   }
 
   double storeCycles(int64_t pixels, int64_t width) const {
+    if (channels.lanes == Lanes::Pixels) {
+      double stores = width * vectors(pixels);
+      bool direct = splits.back().getStep() == 1 &&
+                    numbers.getOutputSpatial().back() ==
+                        static_cast<int64_t>(splits.size()) + 1;
+      return direct ? stores : stores + 2.0 * pixels * width;
+    }
     double stores = pixels * vectors(width);
     bool last = numbers.getOutputFeature() ==
                 static_cast<int64_t>(numbers.getOutputSpatial().size()) + 1;
@@ -324,6 +335,12 @@ int64_t chunksOf(const Shape &shape, const TaskSpace &space, int64_t pixels,
 SmallVector<int64_t> widthsOf(const Shape &shape) {
   SmallVector<int64_t> widths;
   int64_t run = shape.channels.lanesInRun(), lanes = shape.lanes;
+  if (shape.channels.lanes == Lanes::Pixels) {
+    for (int64_t width : {1, 2, 3, 4, 6, 8, 12})
+      if (width <= run)
+        widths.push_back(width);
+    return widths;
+  }
   if (run < lanes)
     return {static_cast<int64_t>(
         llvm::bit_ceil<uint64_t>(std::max<int64_t>(1, run)))};
@@ -362,6 +379,12 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         weightRows = std::min<int64_t>(4, shape.rowTaps());
       int64_t most = std::max<int64_t>(
           1, (machine.registers - 1 - vectors * weightRows) / vectors);
+      bool ofPixels = shape.channels.lanes == Lanes::Pixels;
+      if (ofPixels) {
+        // Accumulators, a vector of pixels each, and a weight.
+        vectors = width;
+        most = (machine.registers - 1) / (width + 1) * shape.lanes;
+      }
       // Distinct taps are spelled out one by one.
       int64_t tapBodies = 1;
       for (PhaseSplitAttr split : ArrayRef(shape.splits).drop_back())
@@ -369,12 +392,18 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
           tapBodies *= split.getTaps().front();
       auto unrollOf = [&](int64_t pixels) {
         int64_t unroll = 1;
+        double cycles = ofPixels ? width * shape.fmaCycles(pixels)
+                                 : pixels * shape.fmaCycles(width);
         while (unroll < 4 && unroll * 2 <= shape.reduction &&
-               pixels * shape.fmaCycles(width) * unroll < fullIteration)
+               cycles * unroll < fullIteration)
           unroll *= 2;
         return unroll;
       };
       auto codeOf = [&](int64_t pixels) {
+        if (ofPixels)
+          return unrolledFMAs(shape.splits.back(), pixels, vectors,
+                              shape.reduction, unrollOf(pixels)) /
+                 shape.lanes;
         return tapBodies * unrolledFMAs(shape.splits.back(), pixels, vectors,
                                         shape.reduction, unrollOf(pixels));
       };
@@ -382,6 +411,8 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
       int64_t bestPixels = 1;
       for (int64_t pixels = std::min({most, longest, int64_t(64)}); pixels >= 1;
            --pixels) {
+        if (ofPixels && pixels % shape.lanes && pixels != longest)
+          continue;
         double cycles = shape.rowCycles(pixels, width) *
                         (1 + std::min<double>(codeOf(pixels), maxUnrolledFMAs) *
                                  codeWeight);
@@ -412,6 +443,8 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
   consider(Shape(op, machine, 0, apart, Lanes::Channels));
   if (allowsLanesAcrossGroups(op))
     consider(Shape(op, machine, 0, apart, Lanes::Groups));
+  if (allowsLanesOfPixels(op))
+    consider(Shape(op, machine, 0, apart, Lanes::Pixels));
   for (int64_t merged = 1; merged <= rank; ++merged) {
     auto splits = splitConvolution(op, merged);
     if (!splits)

@@ -103,6 +103,8 @@ public:
 
   void run() {
     int64_t pixels = op.getPixels();
+    if (op.getLanes() == Lanes::Pixels)
+      return store(0, valid, false);
     if (!lanes)
       return store(0, pixels, false);
     // Of lanes that follow each other in the output, only pixels that lack some
@@ -149,7 +151,17 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
       {row, count, step},
       {feature, valid, static_cast<int64_t>(op.getChannelStep())}};
   at[row] = math.add(at[row], first * step);
-  if (lanes && !staged) {
+  bool ofPixels = op.getLanes() == Lanes::Pixels;
+  if (ofPixels) {
+    // The tile is (channel, pixel).
+    laneMap = AffineMap::get(2, 0, {m}, context);
+    axes = {{feature, valid, 1},
+            {row, static_cast<int64_t>(op.getPixels()), step}};
+    if (row < feature) {
+      outputMap = AffineMap::get(2, 0, {n, m}, context);
+      std::swap(axes[0], axes[1]);
+    }
+  } else if (lanes && !staged) {
     axes[1].axis = lanes->laneAxis();
     at[axes[1].axis] = math.add(at[axes[1].axis], op.getFirstLane());
   } else if (!lanes && feature < row) {
@@ -168,8 +180,8 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
     return {buffer, tileRows(buffer, valid)};
   };
 
-  bool whole = count == static_cast<int64_t>(op.getPixels()) &&
-               valid == static_cast<int64_t>(op.getWidth());
+  bool whole = ofPixels || (count == static_cast<int64_t>(op.getPixels()) &&
+                            valid == static_cast<int64_t>(op.getWidth()));
   SmallVector<Value> inputs = {whole ? accumulators
                                      : tileRows(accumulators, valid)};
   SmallVector<AffineMap> maps = {tileMap};

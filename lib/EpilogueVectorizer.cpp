@@ -30,25 +30,27 @@ constexpr int64_t streamingBytes = int64_t(16) << 20;
 struct TileOperand {
   Value buffer;
   std::optional<unsigned> pixelAxis; ///< none for the bias
-  unsigned laneAxis;
+  std::optional<unsigned> laneAxis;  ///< none for the bias of pixels
 
   TileOperand(Value buffer, AffineMap map) : buffer(buffer) {
     MLIRContext *context = map.getContext();
     pixelAxis = map.getResultPosition(getAffineDimExpr(0, context));
-    laneAxis = *map.getResultPosition(getAffineDimExpr(1, context));
+    laneAxis = map.getResultPosition(getAffineDimExpr(1, context));
   }
 
   bool lanesAreContiguous() const {
     auto type = cast<MemRefType>(buffer.getType());
     auto [strides, offset] = type.getStridesAndOffset();
-    return laneAxis + 1 == strides.size() && strides[laneAxis] == 1;
+    return !laneAxis ||
+           (*laneAxis + 1 == strides.size() && strides[*laneAxis] == 1);
   }
 
   SmallVector<Value> at(Value pixel, Value lane) const {
-    SmallVector<Value> indices(pixelAxis ? 2 : 1);
+    SmallVector<Value> indices(pixelAxis && laneAxis ? 2 : 1);
     if (pixelAxis)
       indices[*pixelAxis] = pixel;
-    indices[laneAxis] = lane;
+    if (laneAxis)
+      indices[*laneAxis] = lane;
     return indices;
   }
 };
@@ -57,6 +59,11 @@ struct TileOperand {
 Value loadLanes(const TileOperand &operand, Value pixel, int64_t first,
                 VectorType type, OpBuilder &b, Location loc) {
   IndexMath math{b, loc};
+  if (!operand.laneAxis) {
+    Value one = memref::LoadOp::create(b, loc, operand.buffer,
+                                       operand.at(pixel, Value()));
+    return vector::BroadcastOp::create(b, loc, type, one);
+  }
   if (operand.lanesAreContiguous())
     return vector::LoadOp::create(b, loc, type, operand.buffer,
                                   operand.at(pixel, math.constant(first)));

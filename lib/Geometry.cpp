@@ -145,6 +145,9 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   if (plan.getLanes() == Lanes::Groups && !allowsLanesAcrossGroups(op))
     return "lanes = groups; valid only with one input channel a group, last in "
            "memory";
+  if (plan.getLanes() == Lanes::Pixels && !allowsLanesOfPixels(op))
+    return "lanes = pixels; valid only where the pixels that a row reads are "
+           "neighbours in memory";
   if (plan.getRow() == RowForm::Unrolled && op.getLive())
     return "row = unrolled; valid with a mask: ranged";
   int64_t merged = plan.getMerged();
@@ -155,8 +158,8 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   int64_t rank = numbers.getRank();
   if (merged > rank)
     return field + "; valid: up to the rank, " + std::to_string(rank);
-  if (op.getLive() || plan.getLanes() == Lanes::Groups)
-    return field + "; valid with a mask or lanes = groups: 0";
+  if (op.getLive() || plan.getLanes() != Lanes::Channels)
+    return field + "; valid with a mask or lanes other than channels: 0";
   auto splits = splitConvolution(op, merged);
   if (!splits)
     return field + "; valid where phases have no common input: 0";
@@ -201,6 +204,13 @@ bool convjit::allowsLanesAcrossGroups(ConvolutionOp op) {
          numbers.getInputFeature() == input.getRank() - 1;
 }
 
+bool convjit::allowsLanesOfPixels(ConvolutionOp op) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  int64_t row = op.getDimensionNumbers().getInputSpatial().back();
+  return row == input.getRank() - 1 &&
+         splitConvolution(op, 0)->back().getInputStep() == 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Channels
 //===----------------------------------------------------------------------===//
@@ -210,7 +220,7 @@ int64_t ChannelBlocks::blocksPerGroup() const {
 }
 
 int64_t ChannelBlocks::blocks() const {
-  return blocksPerGroup() * (lanes == Lanes::Channels ? groups : perGroup);
+  return blocksPerGroup() * (lanes == Lanes::Groups ? perGroup : groups);
 }
 
 int64_t ChannelBlocks::tail() const { return lanesInRun() % width; }
@@ -238,10 +248,10 @@ SmallVector<LanePiece> convjit::lanePieces(int64_t width, int64_t most) {
 int64_t ChannelBlocks::channel(int64_t block, int64_t lane) const {
   int64_t outer = block / blocksPerGroup();
   int64_t inner = block % blocksPerGroup() * width + lane;
-  if (inner >= (lanes == Lanes::Channels ? perGroup : groups))
+  if (inner >= (lanes == Lanes::Groups ? groups : perGroup))
     return -1;
-  return lanes == Lanes::Channels ? outer * perGroup + inner
-                                  : inner * perGroup + outer;
+  return lanes != Lanes::Groups ? outer * perGroup + inner
+                                : inner * perGroup + outer;
 }
 
 //===----------------------------------------------------------------------===//

@@ -46,6 +46,10 @@ std::string whyPlanIsImpossible(conv::ConvolutionOp op, conv::PlanAttr plan);
 /// those are neighbours in memory, so that one load reads a vector of them.
 bool allowsLanesAcrossGroups(conv::ConvolutionOp op);
 
+/// Whether lanes may hold pixels: the row is last in memory, and read with step
+/// 1 by each phase.
+bool allowsLanesOfPixels(conv::ConvolutionOp op);
+
 /// How output channels are divided among vectors.
 struct ChannelBlocks {
   conv::Lanes lanes;
@@ -55,10 +59,10 @@ struct ChannelBlocks {
   /// Merged phases; lane (phase, channel) comes at phase * perGroup + channel.
   int64_t phases = 1;
 
-  /// Lanes::Channels: those of one group. Lanes::Groups: those of all groups,
+  /// Channels (or pixels): those of one group. Lanes::Groups: those of all,
   /// for one output channel of each. Blocks are cut from these.
   int64_t lanesInRun() const {
-    return lanes == conv::Lanes::Channels ? perGroup * phases : groups;
+    return lanes == conv::Lanes::Groups ? groups : perGroup * phases;
   }
   int64_t blocksPerGroup() const;
   int64_t blocks() const;

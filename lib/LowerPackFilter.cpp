@@ -84,7 +84,7 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
     Value outer = to[0], lane = to[rank + 2], input = to[rank + 1];
     Value block = math.takeDigit(outer, channels.blocksPerGroup());
     Value inner = math.add(math.mul(block, channels.width), lane);
-    bool byGroup = channels.lanes == Lanes::Channels;
+    bool byGroup = channels.lanes != Lanes::Groups;
     Value group = byGroup ? outer : inner, channel = byGroup ? inner : outer;
     Value phases = channel;
     if (channels.phases > 1)

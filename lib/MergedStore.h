@@ -28,10 +28,11 @@ public:
   llvm::SmallVector<Run> runs(int64_t pixels);
   /// A buffer of the tile: (pixels, lanes).
   mlir::MemRefType bufferType();
-  /// Moves the elements of pixels [first, first + count) that exist between `tensor`, of the output's shape,
-  /// and `lanes`, a buffer of the tile: to the tensor with `store`.
-  void copy(mlir::Value tensor, mlir::Value lanes, int64_t first,
-            int64_t count, bool store);
+  /// Moves the elements of pixels [first, first + count) that exist between
+  /// `tensor`, of the output's shape, and `lanes`, a buffer of the tile: to the
+  /// tensor with `store`.
+  void copy(mlir::Value tensor, mlir::Value lanes, int64_t first, int64_t count,
+            bool store);
   /// The axis along which lanes follow each other, when they do.
   int64_t laneAxis() const {
     return rowIsLast() ? numbers.getOutputSpatial().back()

@@ -36,6 +36,7 @@ public:
         numbers(op.getDimensionNumbers()), rank(numbers.getRank()),
         pixels(op.getPixels()), width(op.getWidth()),
         acrossGroups(op.getLanes() == Lanes::Groups),
+        lanesOfPixels(op.getLanes() == Lanes::Pixels),
         filter(cast<MemRefType>(op.getFilter().getType())),
         reduction(filter.getDimSize(rank + 1)) {}
 
@@ -44,12 +45,16 @@ public:
     {
       OpBuilder::InsertionGuard guard(b);
       b.setInsertionPointToStart(&func.getBody().front());
+      auto valid = static_cast<int64_t>(op.getValid());
+      SmallVector<int64_t> shape = {pixels, width};
+      if (lanesOfPixels)
+        shape = {valid, pixels};
       accumulators = memref::AllocaOp::create(
-          b, loc, MemRefType::get({pixels, width}, filter.getElementType()));
+          b, loc, MemRefType::get(shape, filter.getElementType()));
     }
     // A line: one vector of the widest, two of the next.
     constexpr int64_t pieceBits = 512;
-    if (op.getActive())
+    if (op.getActive() || lanesOfPixels)
       accumulators.getDefiningOp()->setAttr(
           "conv.piece",
           b.getI64IntegerAttr(pieceBits / filter.getElementTypeBitWidth()));
@@ -90,12 +95,22 @@ private:
         }
         return;
       }
-      math.loop(op.getTapRanges()[2 * dim], op.getTapRanges()[2 * dim + 1], 1,
-                [&](Value j) {
-                  taps.push_back(j);
-                  denseTaps(taps);
-                  taps.pop_back();
-                });
+      auto tap = [&](Value j) {
+        taps.push_back(j);
+        denseTaps(taps);
+        taps.pop_back();
+      };
+      Value lo = op.getTapRanges()[2 * dim],
+            hi = op.getTapRanges()[2 * dim + 1];
+      std::optional<int64_t> last = getConstantIntValue(hi);
+      // Few channels leave a loop over taps with little else in it.
+      if (lanesOfPixels && static_cast<int64_t>(dim) == rank - 1 &&
+          getConstantIntValue(lo) == 0 && last && *last <= maxUnrolledTaps &&
+          reduction <= maxUnrolledChannels)
+        for (int64_t j = 0; j < *last; ++j)
+          tap(math.constant(j));
+      else
+        math.loop(lo, hi, 1, tap);
       return;
     }
     Value begin = math.constant(0), end = math.constant(reduction);
@@ -139,18 +154,19 @@ private:
     int64_t step = op.getInputStep();
     int64_t tapStep = op.getInputTapSteps()[rank - 1];
     taps.push_back(math.constant(0));
-    Value input = inputRow(taps, 0, (pixels - 1) * step + (count - 1) * tapStep + 1,
-                           /*step=*/1);
+    Value input =
+        inputRow(taps, 0, (pixels - 1) * step + (count - 1) * tapStep + 1,
+                 /*step=*/1);
     SmallVector<Value> at = filterAt(taps);
     taps.pop_back();
-    Value weights = tensorView(
-        b, loc, op.getFilter(), at,
-        {{rank, count, op.getFilterTapSteps()[rank - 1]}, {rank + 2, width, 1}});
+    Value weights = tensorView(b, loc, op.getFilter(), at,
+                               {{rank, count, op.getFilterTapSteps()[rank - 1]},
+                                {rank + 2, width, 1}});
     auto [lanes, sums] = existingLanes(weights, count, accumulators, pixels);
     AffineExpr m, n, j;
     bindDims(b.getContext(), m, n, j);
-    auto generic = contract(input, lanes, sums,
-                            {m * step + j * tapStep, n}, {j, n});
+    auto generic =
+        contract(input, lanes, sums, {m * step + j * tapStep, n}, {j, n});
     generic->setAttr("conv.tap_pixels", b.getDenseI64ArrayAttr(spans));
   }
 
@@ -231,13 +247,22 @@ private:
     if (!active.empty() &&
         llvm::none_of(active, [](bool lane) { return lane; }))
       return;
-    Value input = inputRow(taps, first, count, op.getInputStep());
+    Value input = lanesOfPixels
+                      ? inputRow(taps, 0, pixels, 1)
+                      : inputRow(taps, first, count, op.getInputStep());
     Value weights = filterRow(taps);
     Value sums = accumulators;
-    if (count != pixels)
+    if (!lanesOfPixels && count != pixels)
       sums = matrixView(b, loc, accumulators, b.getIndexAttr(first),
                         b.getIndexAttr(0), count, width);
     auto contract = [&](Value at, int64_t channels) {
+      if (lanesOfPixels) {
+        auto generic = pixelContraction(input, weights, at, channels);
+        if (count != pixels)
+          generic->setAttr("conv.lane_span",
+                           b.getDenseI64ArrayAttr({first, last}));
+        return;
+      }
       auto generic = contraction(input, weights, sums, at, count, channels);
       if (!active.empty())
         generic->setAttr("conv.active", b.getDenseBoolArrayAttr(active));
@@ -282,7 +307,8 @@ private:
       here = math.add(here, math.mul(taps[dim], op.getInputTapSteps()[dim]));
     }
     int64_t row = numbers.getInputSpatial().back();
-    at[row] = math.add(at[row], first * static_cast<int64_t>(op.getInputStep()));
+    at[row] =
+        math.add(at[row], first * static_cast<int64_t>(op.getInputStep()));
     SmallVector<ViewAxis> axes = {{row, count, step},
                                   {numbers.getInputFeature(), channels, 1}};
     if (!channelsAfterPixels())
@@ -338,6 +364,18 @@ private:
     return contract(input, weights, sums, inputExprs, {k, n});
   }
 
+  /// sums(c, m) += weights(k, c) * input(k, m) for k in [at, at + channels).
+  linalg::GenericOp pixelContraction(Value input, Value weights, Value at,
+                                     int64_t channels) {
+    OpFoldResult zero = b.getIndexAttr(0);
+    if (channels != reduction)
+      input = matrixView(b, loc, input, at, zero, channels, pixels);
+    weights = matrixView(b, loc, weights, at, zero, channels, op.getValid());
+    AffineExpr c, m, k;
+    bindDims(b.getContext(), c, m, k);
+    return contract(weights, input, accumulators, {k, c}, {k, m});
+  }
+
   /// sums(d0, d1) += input * weights over loops (d0, d1, reduction d2).
   linalg::GenericOp contract(Value input, Value weights, Value sums,
                              ArrayRef<AffineExpr> inputExprs,
@@ -367,7 +405,7 @@ private:
   IndexMath math;
   DimensionNumbersAttr numbers;
   int64_t rank, pixels, width;
-  bool acrossGroups;
+  bool acrossGroups, lanesOfPixels;
   MemRefType filter;
   int64_t reduction;
   Value accumulators;

@@ -214,6 +214,14 @@ private:
     };
     // Lanes that have this tap, where only some have.
     auto active = op->getAttrOfType<DenseBoolArrayAttr>("conv.active");
+    if (auto span = op->getAttrOfType<DenseI64ArrayAttr>("conv.lane_span")) {
+      SmallVector<bool> inside(lanes, false);
+      for (int64_t lane = span[0]; lane < span[1]; ++lane)
+        inside[lane] = true;
+      active = b.getDenseBoolArrayAttr(inside);
+    }
+    // The others are not read where they may lie outside the tensor.
+    bool readsMasked = op->hasAttr("conv.lane_span");
     auto isActive = [&](LanePiece piece) {
       return !active ||
              llvm::is_contained(
@@ -226,9 +234,11 @@ private:
         if (int64_t used = usedLanes(piece))
           weightPieces.push_back(
               isActive(piece)
-                  ? Value(vector::LoadOp::create(
-                        b, loc, typeOf(used), weights,
-                        ValueRange{index(channel), index(piece.first)}))
+                  ? loadPart(loc, typeOf(used), weights,
+                             {index(channel), index(piece.first)},
+                             readsMasked ? active.asArrayRef().slice(
+                                               piece.first, piece.size)
+                                         : ArrayRef<bool>())
                   : Value());
       for (int64_t pixel = 0; pixel < pixels; ++pixel) {
         SmallVector<Value> at(2);
@@ -317,15 +327,32 @@ private:
     return success();
   }
 
+  /// A vector, of which only the lanes of `mask` are read, if there is one.
+  Value loadPart(Location loc, VectorType type, Value buffer, ValueRange at,
+                 ArrayRef<bool> mask) {
+    if (!llvm::is_contained(mask, false))
+      return vector::LoadOp::create(b, loc, type, buffer, at);
+    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+    return vector::MaskedLoadOp::create(b, loc, type, buffer, at, maskOf(mask),
+                                        zero);
+  }
+
+  Value maskOf(ArrayRef<bool> mask) {
+    Value &lanes = masks[std::vector<bool>(mask.begin(), mask.end())];
+    if (!lanes)
+      lanes = loadMask(mask);
+    return lanes;
+  }
+
   /// `next` in the lanes of `mask`, `sum` in the others, which do not see a
   /// product of zero and infinity.
   Value select(Location loc, ArrayRef<bool> mask, Value next, Value sum) {
     if (!llvm::is_contained(mask, false))
       return next;
-    Value &lanes = masks[std::vector<bool>(mask.begin(), mask.end())];
-    if (!lanes)
-      lanes = loadMask(mask);
-    return arith::SelectOp::create(b, loc, lanes, next, sum);
+    // By the mask of the others: LLVM 22 turns a masked load under a choice by
+    // the same mask into a load of the whole vector, which may fault.
+    auto others = llvm::map_to_vector(mask, [](bool lane) { return !lane; });
+    return arith::SelectOp::create(b, loc, maskOf(others), sum, next);
   }
 
   /// A mask out of memory: the code generator turns the choice by a constant

@@ -232,7 +232,8 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
     replaceField(own.plan, "order",
                  random.pick({"filter", "block", "input", "batch"}));
   if (random.chance(20))
-    replaceField(own.plan, "lanes", random.chance(50) ? "channels" : "groups");
+    replaceField(own.plan, "lanes",
+                 random.pick({"channels", "groups", "pixels"}));
   setPlan(own.plan);
   Expected<Kernel> kernel = compiler.compile(item.conv, own);
   if (!kernel && kernel.error().kind == ErrorKind::BadInput) {
