@@ -58,6 +58,7 @@ struct NoStrengthReduction final : llvm::OptPassGate {
 
 Expected<std::unique_ptr<llvm::Module>>
 convjit::translateToLLVM(mlir::ModuleOp module, llvm::LLVMContext &context,
+                         const TargetInfo &target,
                          llvm::TargetMachine &machine) {
   std::unique_ptr<llvm::Module> result =
       mlir::translateModuleToLLVMIR(module, context, "convjit");
@@ -71,6 +72,10 @@ convjit::translateToLLVM(mlir::ModuleOp module, llvm::LLVMContext &context,
     // Some CPUs are tuned to avoid 512-bit vectors; the plan has decided.
     function.addFnAttr("prefer-vector-width", "512");
     function.addFnAttr(llvm::Attribute::NoUnwind);
+    // With a length that is known, SVE's registers hold fixed vectors.
+    if (auto vscale = static_cast<unsigned>(target.sveBits / 128))
+      function.addFnAttr(
+          llvm::Attribute::getWithVScaleRangeArgs(context, vscale, vscale));
   }
   return result;
 }

@@ -20,7 +20,7 @@ namespace convjit {
 /// Translates, and sets triple and data layout. `machine` must be the target's.
 Expected<std::unique_ptr<llvm::Module>>
 translateToLLVM(mlir::ModuleOp module, llvm::LLVMContext &context,
-                llvm::TargetMachine &machine);
+                const TargetInfo &target, llvm::TargetMachine &machine);
 
 /// Runs the few LLVM passes that this code gains from, then code generation.
 /// Errors of the back end come back as values.

@@ -174,8 +174,8 @@ Expected<MachineUnit> toLLVM(Compilation &compilation) {
     return machine.takeError();
   unit.machine = std::move(*machine);
   unit.context = std::make_unique<llvm::LLVMContext>();
-  auto module =
-      translateToLLVM(*compilation.module, *unit.context, *unit.machine);
+  auto module = translateToLLVM(*compilation.module, *unit.context,
+                                compilation.target, *unit.machine);
   if (!module)
     return module.takeError();
   unit.module = std::move(*module);

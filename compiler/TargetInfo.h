@@ -23,6 +23,9 @@ struct TargetInfo {
   /// Bits of FMA results a cycle, and of its second-level cache.
   int64_t fmaBits = 512;
   int64_t l2Bytes = int64_t(1) << 20;
+  /// Bits of SVE's registers where the code uses them and runs with no other
+  /// length; else 0.
+  int64_t sveBits = 0;
   bool isHost = false;
 
   /// One line for people.

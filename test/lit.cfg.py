@@ -6,7 +6,7 @@ import lit.formats
 config.name = "convjit"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test"]
-config.excludes = ["Inputs", "numerics", "unit", "python", "fuzz"]
+config.excludes = ["Inputs", "numerics", "unit", "python", "fuzz", "qemu"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = config.convjit_test_dir
 

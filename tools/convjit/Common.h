@@ -9,17 +9,13 @@
 #ifndef CONVJIT_TOOLS_COMMON_H
 #define CONVJIT_TOOLS_COMMON_H
 
-#include "ConvolutionText.h"
+#include "Layer.h"
 #include "convjit/Compiler.h"
-#include "convjit/Executor.h"
-#include "convjit/Npy.h"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <functional>
-#include <memory>
-#include <optional>
 
 namespace convjit::cli {
 
@@ -33,25 +29,6 @@ struct CommonOptions {
   void addTo(CLI::App &app);
 };
 
-/// A layer named on the command line: a problem string, or a general
-/// convolution's text.
-struct Layer {
-  std::string text; ///< canonical
-  std::optional<Problem> problem;
-  /// For grad=weight the convolution of one image (lowerWeightGradient).
-  Convolution conv;
-  /// For grad=weight the layer whose gradient it is; it has the mask, if any.
-  Convolution forward;
-  std::string mask;
-
-  bool isWeightGradient() const {
-    return problem && problem->gradient == Gradient::Weight;
-  }
-};
-/// A mask is read from its file, or made where the problem has a name of
-/// makeMask for a path; a file of such a name is ./KIND@SEED.
-Expected<Layer> readLayer(const std::string &text);
-
 /// A verb: its options, and what it does once they are read. Returns the exit
 /// code, or an error that main reports.
 struct Verb {
@@ -64,29 +41,7 @@ Verb addBench(CLI::App &parent);
 Verb addPlan(CLI::App &parent);
 Verb addEmit(CLI::App &parent);
 
-/// An executor for `threads` threads, the caller's among them.
-std::unique_ptr<Executor> makeExecutor(unsigned threads);
-
-/// "4x16x32": sizes with 'x' between them.
-std::string shapeText(const std::vector<int64_t> &shape);
-int64_t elementCount(const std::vector<int64_t> &shape);
-/// Refuses a batch whose tensors no machine holds (2^48 bytes), so that sizes
-/// can be multiplied without a thought.
-Status checkBatch(const Convolution &conv, int64_t batch);
-/// FLOPs over true taps for `images` images of the output. A weight gradient
-/// has as many as its layer.
-int64_t flopsOf(const Layer &layer, int64_t images);
-/// Bytes that a call reads and writes: input, packed weights, output, bias and
-/// residual, each once.
-int64_t bytesTouched(const Convolution &conv, size_t packedWeightBytes,
-                     int64_t batch);
 void printJson(const Json &document);
-/// `message` with spaces for line ends and other control characters.
-std::string oneLine(std::string message);
-
-/// A copy of `values` as elements of `dtype` at `to`, and back.
-void narrow(const std::vector<double> &values, DataType dtype, void *to);
-double elementAt(const void *from, DataType dtype, size_t index);
 
 } // namespace convjit::cli
 

@@ -9,8 +9,8 @@
 #ifndef CONVJIT_TOOLS_GUARDEDTENSOR_H
 #define CONVJIT_TOOLS_GUARDEDTENSOR_H
 
-#include "Common.h"
 #include "GuardedBuffer.h"
+#include "Layer.h"
 
 #include <algorithm>
 #include <cstring>

@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "WeightGradient.h"
-#include "Common.h"
+#include "Layer.h"
 
 #include <cmath>
 #include <cstring>

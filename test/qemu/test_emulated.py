@@ -1,0 +1,97 @@
+"""Kernels for other CPUs, each run on an emulator that has what that CPU has and
+faults on the rest.
+
+AArch64: objects from `convjit emit`, linked with a checker that has all that
+`convjit verify` checks but no compiler in it (build/aarch64). x86-64: the whole
+tool runs emulated, compiler and all.
+
+    CONVJIT_BIN      convjit, instead of build/release/bin/convjit
+    CONVJIT_CHECKER  convjit-check-object, instead of build/aarch64/bin's
+"""
+
+import os
+import pathlib
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+BUILD = HERE.parents[1] / "build"
+CONVJIT = os.environ.get("CONVJIT_BIN") or BUILD / "release/bin/convjit"
+CHECKER = (os.environ.get("CONVJIT_CHECKER")
+           or BUILD / "aarch64/bin/convjit-check-object")
+LAYERS = [line for line in (HERE / "layers.txt").read_text().splitlines()
+          if line and not line.startswith("#")]
+
+# What code is made for, and QEMU's CPU for it. AArch64: no SVE; SVE with registers
+# of 256 bits, of 512, and of 128, where NEON is used.
+X86_64 = {"x86-64-v2": "Nehalem", "x86-64-v3": "Haswell-noTSX"}
+AARCH64 = {
+    "cortex-a72": "cortex-a72",
+    "neoverse-v1": "max,sve256=on",
+    "a64fx": "a64fx",
+    "neoverse-v2": "max,sve128=on",
+}
+
+
+def run(*command):
+    """Empty when all went well, else what went wrong."""
+    command = [str(part) for part in command]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    if done.returncode == 0:
+        return ""
+    status = (f"exit {done.returncode}" if done.returncode > 0
+              else signal.Signals(-done.returncode).name)
+    return f"{' '.join(command)}\n{status}\n{done.stdout}{done.stderr}"
+
+
+def aarch64(folder, layer, cpu, emulated):
+    """The layer's kernel for `cpu` run on the CPU that QEMU calls `emulated`."""
+    wrong = run(CONVJIT, "emit", layer, "--emit=obj,header", f"--target-cpu={cpu}",
+                "-o", folder)
+    if wrong:
+        return wrong
+    (kernel,), (header,) = folder.glob("*.o"), folder.glob("*.h")
+    shared = folder / "kernel.so"
+    return run("clang-22", "--target=aarch64-linux-gnu", "-fuse-ld=lld", "-shared",
+               "-fPIC", HERE / "Describe.c", "-include", header, kernel, "-lm",
+               "-o", shared) or run("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu",
+                                    "-cpu", emulated, CHECKER, shared, layer)
+
+
+def x86_64(_, layers, cpu, emulated):
+    return run("qemu-x86_64", "-cpu", emulated, CONVJIT, "verify",
+               f"--target-cpu={cpu}", "--seed", "1", "--jobs", "1", *layers)
+
+
+CASES = {cpu: (x86_64, LAYERS, cpu, emulated) for cpu, emulated in X86_64.items()}
+CASES |= {f"{cpu}-{layer}": (aarch64, layer, cpu, emulated)
+          for cpu, emulated in AARCH64.items() for layer in LAYERS}
+
+
+@pytest.fixture(scope="session")
+def outcomes(request, tmp_path_factory):
+    """What the selected cases come to, as many at once as there are processors."""
+    folder = tmp_path_factory.mktemp("kernels")
+    pool = ThreadPoolExecutor(os.cpu_count())
+    outcomes = {}
+    for item in request.session.items:
+        if item.originalname == "test_emulated":
+            name = item.callspec.params["case"]
+            function, *arguments = CASES[name]
+            outcomes[name] = pool.submit(function, folder / str(len(outcomes)), *arguments)
+    return outcomes
+
+
+# With ids of their own: pytest replaces long texts by numbers.
+@pytest.mark.parametrize("case", CASES, ids=list(CASES))
+def test_emulated(outcomes, case):
+    wrong = outcomes[case].result()
+    if wrong:
+        pytest.fail(wrong, pytrace=False)
+
+
+def test_emulator_lacks_what_the_cpu_lacks(tmp_path):
+    assert "SIGILL" in aarch64(tmp_path, LAYERS[0], "neoverse-v1", "cortex-a72")

@@ -1,0 +1,65 @@
+//===- Layer.h - layers by name, and their tensors -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_TOOLS_LAYER_H
+#define CONVJIT_TOOLS_LAYER_H
+
+#include "ConvolutionText.h"
+#include "convjit/Executor.h"
+#include "convjit/Npy.h"
+
+#include <memory>
+#include <optional>
+
+namespace convjit::cli {
+
+/// A layer named on the command line: a problem string, or a general
+/// convolution's text.
+struct Layer {
+  std::string text; ///< canonical
+  std::optional<Problem> problem;
+  /// For grad=weight the convolution of one image (lowerWeightGradient).
+  Convolution conv;
+  /// For grad=weight the layer whose gradient it is; it has the mask, if any.
+  Convolution forward;
+  std::string mask;
+
+  bool isWeightGradient() const {
+    return problem && problem->gradient == Gradient::Weight;
+  }
+};
+/// A mask is read from its file, or made where the problem has a name of
+/// makeMask for a path; a file of such a name is ./KIND@SEED.
+Expected<Layer> readLayer(const std::string &text);
+
+/// An executor for `threads` threads, the caller's among them.
+std::unique_ptr<Executor> makeExecutor(unsigned threads);
+
+/// "4x16x32": sizes with 'x' between them.
+std::string shapeText(const std::vector<int64_t> &shape);
+int64_t elementCount(const std::vector<int64_t> &shape);
+/// Refuses a batch whose tensors no machine holds (2^48 bytes), so that sizes
+/// can be multiplied without a thought.
+Status checkBatch(const Convolution &conv, int64_t batch);
+/// FLOPs over true taps for `images` images of the output. A weight gradient
+/// has as many as its layer.
+int64_t flopsOf(const Layer &layer, int64_t images);
+/// Bytes that a call reads and writes: input, packed weights, output, bias and
+/// residual, each once.
+int64_t bytesTouched(const Convolution &conv, size_t packedWeightBytes,
+                     int64_t batch);
+/// `message` with spaces for line ends and other control characters.
+std::string oneLine(std::string message);
+
+/// A copy of `values` as elements of `dtype` at `to`, and back.
+void narrow(const std::vector<double> &values, DataType dtype, void *to);
+double elementAt(const void *from, DataType dtype, size_t index);
+
+} // namespace convjit::cli
+
+#endif // CONVJIT_TOOLS_LAYER_H
