@@ -88,6 +88,13 @@ def ConvSplitPhases : Pass<"conv-split-phases", "::mlir::ModuleOp"> {
     rd/gcd(rd, ld), and no inserted zero is left to multiply. Phases without a
     tap write the epilogue of zero.
 
+    Where the plan says `merged`, the phases of the last dimensions stay
+    together, in the lanes of one: with kernel 4 and stride 2, outputs 2q - 1 and
+    2q read the same two inputs and follow each other in the output. A phase that
+    lacks some of their taps keeps its sums there (CostModel.cpp weighs that).
+    This is what fills the lanes of a layer with few output channels, and what
+    makes k = s store whole cache lines.
+
     The function becomes destination-passing: tensors become buffers, the result
     an argument, and two more arguments say which tasks to run.
 
@@ -141,7 +148,8 @@ def ConvTile : Pass<"conv-tile", "::mlir::ModuleOp"> {
   let summary = "cut phases into independent tasks and register tiles";
   let description = [{
     One task is an output row of one channel block (or a piece of it); tasks
-    write disjoint elements. Inside, each phase of the innermost dimension is
+    write disjoint elements, and the plan's `order` says which of them follow
+    each other, so that the filter or the input stays in the cache. Inside, each phase of the innermost dimension is
     cut into `conv.tile`s. Outer dimensions clip their tap ranges to the input
     once a row. In the innermost, `row = unrolled` places border tiles at
     compile-time positions, so that each tap knows its pixels; `row = ranged`
@@ -175,6 +183,16 @@ def ConvToLinalg : Pass<"conv-to-linalg", "::mlir::ModuleOp"> {
     dilations and axis orders are in the `memref.subview`s. `conv.pack_filter`
     becomes loops.
 
+    Contractions cover whole tiles; attributes say which of their elements are
+    part of the program, and the rest must not be computed or read:
+    - `conv.active`: the lanes that have the tap (merged phases);
+    - `conv.lane_span`: the lanes whose input lies inside the tensor (lanes of
+      pixels, at a border);
+    - `conv.tap_pixels`: the pixels of each tap (lanes across groups, where one
+      contraction takes all taps of a row).
+    Buffers with `conv.buffer` hold a tile on its way to scattered places of the
+    output; `conv.streaming` marks stores of whole cache lines.
+
     After:
     ```mlir
     %acc = memref.alloca() : memref<8x32xf32>
@@ -201,7 +219,9 @@ def ConvVectorize : Pass<"conv-vectorize", "::mlir::ModuleOp"> {
     arguments through all loops over taps and channels; contractions become
     `vector.fma` of a broadcast input element with a row of weights, and the
     epilogue runs on the vectors before they are stored. No accumulator touches
-    memory.
+    memory. Whole lines of a large output are stored past the cache
+    (non-temporal), if the output begins a line: 85 to 93 % of the FMA peak
+    instead of 60 to 74 % for kernel 2 stride 2 on Zen 4.
 
     Upstream's linalg vectorizer, transfer hoisting and contraction lowering
     reach the same inner loop for a single tile, but run pattern drivers over

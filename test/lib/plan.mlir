@@ -24,7 +24,7 @@ func.func @depthwise(%x: tensor<?x40x64xf32>, %w: tensor<3x1x64xf32>) -> tensor<
 
 // Depthwise with channels first: neighbours in memory are pixels, not channels.
 // CHECK-LABEL: @depthwise_channels_first
-// CHECK: plan <lanes = channels, width = 1,
+// CHECK: plan <lanes = pixels, width = 1,
 func.func @depthwise_channels_first(%x: tensor<?x64x40xf32>, %w: tensor<3x1x64xf32>) -> tensor<?x64x38xf32> {
   %y = conv.convolution %x, %w window <rank = 1> dims <[b, f, 0]x[0, i, o]->[b, f, 0]>
       {feature_group_count = 64 : i64} : (tensor<?x64x40xf32>, tensor<3x1x64xf32>) -> tensor<?x64x38xf32>
