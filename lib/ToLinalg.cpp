@@ -77,6 +77,15 @@ private:
     if (static_cast<int64_t>(dim) == rank - 1)
       if (std::optional<SmallVector<int64_t>> spans = rowTapsAtOnce())
         return rowTaps(taps, *spans);
+    if (static_cast<int64_t>(dim) == rank - 1 && foldsRowTaps()) {
+      folded = *getConstantIntValue(op.getTapRanges().back());
+      taps.push_back(math.constant(0));
+      oneTap(taps, 0, pixels, math.constant(0),
+             math.constant(reduction * folded));
+      taps.pop_back();
+      folded = 1;
+      return;
+    }
     if (2 * dim < op.getTapRanges().size()) {
       // Where phases differ in their taps, each tap has its own lanes.
       if (int64_t count = distinctTaps(dim)) {
@@ -124,6 +133,25 @@ private:
       oneTap(taps, spans[2 * j], spans[2 * j + 1], begin, end);
       taps.pop_back();
     }
+  }
+
+  /// Whether taps of the row and channels are one reduction: all pixels have all
+  /// taps, and in the input and the filter they follow each other. With few
+  /// channels there is little else in a loop over taps: 1 channel and 7 taps
+  /// reach half of the peak instead of a fifth.
+  bool foldsRowTaps() {
+    if (op.getTapPixels() || acrossGroups || lanesOfPixels ||
+        distinctTaps(rank - 1))
+      return false;
+    std::optional<int64_t> taps = getConstantIntValue(op.getTapRanges().back());
+    int64_t feature = numbers.getInputFeature();
+    int64_t row = numbers.getInputSpatial().back();
+    return getConstantIntValue(op.getTapRanges()[2 * (rank - 1)]) == 0 && taps &&
+           *taps > 1 && feature == rank + 1 && row == rank &&
+           cast<MemRefType>(op.getInput().getType()).getDimSize(feature) ==
+               reduction &&
+           op.getInputTapSteps()[rank - 1] == 1 &&
+           op.getFilterTapSteps()[rank - 1] == 1;
   }
 
   /// The pixels of each tap of the row, where one contraction takes all taps:
@@ -300,7 +328,7 @@ private:
   Value inputRow(ArrayRef<Value> taps, int64_t first, int64_t count,
                  int64_t step) {
     int64_t channels =
-        acrossGroups ? static_cast<int64_t>(op.getValid()) : reduction;
+        acrossGroups ? static_cast<int64_t>(op.getValid()) : reduction * folded;
     SmallVector<Value> at(op.getInputAt());
     for (int64_t dim = 0; dim < rank; ++dim) {
       Value &here = at[numbers.getInputSpatial()[dim]];
@@ -328,7 +356,7 @@ private:
   /// The weights of one tap: (channels, lanes).
   Value filterRow(ArrayRef<Value> taps) {
     return tensorView(b, loc, op.getFilter(), filterAt(taps),
-                      {{rank + 1, reduction, 1}, {rank + 2, width, 1}});
+                      {{rank + 1, reduction * folded, 1}, {rank + 2, width, 1}});
   }
 
   /// Weights and sums without the lanes that do not exist, which are not read.
@@ -354,7 +382,7 @@ private:
       std::swap(inputExprs[0], inputExprs[1]);
     if (acrossGroups) {
       std::tie(weights, sums) = existingLanes(weights, 1, sums, count);
-    } else if (channels != reduction) {
+    } else if (channels != reduction * folded) {
       OpFoldResult zero = b.getIndexAttr(0);
       input = pixelsFirst
                   ? matrixView(b, loc, input, zero, at, count, channels)
@@ -408,6 +436,7 @@ private:
   bool acrossGroups, lanesOfPixels;
   MemRefType filter;
   int64_t reduction;
+  int64_t folded = 1; ///< taps of the row that the reduction takes in
   Value accumulators;
 };
 
