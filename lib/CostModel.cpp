@@ -134,7 +134,8 @@ struct Shape {
                     double weightRate) const {
     if (channels.lanes == Lanes::Pixels) {
       double vectors = fmaCycles(pixels);
-      return std::max({width * vectors, vectors + 0.5 * width, latency});
+      double loads = vectors * (2 * splits.back().getInputStep() - 1);
+      return std::max({width * vectors, loads + 0.5 * width, latency});
     }
     bool loadsVectors = channels.lanes == Lanes::Groups;
     double each = fmaCycles(width) * share;

@@ -207,8 +207,9 @@ bool convjit::allowsLanesAcrossGroups(ConvolutionOp op) {
 bool convjit::allowsLanesOfPixels(ConvolutionOp op) {
   auto input = cast<RankedTensorType>(op.getInput().getType());
   int64_t row = op.getDimensionNumbers().getInputSpatial().back();
-  return row == input.getRank() - 1 &&
-         splitConvolution(op, 0)->back().getInputStep() == 1;
+  // Every second or fourth element comes out of a load of all of them.
+  int64_t step = splitConvolution(op, 0)->back().getInputStep();
+  return row == input.getRank() - 1 && (step == 1 || step == 2 || step == 4);
 }
 
 //===----------------------------------------------------------------------===//

@@ -46,8 +46,8 @@ std::string whyPlanIsImpossible(conv::ConvolutionOp op, conv::PlanAttr plan);
 /// those are neighbours in memory, so that one load reads a vector of them.
 bool allowsLanesAcrossGroups(conv::ConvolutionOp op);
 
-/// Whether lanes may hold pixels: the row is last in memory, and read with step
-/// 1 by each phase.
+/// Whether lanes may hold pixels: the row is last in memory, and each phase
+/// reads it with step 1, 2 or 4.
 bool allowsLanesOfPixels(conv::ConvolutionOp op);
 
 /// How output channels are divided among vectors.

@@ -135,8 +135,8 @@ private:
     }
   }
 
-  /// Whether taps of the row and channels are one reduction: all pixels have all
-  /// taps, and in the input and the filter they follow each other. With few
+  /// Whether taps of the row and channels are one reduction: all pixels have
+  /// all taps, and in the input and the filter they follow each other. With few
   /// channels there is little else in a loop over taps: 1 channel and 7 taps
   /// reach half of the peak instead of a fifth.
   bool foldsRowTaps() {
@@ -146,8 +146,8 @@ private:
     std::optional<int64_t> taps = getConstantIntValue(op.getTapRanges().back());
     int64_t feature = numbers.getInputFeature();
     int64_t row = numbers.getInputSpatial().back();
-    return getConstantIntValue(op.getTapRanges()[2 * (rank - 1)]) == 0 && taps &&
-           *taps > 1 && feature == rank + 1 && row == rank &&
+    return getConstantIntValue(op.getTapRanges()[2 * (rank - 1)]) == 0 &&
+           taps && *taps > 1 && feature == rank + 1 && row == rank &&
            cast<MemRefType>(op.getInput().getType()).getDimSize(feature) ==
                reduction &&
            op.getInputTapSteps()[rank - 1] == 1 &&
@@ -276,7 +276,7 @@ private:
         llvm::none_of(active, [](bool lane) { return lane; }))
       return;
     Value input = lanesOfPixels
-                      ? inputRow(taps, 0, pixels, 1)
+                      ? inputRow(taps, 0, pixelSpan(), 1)
                       : inputRow(taps, first, count, op.getInputStep());
     Value weights = filterRow(taps);
     Value sums = accumulators;
@@ -355,8 +355,9 @@ private:
 
   /// The weights of one tap: (channels, lanes).
   Value filterRow(ArrayRef<Value> taps) {
-    return tensorView(b, loc, op.getFilter(), filterAt(taps),
-                      {{rank + 1, reduction * folded, 1}, {rank + 2, width, 1}});
+    return tensorView(
+        b, loc, op.getFilter(), filterAt(taps),
+        {{rank + 1, reduction * folded, 1}, {rank + 2, width, 1}});
   }
 
   /// Weights and sums without the lanes that do not exist, which are not read.
@@ -392,16 +393,23 @@ private:
     return contract(input, weights, sums, inputExprs, {k, n});
   }
 
-  /// sums(c, m) += weights(k, c) * input(k, m) for k in [at, at + channels).
+  /// Elements of the row from the first pixel's to the last one's.
+  int64_t pixelSpan() {
+    return (pixels - 1) * static_cast<int64_t>(op.getInputStep()) + 1;
+  }
+
+  /// sums(c, m) += weights(k, c) * input(k, m * step) for k in [at, at +
+  /// channels).
   linalg::GenericOp pixelContraction(Value input, Value weights, Value at,
                                      int64_t channels) {
     OpFoldResult zero = b.getIndexAttr(0);
     if (channels != reduction)
-      input = matrixView(b, loc, input, at, zero, channels, pixels);
+      input = matrixView(b, loc, input, at, zero, channels, pixelSpan());
     weights = matrixView(b, loc, weights, at, zero, channels, op.getValid());
     AffineExpr c, m, k;
     bindDims(b.getContext(), c, m, k);
-    return contract(weights, input, accumulators, {k, c}, {k, m});
+    auto step = static_cast<int64_t>(op.getInputStep());
+    return contract(weights, input, accumulators, {k, c}, {k, m * step});
   }
 
   /// sums(d0, d1) += input * weights over loops (d0, d1, reduction d2).

@@ -222,6 +222,11 @@ private:
     }
     // The others are not read where they may lie outside the tensor.
     bool readsMasked = op->hasAttr("conv.lane_span");
+    // Lanes are every `step`th element.
+    int64_t step = 1;
+    if (auto product = dyn_cast<AffineBinaryOpExpr>(
+            op.getIndexingMapsArray()[1].getResult(1)))
+      step = cast<AffineConstantExpr>(product.getRHS()).getValue();
     auto isActive = [&](LanePiece piece) {
       return !active ||
              llvm::is_contained(
@@ -235,7 +240,7 @@ private:
           weightPieces.push_back(
               isActive(piece)
                   ? loadPart(loc, typeOf(used), weights,
-                             {index(channel), index(piece.first)},
+                             {index(channel), index(piece.first * step)}, step,
                              readsMasked ? active.asArrayRef().slice(
                                                piece.first, piece.size)
                                          : ArrayRef<bool>())
@@ -327,14 +332,26 @@ private:
     return success();
   }
 
-  /// A vector, of which only the lanes of `mask` are read, if there is one.
+  /// Every `step`th element from `at` on as a vector, of which only the lanes
+  /// of `mask` are read, if there is one.
   Value loadPart(Location loc, VectorType type, Value buffer, ValueRange at,
-                 ArrayRef<bool> mask) {
-    if (!llvm::is_contained(mask, false))
+                 int64_t step, ArrayRef<bool> mask) {
+    if (step == 1 && !llvm::is_contained(mask, false))
       return vector::LoadOp::create(b, loc, type, buffer, at);
-    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
-    return vector::MaskedLoadOp::create(b, loc, type, buffer, at, maskOf(mask),
-                                        zero);
+    int64_t lanes = type.getNumElements();
+    auto wide = VectorType::get({lanes * step}, type.getElementType());
+    SmallVector<bool> read(lanes * step, false);
+    SmallVector<int64_t> picked;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      read[lane * step] = mask.empty() || mask[lane];
+      picked.push_back(lane * step);
+    }
+    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(wide));
+    Value elements = vector::MaskedLoadOp::create(b, loc, wide, buffer, at,
+                                                  maskOf(read), zero);
+    if (step == 1)
+      return elements;
+    return vector::ShuffleOp::create(b, loc, elements, elements, picked);
   }
 
   Value maskOf(ArrayRef<bool> mask) {
