@@ -9,10 +9,8 @@
 
 #include "EpilogueVectorizer.h"
 #include "Geometry.h"
-#include "LiveTable.h"
+#include "LaneMasks.h"
 #include "Passes.h"
-
-#include <map>
 
 namespace convjit {
 #define GEN_PASS_DEF_CONVVECTORIZE
@@ -28,7 +26,7 @@ namespace {
 class Vectorizer {
 public:
   explicit Vectorizer(func::FuncOp func)
-      : func(func), b(func.getContext()), epilogues(func) {}
+      : func(func), b(func.getContext()), epilogues(func), masks(func) {}
 
   LogicalResult run() {
     for (auto alloca : func.getOps<memref::AllocaOp>())
@@ -239,11 +237,12 @@ private:
         if (int64_t used = usedLanes(piece))
           weightPieces.push_back(
               isActive(piece)
-                  ? loadPart(loc, typeOf(used), weights,
-                             {index(channel), index(piece.first * step)}, step,
-                             readsMasked ? active.asArrayRef().slice(
-                                               piece.first, piece.size)
-                                         : ArrayRef<bool>())
+                  ? masks.load(
+                        b, loc, typeOf(used), weights,
+                        {index(channel), index(piece.first * step)}, step,
+                        readsMasked
+                            ? active.asArrayRef().slice(piece.first, piece.size)
+                            : ArrayRef<bool>())
                   : Value());
       for (int64_t pixel = 0; pixel < pixels; ++pixel) {
         SmallVector<Value> at(2);
@@ -265,11 +264,11 @@ private:
                                         b, loc, typeOf(used), element));
           Value &sum = sums[(first + pixel) * pieces.size() + which];
           Value next = accumulate(loc, x, weight, sum);
-          sum = active
-                    ? select(loc,
+          sum = active ? masks.select(
+                             b, loc,
                              active.asArrayRef().slice(piece.first, piece.size),
                              next, sum)
-                    : next;
+                       : next;
         }
       }
     }
@@ -332,66 +331,6 @@ private:
     return success();
   }
 
-  /// Every `step`th element from `at` on as a vector, of which only the lanes
-  /// of `mask` are read, if there is one.
-  Value loadPart(Location loc, VectorType type, Value buffer, ValueRange at,
-                 int64_t step, ArrayRef<bool> mask) {
-    if (step == 1 && !llvm::is_contained(mask, false))
-      return vector::LoadOp::create(b, loc, type, buffer, at);
-    int64_t lanes = type.getNumElements();
-    auto wide = VectorType::get({lanes * step}, type.getElementType());
-    SmallVector<bool> read(lanes * step, false);
-    SmallVector<int64_t> picked;
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      read[lane * step] = mask.empty() || mask[lane];
-      picked.push_back(lane * step);
-    }
-    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(wide));
-    Value elements = vector::MaskedLoadOp::create(b, loc, wide, buffer, at,
-                                                  maskOf(read), zero);
-    if (step == 1)
-      return elements;
-    return vector::ShuffleOp::create(b, loc, elements, elements, picked);
-  }
-
-  Value maskOf(ArrayRef<bool> mask) {
-    Value &lanes = masks[std::vector<bool>(mask.begin(), mask.end())];
-    if (!lanes)
-      lanes = loadMask(mask);
-    return lanes;
-  }
-
-  /// `next` in the lanes of `mask`, `sum` in the others, which do not see a
-  /// product of zero and infinity.
-  Value select(Location loc, ArrayRef<bool> mask, Value next, Value sum) {
-    if (!llvm::is_contained(mask, false))
-      return next;
-    // By the mask of the others: LLVM 22 turns a masked load under a choice by
-    // the same mask into a load of the whole vector, which may fault.
-    auto others = llvm::map_to_vector(mask, [](bool lane) { return !lane; });
-    return arith::SelectOp::create(b, loc, maskOf(others), sum, next);
-  }
-
-  /// A mask out of memory: the code generator turns the choice by a constant
-  /// mask into shuffles, four instructions in the place of a masked FMA.
-  Value loadMask(ArrayRef<bool> mask) {
-    OpBuilder entry = OpBuilder::atBlockBegin(&func.getBody().front());
-    Location loc = func.getLoc();
-    auto size = static_cast<int64_t>(mask.size());
-    int64_t bits = 0;
-    for (int64_t lane = 0; lane < size; ++lane)
-      bits |= static_cast<int64_t>(mask[lane]) << lane;
-    Value table = constantIndexTable(func, entry, bits, 1, 1, "active_lanes");
-    Value zero = arith::ConstantIndexOp::create(entry, loc, 0);
-    Value word = memref::LoadOp::create(entry, loc, table, {zero, zero});
-    word = arith::IndexCastOp::create(entry, loc, entry.getIntegerType(size),
-                                      word);
-    word = vector::BroadcastOp::create(
-        entry, loc, VectorType::get({1}, word.getType()), word);
-    return vector::BitCastOp::create(
-        entry, loc, VectorType::get({size}, entry.getI1Type()), word);
-  }
-
   /// sum + x * weight; where those have fewer lanes, the rest stay.
   Value accumulate(Location loc, Value x, Value weight, Value sum) {
     if (x.getType() == sum.getType())
@@ -423,7 +362,7 @@ private:
   SmallVector<memref::AllocaOp> allocas;
   DenseMap<Operation *, Rows> rows;
   SmallVector<Operation *> dead;
-  std::map<std::vector<bool>, Value> masks;
+  LaneMasks masks;
 };
 
 struct ConvVectorizePass : convjit::impl::ConvVectorizeBase<ConvVectorizePass> {

@@ -1,0 +1,70 @@
+//===- LaneMasks.cpp - part of the lanes of a vector -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "LaneMasks.h"
+#include "LiveTable.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace convjit;
+
+Value LaneMasks::load(OpBuilder &b, Location loc, VectorType type, Value buffer,
+                      ValueRange at, int64_t step, ArrayRef<bool> lanes) {
+  if (step == 1 && !llvm::is_contained(lanes, false))
+    return vector::LoadOp::create(b, loc, type, buffer, at);
+  int64_t count = type.getNumElements();
+  auto wide = VectorType::get({count * step}, type.getElementType());
+  SmallVector<bool> read(count * step, false);
+  SmallVector<int64_t> picked;
+  for (int64_t lane = 0; lane < count; ++lane) {
+    read[lane * step] = lanes.empty() || lanes[lane];
+    picked.push_back(lane * step);
+  }
+  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(wide));
+  Value elements =
+      vector::MaskedLoadOp::create(b, loc, wide, buffer, at, mask(read), zero);
+  if (step == 1)
+    return elements;
+  return vector::ShuffleOp::create(b, loc, elements, elements, picked);
+}
+
+Value LaneMasks::select(OpBuilder &b, Location loc, ArrayRef<bool> lanes,
+                        Value next, Value sum) {
+  if (!llvm::is_contained(lanes, false))
+    return next;
+  // By the mask of the others: LLVM 22 turns a masked load under a choice by
+  // the same mask into a load of the whole vector, which may fault.
+  auto others = llvm::map_to_vector(lanes, [](bool lane) { return !lane; });
+  return arith::SelectOp::create(b, loc, mask(others), sum, next);
+}
+
+/// A mask out of memory: the code generator turns the choice by a constant mask
+/// into shuffles, four instructions in the place of a masked FMA.
+Value LaneMasks::mask(ArrayRef<bool> lanes) {
+  Value &known = masks[std::vector<bool>(lanes.begin(), lanes.end())];
+  if (known)
+    return known;
+  OpBuilder entry = OpBuilder::atBlockBegin(&func.getBody().front());
+  Location loc = func.getLoc();
+  auto size = static_cast<int64_t>(lanes.size());
+  int64_t bits = 0;
+  for (int64_t lane = 0; lane < size; ++lane)
+    bits |= static_cast<int64_t>(lanes[lane]) << lane;
+  Value table = constantIndexTable(func, entry, bits, 1, 1, "active_lanes");
+  Value zero = arith::ConstantIndexOp::create(entry, loc, 0);
+  Value word = memref::LoadOp::create(entry, loc, table, {zero, zero});
+  word =
+      arith::IndexCastOp::create(entry, loc, entry.getIntegerType(size), word);
+  word = vector::BroadcastOp::create(
+      entry, loc, VectorType::get({1}, word.getType()), word);
+  known = vector::BitCastOp::create(
+      entry, loc, VectorType::get({size}, entry.getI1Type()), word);
+  return known;
+}

@@ -1,0 +1,173 @@
+//===- PlanCandidates.cpp - the plans that the cost model compares -*- C++
+//-*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "PlanShape.h"
+
+#include "llvm/ADT/bit.h"
+
+#include <tuple>
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+namespace {
+
+/// Code that an unrolled row may grow to. An FMA costs about 0.02 ms of compile
+/// time and 8 bytes.
+constexpr int64_t maxUnrolledFMAs = 1600;
+/// Of plans within a few per cent, the one that compiles faster.
+constexpr double codeWeight = 2e-5;
+/// Cycles of FMAs that make the innermost loop's own instructions disappear.
+constexpr double fullIteration = 12;
+/// Rows are split where there are too few of them to share out, and where a
+/// piece of the input stays in the cache for all blocks of channels.
+int64_t chunksOf(const PlanShape &shape, const TaskSpace &space, int64_t pixels,
+                 Order order) {
+  int64_t tasks = std::max<int64_t>(1, space.tasksPerImage());
+  int64_t tiles = phaseLength(space.splits.back(), 0) / pixels;
+  int64_t wanted = 64 / tasks;
+  if (order == Order::Input && space.splits.size() == 1)
+    wanted =
+        std::max(wanted, static_cast<int64_t>(shape.inputBytes /
+                                              (0.2 * shape.machine.l2Bytes)));
+  return std::clamp<int64_t>(std::min(wanted, tiles / 4), 1, 1024);
+}
+
+SmallVector<int64_t> widthsOf(const PlanShape &shape) {
+  SmallVector<int64_t> widths;
+  int64_t run = shape.channels.lanesInRun(), lanes = shape.lanes;
+  if (shape.channels.lanes == Lanes::Pixels) {
+    for (int64_t width : {1, 2, 3, 4, 6, 8, 12})
+      if (width <= run)
+        widths.push_back(width);
+    return widths;
+  }
+  if (run < lanes)
+    return {static_cast<int64_t>(
+        llvm::bit_ceil<uint64_t>(std::max<int64_t>(1, run)))};
+  constexpr int64_t mostVectors = 6;
+  bool cutAnywhere = shape.channels.phases == 1 ||
+                     (shape.contiguous && shape.onlyRowsMerge() &&
+                      llvm::all_of(shape.splits, hasUniformLanes));
+  if (cutAnywhere)
+    for (int64_t vectors = 1; vectors <= 4; ++vectors)
+      if (vectors == 1 || (vectors - 1) * lanes < run)
+        widths.push_back(vectors * lanes);
+  // All lanes in one block, where they are not whole vectors.
+  if ((run % lanes || !cutAnywhere) && shape.vectors(run) <= mostVectors &&
+      run <= 256 && !llvm::is_contained(widths, run))
+    widths.push_back(run);
+  return widths;
+}
+
+} // namespace
+
+SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
+                                                   const Machine &machine) {
+  MLIRContext *context = op.getContext();
+  int64_t rank = op.getDimensionNumbers().getRank();
+  SmallVector<PlanCandidate> found;
+  auto consider = [&](const PlanShape &shape) {
+    for (int64_t width : widthsOf(shape)) {
+      int64_t vectors = shape.vectors(width);
+      TaskSpace space{shape.channels, shape.splits, 1};
+      space.channels.width = width;
+      // Accumulators, a row of weights and one input element in registers.
+      int64_t longest =
+          std::max<int64_t>(1, phaseLength(shape.splits.back(), 0));
+      int64_t weightRows = 1;
+      if (shape.channels.lanes == Lanes::Groups)
+        weightRows = std::min<int64_t>(4, shape.rowTaps());
+      int64_t most = std::max<int64_t>(
+          1, (machine.registers - 1 - vectors * weightRows) / vectors);
+      bool ofPixels = shape.channels.lanes == Lanes::Pixels;
+      if (ofPixels) {
+        // Accumulators, a vector of pixels each, and a weight.
+        vectors = width;
+        most = (machine.registers - 1) / (width + 1) * shape.lanes;
+      }
+      // Distinct taps are spelled out one by one.
+      int64_t tapBodies = 1;
+      for (PhaseSplitAttr split : ArrayRef(shape.splits).drop_back())
+        if (!hasUniformLanes(split))
+          tapBodies *= split.getTaps().front();
+      auto unrollOf = [&](int64_t pixels) {
+        int64_t unroll = 1;
+        double cycles = ofPixels ? width * shape.fmaCycles(pixels)
+                                 : pixels * shape.fmaCycles(width);
+        while (unroll < 4 && unroll * 2 <= shape.reduction &&
+               cycles * unroll < fullIteration)
+          unroll *= 2;
+        return unroll;
+      };
+      auto codeOf = [&](int64_t pixels) {
+        if (ofPixels)
+          return unrolledFMAs(shape.splits.back(), pixels, vectors,
+                              shape.reduction, unrollOf(pixels)) /
+                 shape.lanes;
+        return tapBodies * unrolledFMAs(shape.splits.back(), pixels, vectors,
+                                        shape.reduction, unrollOf(pixels));
+      };
+      double best = std::numeric_limits<double>::infinity();
+      int64_t bestPixels = 1;
+      for (int64_t pixels = std::min({most, longest, int64_t(64)}); pixels >= 1;
+           --pixels) {
+        if (ofPixels && pixels % shape.lanes && pixels != longest)
+          continue;
+        double cycles = shape.rowCycles(pixels, width) *
+                        (1 + std::min<double>(codeOf(pixels), maxUnrolledFMAs) *
+                                 codeWeight);
+        // Of equal cuts, the most even one.
+        if (cycles <= best) {
+          best = cycles;
+          bestPixels = pixels;
+        }
+      }
+      RowForm form = op.getLive() || codeOf(bestPixels) > maxUnrolledFMAs
+                         ? RowForm::Ranged
+                         : RowForm::Unrolled;
+      double rows = std::max<int64_t>(1, space.tasksPerImage());
+      for (Order order :
+           {Order::Filter, Order::Block, Order::Input, Order::Batch}) {
+        space.chunks = 1;
+        space.chunks = chunksOf(shape, space, bestPixels, order);
+        double cycles = rows * best + shape.farCycles(space, width, order);
+        auto plan = PlanAttr::get(context, shape.channels.lanes, width,
+                                  bestPixels, unrollOf(bestPixels), form,
+                                  space.chunks, shape.merged, order);
+        if (whyPlanIsImpossible(op, plan).empty())
+          found.push_back({plan, cycles});
+      }
+    }
+  };
+  SmallVector<PhaseSplitAttr> apart = *splitConvolution(op, 0);
+  consider(PlanShape(op, machine, 0, apart, Lanes::Channels));
+  if (allowsLanesAcrossGroups(op))
+    consider(PlanShape(op, machine, 0, apart, Lanes::Groups));
+  if (allowsLanesOfPixels(op))
+    consider(PlanShape(op, machine, 0, apart, Lanes::Pixels));
+  for (int64_t merged = 1; merged <= rank; ++merged) {
+    auto splits = splitConvolution(op, merged);
+    if (!splits)
+      break;
+    if ((*splits)[rank - merged].isMerged() && !op.getLive())
+      consider(PlanShape(op, machine, merged, *splits, Lanes::Channels));
+  }
+  // Of equals, the plainest.
+  auto key = [](const PlanCandidate &candidate) {
+    PlanAttr plan = candidate.plan;
+    return std::tuple(candidate.cycles, plan.getMerged(), plan.getOrder(),
+                      plan.getWidth());
+  };
+  llvm::sort(found, [&](const PlanCandidate &a, const PlanCandidate &b) {
+    return key(a) < key(b);
+  });
+  return found;
+}

@@ -1,0 +1,66 @@
+//===- PlanShape.h - what a candidate plan is judged by -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_LIB_PLANSHAPE_H
+#define CONVJIT_LIB_PLANSHAPE_H
+
+#include "CostModel.h"
+
+namespace convjit {
+
+/// One convolution with some phases merged.
+struct PlanShape {
+  const Machine &machine;
+  conv::DimensionNumbersAttr numbers;
+  int64_t elementBytes, lanes;
+  int64_t merged;
+  llvm::SmallVector<conv::PhaseSplitAttr> splits;
+  ChannelBlocks channels;
+  int64_t reduction;  ///< channels that a tap reads
+  int64_t pixelBytes; ///< from one pixel of a row to the next, in the input
+  double inputBytes, outputBytes;
+  bool contiguous; ///< merged lanes follow each other in the output
+  bool inputChannelsLast;
+
+  PlanShape(conv::ConvolutionOp op, const Machine &machine, int64_t merged,
+            llvm::ArrayRef<conv::PhaseSplitAttr> splits, conv::Lanes lanesHold);
+
+  bool onlyRowsMerge() const {
+    return channels.phases == splits.back().getLanePhases();
+  }
+
+  double rowTaps() const {
+    return std::max<int64_t>(1, *llvm::max_element(splits.back().getTaps()));
+  }
+
+  /// Machine vectors of `width` lanes.
+  int64_t vectors(int64_t width) const;
+  /// Cycles in which as many FMAs of `width` lanes can be issued, one each.
+  double fmaCycles(int64_t width) const;
+
+  /// Cycles of one step of the reduction; `share` of the lanes have the tap.
+  /// Its weights come at `weightRate` bytes a cycle.
+  double stepCycles(int64_t pixels, int64_t width, double share,
+                    double weightRate) const;
+
+  /// The mean over taps of the share of lanes that have one, in whole vectors.
+  double activeShare(int64_t width) const;
+
+  double storeCycles(int64_t pixels, int64_t width) const;
+
+  /// Cycles of one row, of one block of channels on average.
+  double rowCycles(int64_t pixels, int64_t width) const;
+
+  /// What comes from beyond the second-level cache in this order of tasks.
+  double farCycles(const TaskSpace &space, int64_t width,
+                   conv::Order order) const;
+};
+
+} // namespace convjit
+
+#endif // CONVJIT_LIB_PLANSHAPE_H

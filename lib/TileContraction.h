@@ -1,0 +1,91 @@
+//===- TileContraction.h - the contractions of one conv.tile -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_LIB_TILECONTRACTION_H
+#define CONVJIT_LIB_TILECONTRACTION_H
+
+#include "Geometry.h"
+#include "IndexMath.h"
+
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+namespace convjit {
+
+/// The operands of a tile's taps, and linalg operations on them.
+class TileContraction {
+public:
+  TileContraction(conv::TileOp op, mlir::OpBuilder &b);
+
+protected:
+  /// The number of taps of a dimension whose phases differ in theirs, else 0.
+  int64_t distinctTaps(int64_t dim);
+
+  /// [lo, hi) for each phase of a dimension.
+  llvm::ArrayRef<int64_t> activeRanges(int64_t dim);
+
+  /// Which lanes have tap `taps`; none listed if all.
+  llvm::SmallVector<bool> activeLanes(llvm::ArrayRef<mlir::Value> taps);
+
+  bool channelsAfterPixels() const;
+
+  /// The input elements of one tap: (pixels, channels), or the reverse where
+  /// the channels' axis comes first. With lanes across groups, channels are the
+  /// lanes.
+  mlir::Value inputRow(llvm::ArrayRef<mlir::Value> taps, int64_t first,
+                       int64_t count, int64_t step);
+
+  /// Where the weights of one tap start.
+  llvm::SmallVector<mlir::Value> filterAt(llvm::ArrayRef<mlir::Value> taps);
+
+  /// The weights of one tap: (channels, lanes).
+  mlir::Value filterRow(llvm::ArrayRef<mlir::Value> taps);
+
+  /// Weights and sums without the lanes that do not exist, which are not read.
+  std::pair<mlir::Value, mlir::Value> existingLanes(mlir::Value weights,
+                                                    int64_t rows,
+                                                    mlir::Value sums,
+                                                    int64_t count);
+
+  /// sums(m, n) += input(m, k) * weights(k, n) for k in [at, at + channels);
+  /// across groups sums(m, n) += input(m, n) * weights(0, n).
+  mlir::linalg::GenericOp contraction(mlir::Value input, mlir::Value weights,
+                                      mlir::Value sums, mlir::Value at,
+                                      int64_t count, int64_t channels);
+
+  /// Elements of the row from the first pixel's to the last one's.
+  int64_t pixelSpan();
+
+  /// sums(c, m) += weights(k, c) * input(k, m * step) for k in [at, at +
+  /// channels).
+  mlir::linalg::GenericOp pixelContraction(mlir::Value input,
+                                           mlir::Value weights, mlir::Value at,
+                                           int64_t channels);
+
+  /// sums(d0, d1) += input * weights over loops (d0, d1, reduction d2).
+  mlir::linalg::GenericOp
+  contract(mlir::Value input, mlir::Value weights, mlir::Value sums,
+           llvm::ArrayRef<mlir::AffineExpr> inputExprs,
+           llvm::ArrayRef<mlir::AffineExpr> weightExprs);
+
+  conv::TileOp op;
+  mlir::OpBuilder &b;
+  mlir::Location loc;
+  IndexMath math;
+  conv::DimensionNumbersAttr numbers;
+  int64_t rank, pixels, width;
+  bool acrossGroups, lanesOfPixels;
+  mlir::MemRefType filter;
+  int64_t reduction;
+  int64_t folded = 1; ///< taps of the row that the reduction takes in
+  mlir::Value accumulators;
+};
+
+} // namespace convjit
+
+#endif // CONVJIT_LIB_TILECONTRACTION_H
