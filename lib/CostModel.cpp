@@ -42,6 +42,28 @@ constexpr double sharedCache = 8 << 20;
 constexpr double smallImage = 32 << 10;
 constexpr int64_t l1Sets = 64, l1Ways = 8, lineSize = 64;
 
+/// Instructions of an activation on a vector, as upstream's polynomials have
+/// them.
+int64_t opsOf(EpilogueAttr epilogue) {
+  if (!epilogue)
+    return 1;
+  switch (epilogue.getActivation()) {
+  case Activation::None:
+    return 1;
+  case Activation::Relu:
+  case Activation::LeakyRelu:
+    return 3;
+  case Activation::Sigmoid:
+  case Activation::Silu:
+  case Activation::Tanh:
+    return 25;
+  case Activation::Gelu:
+  case Activation::GeluTanh:
+    return 40;
+  }
+  llvm_unreachable("unknown activation");
+}
+
 } // namespace
 
 PlanShape::PlanShape(ConvolutionOp op, const Machine &machine, int64_t merged,
@@ -77,6 +99,7 @@ PlanShape::PlanShape(ConvolutionOp op, const Machine &machine, int64_t merged,
   outputBytes = elementBytes;
   for (int64_t size : cast<RankedTensorType>(op.getType()).getShape())
     outputBytes *= ShapedType::isDynamic(size) ? 1 : size;
+  epilogueOps = opsOf(op.getEpilogueAttr());
   inputChannelsLast = numbers.getInputFeature() + 1 == input.getRank();
 }
 

@@ -316,11 +316,12 @@ RowCut convjit::cutRow(PhaseSplitAttr split, int64_t phase, int64_t pixels) {
 
 int64_t convjit::unrolledFMAs(PhaseSplitAttr split, int64_t pixels,
                               int64_t vectors, int64_t reduction,
-                              int64_t unroll) {
+                              int64_t unroll, bool spellsTaps,
+                              int64_t epilogueOps) {
   // A tile's loops, addresses and stores cost as much as this many FMAs.
   constexpr int64_t tileOverhead = 40;
   constexpr int64_t enough = int64_t(1) << 40;
-  int64_t pixelTaps = 0, tiles = 0;
+  int64_t pixelTaps = 0, tiles = 0, stored = 0;
   int64_t phases =
       split.isMerged() ? 1 : std::min(split.getStep(), split.getOutput());
   for (int64_t phase = 0; phase < phases; ++phase) {
@@ -328,15 +329,21 @@ int64_t convjit::unrolledFMAs(PhaseSplitAttr split, int64_t pixels,
     int64_t taps = split.getTaps()[phase];
     if (cut.oversized || tiles > 10000 || taps > (1 << 20))
       return enough;
-    for (RowTile tile : llvm::concat<RowTile>(cut.left, cut.right))
+    for (RowTile tile : llvm::concat<RowTile>(cut.left, cut.right)) {
       pixelTaps += tile.pixels * taps;
-    pixelTaps += cut.midCount ? pixels : 0; // interior tiles loop over taps
+      stored += tile.pixels;
+    }
+    if (cut.midCount) {
+      pixelTaps += spellsTaps ? pixels * taps : pixels;
+      stored += pixels;
+    }
     tiles += cut.left.size() + cut.right.size() + (cut.midCount > 0);
   }
   int64_t steps = reduction;
   if (reduction > std::max(maxUnrolledChannels, unroll))
     steps = unroll + reduction % unroll;
-  return tiles * tileOverhead + pixelTaps * vectors * steps;
+  return tiles * tileOverhead +
+         vectors * (pixelTaps * steps + stored * epilogueOps);
 }
 
 SmallVector<int64_t> convjit::tapPixels(PhaseSplitAttr split, int64_t phase,

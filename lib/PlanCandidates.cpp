@@ -24,6 +24,8 @@ namespace {
 constexpr int64_t maxUnrolledFMAs = 1600;
 /// Of plans within a few per cent, the one that compiles faster.
 constexpr double codeWeight = 2e-5;
+/// Beyond this, rows are not unrolled, and what they were counts no more.
+constexpr int64_t maxWeighedCode = 8000;
 /// Cycles of FMAs that make the innermost loop's own instructions disappear.
 constexpr double fullIteration = 12;
 /// Rows are split where there are too few of them to share out, and where a
@@ -107,14 +109,16 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
           unroll *= 2;
         return unroll;
       };
-      auto codeOf = [&](int64_t pixels) {
-        if (ofPixels)
-          return unrolledFMAs(shape.splits.back(), pixels, vectors,
-                              shape.reduction, unrollOf(pixels)) /
-                 shape.lanes;
-        return tapBodies * unrolledFMAs(shape.splits.back(), pixels, vectors,
-                                        shape.reduction, unrollOf(pixels));
+      bool spellsTaps = shape.channels.lanes == Lanes::Groups;
+      auto codeOf = [&](int64_t pixels, int64_t epilogueOps) {
+        int64_t code =
+            unrolledFMAs(shape.splits.back(), pixels, vectors, shape.reduction,
+                         unrollOf(pixels), spellsTaps, epilogueOps);
+        return ofPixels ? code / shape.lanes : code * tapBodies;
       };
+      // A narrower last block has code of its own.
+      int64_t variants =
+          space.channels.tail() && space.channels.hasFullBlock() ? 2 : 1;
       double best = std::numeric_limits<double>::infinity();
       int64_t bestPixels = 1;
       for (int64_t pixels = std::min({most, longest, int64_t(64)}); pixels >= 1;
@@ -122,15 +126,16 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         if (ofPixels && pixels % shape.lanes && pixels != longest)
           continue;
         double cycles = shape.rowCycles(pixels, width) *
-                        (1 + std::min<double>(codeOf(pixels), maxUnrolledFMAs) *
-                                 codeWeight);
+                        (1 + codeWeight * variants *
+                                 std::min(codeOf(pixels, shape.epilogueOps),
+                                          maxWeighedCode));
         // Of equal cuts, the most even one.
         if (cycles <= best) {
           best = cycles;
           bestPixels = pixels;
         }
       }
-      RowForm form = op.getLive() || codeOf(bestPixels) > maxUnrolledFMAs
+      RowForm form = op.getLive() || codeOf(bestPixels, 0) > maxUnrolledFMAs
                          ? RowForm::Ranged
                          : RowForm::Unrolled;
       double rows = std::max<int64_t>(1, space.tasksPerImage());

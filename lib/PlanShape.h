@@ -26,6 +26,7 @@ struct PlanShape {
   double inputBytes, outputBytes;
   bool contiguous; ///< merged lanes follow each other in the output
   bool inputChannelsLast;
+  int64_t epilogueOps; ///< instructions for each vector that is stored
 
   PlanShape(conv::ConvolutionOp op, const Machine &machine, int64_t merged,
             llvm::ArrayRef<conv::PhaseSplitAttr> splits, conv::Lanes lanesHold);

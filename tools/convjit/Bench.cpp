@@ -222,6 +222,7 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
       {"peak_gflops", peak},
       {"fraction_of_peak", gflops / peak},
       {"compile_ms", kernel.compileMilliseconds},
+      {"code_bytes", kernel.codeBytes},
       {"plan", kernel.plan}};
 }
 
