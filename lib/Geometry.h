@@ -114,8 +114,8 @@ constexpr int64_t maxUnrolledChannels = 4;
 
 /// Vector FMAs in the code of a row that is cut with tiles of `pixels` by
 /// `vectors` and unrolled: what such a row costs in code and compile time.
-/// `spellsTaps`: interior tiles have no loop over taps. `epilogueOps` operations
-/// on each stored vector count as FMAs.
+/// `spellsTaps`: interior tiles have no loop over taps. `epilogueOps`
+/// operations on each stored vector count as FMAs.
 int64_t unrolledFMAs(conv::PhaseSplitAttr split, int64_t pixels,
                      int64_t vectors, int64_t reduction, int64_t unroll,
                      bool spellsTaps = false, int64_t epilogueOps = 0);
