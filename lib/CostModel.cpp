@@ -272,14 +272,23 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width,
   // Blocks of groups read parts of the same lines.
   if (channels.lanes == Lanes::Groups)
     groupShare = std::min(1.0, 2 / blocks);
-  double inputPasses =
-      order == Order::Input && taskInput < near ? 1 : blocks * groupShare;
+  bool rowByRow = order == Order::Input && taskInput < near;
+  double inputPasses = rowByRow ? 1 : blocks * groupShare;
+  // Groups of a pixel share lines, and come back to them one after another.
+  double shared = 0;
+  if (channels.groups > 1 && channels.lanes == Lanes::Channels && !rowByRow) {
+    double line = lineSize - 1, bytes = elementBytes;
+    if (inputChannelsLast)
+      inputPasses *= 1 + line / (reduction * bytes);
+    if (outputBytes > near)
+      shared = outputBytes * line / (channels.perGroup * bytes) / memoryBytes;
+  }
   // Rows written in one go reach twice the bandwidth of every other pixel.
   bool dense =
       splits.back().getStep() == 1 || (splits.back().isMerged() && contiguous);
-  double stores = outputBytes < sharedCache
-                      ? 0
-                      : outputBytes / (dense ? storeBytes : storeBytes / 2);
+  double stores = shared;
+  if (outputBytes >= sharedCache)
+    stores += outputBytes / (dense ? storeBytes : storeBytes / 2);
   // Taps of one row: where the input is tiny, each row has its own.
   double rowShare = 1;
   for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
