@@ -25,6 +25,10 @@ CHECKER = (os.environ.get("CONVJIT_CHECKER")
 LAYERS = [line for line in (HERE / "layers.txt").read_text().splitlines()
           if line and not line.startswith("#")]
 
+# Its plan has pixels in the lanes, and masked loads at the borders.
+PIXELS_IN_LANES = "conv2d:in=16x9x9,oc=16,k=3,g=16,layout=channels_first"
+assert PIXELS_IN_LANES in LAYERS
+
 # What code is made for, and QEMU's CPU for it. AArch64: no SVE; SVE with registers
 # of 256 bits, of 512, and of 128, where NEON is used.
 X86_64 = {"x86-64-v2": "Nehalem", "x86-64-v3": "Haswell-noTSX"}
@@ -62,6 +66,10 @@ def aarch64(folder, layer, cpu, emulated):
 
 
 def x86_64(_, layers, cpu, emulated):
+    # QEMU 7.2 reads all of vmaskmovps's operand, also what the mask leaves out,
+    # which real CPUs do not: borders of layers with pixels in the lanes fault.
+    if cpu == "x86-64-v3":
+        layers = [layer for layer in layers if layer != PIXELS_IN_LANES]
     return run("qemu-x86_64", "-cpu", emulated, CONVJIT, "verify",
                f"--target-cpu={cpu}", "--seed", "1", "--jobs", "1", *layers)
 
