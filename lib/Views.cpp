@@ -79,7 +79,12 @@ Value convjit::entryBuffer(func::FuncOp func, MemRefType type, StringRef name) {
   for (auto alloca : func.getOps<memref::AllocaOp>())
     if (alloca.getType() == type && alloca->getAttr("conv.buffer") == wanted)
       return alloca;
-  auto alloca = memref::AllocaOp::create(b, func.getLoc(), type);
+  // Vectors that straddle lines cannot be forwarded to the loads that follow:
+  // one and a half times the whole layer's time where the stack happens to lie
+  // so.
+  constexpr int64_t lineBytes = 64;
+  auto alloca = memref::AllocaOp::create(b, func.getLoc(), type,
+                                         b.getI64IntegerAttr(lineBytes));
   alloca->setAttr("conv.buffer", wanted);
   return alloca;
 }
