@@ -40,7 +40,7 @@ constexpr double storeBytes = 8;
 /// An image of more than this comes from memory.
 constexpr double sharedCache = 8 << 20;
 constexpr double smallImage = 32 << 10;
-constexpr int64_t l1Sets = 64, l1Ways = 8, lineSize = 64;
+constexpr int64_t l1Sets = 64, l1Ways = 8;
 
 /// Instructions of an activation on a vector, as upstream's polynomials have
 /// them.
@@ -93,12 +93,8 @@ PlanShape::PlanShape(ConvolutionOp op, const Machine &machine, int64_t merged,
   for (int64_t axis = row + 1; axis < input.getRank(); ++axis)
     if (!input.isDynamicDim(axis))
       pixelBytes *= input.getDimSize(axis);
-  inputBytes = elementBytes;
-  for (int64_t size : input.getShape())
-    inputBytes *= ShapedType::isDynamic(size) ? 1 : size;
-  outputBytes = elementBytes;
-  for (int64_t size : cast<RankedTensorType>(op.getType()).getShape())
-    outputBytes *= ShapedType::isDynamic(size) ? 1 : size;
+  inputBytes = imageBytes(input);
+  outputBytes = imageBytes(cast<RankedTensorType>(op.getType()));
   epilogueOps = opsOf(op.getEpilogueAttr());
   inputChannelsLast = numbers.getInputFeature() + 1 == input.getRank();
 }
@@ -134,8 +130,8 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
                               : 0.5 * pixels + each;
   // Pixels whose lines fall into one set of the first-level cache push each
   // other out, and every element comes from the second level.
-  if (inputChannelsLast && pixelBytes % lineSize == 0) {
-    int64_t period = l1Sets * lineSize;
+  if (inputChannelsLast && pixelBytes % lineBytes == 0) {
+    int64_t period = l1Sets * lineBytes;
     int64_t distinct = period / std::gcd<int64_t>(pixelBytes, period);
     if (llvm::divideCeil(pixels, distinct) > l1Ways - 1)
       loads = std::max(loads, 4.0 * pixels);
@@ -277,7 +273,7 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width,
   // Groups of a pixel share lines, and come back to them one after another.
   double shared = 0;
   if (channels.groups > 1 && channels.lanes == Lanes::Channels && !rowByRow) {
-    double line = lineSize - 1, bytes = elementBytes;
+    double line = lineBytes - 1, bytes = elementBytes;
     if (inputChannelsLast)
       inputPasses *= 1 + line / (reduction * bytes);
     if (outputBytes > near)

@@ -42,6 +42,12 @@ splitConvolution(conv::ConvolutionOp op, int64_t merged);
 /// Why `plan` is not possible for `op`; empty if it is.
 std::string whyPlanIsImpossible(conv::ConvolutionOp op, conv::PlanAttr plan);
 
+/// Bytes of a cache line.
+constexpr int64_t lineBytes = 64;
+
+/// Bytes of one image of a contiguous tensor or buffer, whose batch is dynamic.
+int64_t imageBytes(mlir::ShapedType type);
+
 /// Whether lanes may hold neighbouring groups: each has one input channel, and
 /// those are neighbours in memory, so that one load reads a vector of them.
 bool allowsLanesAcrossGroups(conv::ConvolutionOp op);

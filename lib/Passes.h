@@ -70,8 +70,6 @@ void buildCPUPipeline(mlir::OpPassManager &pm,
 void addReadabilityPasses(mlir::OpPassManager &pm);
 void registerPipelines();
 
-/// Bytes of a cache line, which stores past the cache write whole.
-constexpr int64_t lineBytes = 64;
 /// On an epilogue: its stores are whole lines, if the output begins a line. On
 /// a function: it may store past the cache.
 constexpr llvm::StringLiteral streamingAttr = "conv.streaming";

@@ -28,6 +28,7 @@ constexpr double codeWeight = 2e-5;
 constexpr int64_t maxWeighedCode = 8000;
 /// Cycles of FMAs that make the innermost loop's own instructions disappear.
 constexpr double fullIteration = 12;
+
 /// Rows are split where there are too few of them to share out, and where a
 /// piece of the input stays in the cache for all blocks of channels.
 int64_t chunksOf(const PlanShape &shape, const TaskSpace &space, int64_t pixels,
@@ -138,17 +139,21 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
       RowForm form = op.getLive() || codeOf(bestPixels, 0) > maxUnrolledFMAs
                          ? RowForm::Ranged
                          : RowForm::Unrolled;
+      auto planOf = [&](Order order) {
+        return PlanAttr::get(context, shape.channels.lanes, width, bestPixels,
+                             unrollOf(bestPixels), form, space.chunks,
+                             shape.merged, order);
+      };
+      // Which does not depend on the order.
+      if (!whyPlanIsImpossible(op, planOf(Order::Filter)).empty())
+        continue;
       double rows = std::max<int64_t>(1, space.tasksPerImage());
       for (Order order :
            {Order::Filter, Order::Block, Order::Input, Order::Batch}) {
         space.chunks = 1;
         space.chunks = chunksOf(shape, space, bestPixels, order);
         double cycles = rows * best + shape.farCycles(space, width, order);
-        auto plan = PlanAttr::get(context, shape.channels.lanes, width,
-                                  bestPixels, unrollOf(bestPixels), form,
-                                  space.chunks, shape.merged, order);
-        if (whyPlanIsImpossible(op, plan).empty())
-          found.push_back({plan, cycles});
+        found.push_back({planOf(order), cycles});
       }
     }
   };

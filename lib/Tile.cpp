@@ -212,9 +212,7 @@ Value Tiler::laneBias(Value group) {
 
 bool Tiler::storesWholeLines() const {
   auto output = cast<MemRefType>(outputBuffer.getType());
-  int64_t bytes = output.getElementTypeBitWidth() / 8, image = bytes;
-  for (int64_t size : output.getShape())
-    image *= ShapedType::isDynamic(size) ? 1 : size;
+  int64_t bytes = output.getElementTypeBitWidth() / 8;
   auto lines = [&](int64_t elements) {
     return elements * bytes % lineBytes == 0;
   };
@@ -222,7 +220,7 @@ bool Tiler::storesWholeLines() const {
   // thought.
   constexpr int64_t fewBytes = int64_t(512) << 10;
   const ChannelBlocks &channels = space.channels;
-  return image >= fewBytes && channels.lanes == Lanes::Channels &&
+  return imageBytes(output) >= fewBytes && channels.lanes == Lanes::Channels &&
          numbers.getOutputFeature() == rank + 1 &&
          lines(channels.groups * channels.perGroup) &&
          lines(channels.perGroup) && lines(channels.width) && lines(valid);

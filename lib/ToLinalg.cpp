@@ -81,28 +81,25 @@ private:
       return;
     }
     if (2 * dim < op.getTapRanges().size()) {
-      // Where phases differ in their taps, each tap has its own lanes.
-      if (int64_t count = distinctTaps(dim)) {
-        for (int64_t j = 0; j < count; ++j) {
-          Value tap = math.constant(j);
-          using Predicate = arith::CmpIPredicate;
-          Value above =
-              math.compare(Predicate::sge, tap, op.getTapRanges()[2 * dim]);
-          Value below =
-              math.compare(Predicate::slt, tap, op.getTapRanges()[2 * dim + 1]);
-          math.branch(b.createOrFold<arith::AndIOp>(loc, above, below), [&] {
-            taps.push_back(tap);
-            denseTaps(taps);
-            taps.pop_back();
-          });
-        }
-        return;
-      }
       auto tap = [&](Value j) {
         taps.push_back(j);
         denseTaps(taps);
         taps.pop_back();
       };
+      // Where phases differ in their taps, each tap has its own lanes.
+      if (int64_t count = distinctTaps(dim)) {
+        for (int64_t j = 0; j < count; ++j) {
+          Value here = math.constant(j);
+          using Predicate = arith::CmpIPredicate;
+          Value above =
+              math.compare(Predicate::sge, here, op.getTapRanges()[2 * dim]);
+          Value below = math.compare(Predicate::slt, here,
+                                     op.getTapRanges()[2 * dim + 1]);
+          math.branch(b.createOrFold<arith::AndIOp>(loc, above, below),
+                      [&] { tap(here); });
+        }
+        return;
+      }
       Value lo = op.getTapRanges()[2 * dim],
             hi = op.getTapRanges()[2 * dim + 1];
       std::optional<int64_t> last = getConstantIntValue(hi);

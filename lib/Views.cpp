@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Views.h"
+#include "Geometry.h"
 #include "IndexMath.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -82,7 +83,6 @@ Value convjit::entryBuffer(func::FuncOp func, MemRefType type, StringRef name) {
   // Vectors that straddle lines cannot be forwarded to the loads that follow:
   // one and a half times the whole layer's time where the stack happens to lie
   // so.
-  constexpr int64_t lineBytes = 64;
   auto alloca = memref::AllocaOp::create(b, func.getLoc(), type,
                                          b.getI64IntegerAttr(lineBytes));
   alloca->setAttr("conv.buffer", wanted);
