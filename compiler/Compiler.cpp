@@ -10,6 +10,7 @@
 #include "BuildModule.h"
 #include "CodeGen.h"
 #include "Geometry.h"
+#include "LibraryBuilder.h"
 #include "Passes.h"
 #include "PlanReport.h"
 #include "Session.h"
@@ -157,13 +158,6 @@ private:
       }
     });
   }
-};
-
-/// LLVM's code for one compilation. The members need each other in this order.
-struct MachineUnit {
-  std::unique_ptr<llvm::LLVMContext> context;
-  std::unique_ptr<llvm::TargetMachine> machine;
-  std::unique_ptr<llvm::Module> module;
 };
 
 Expected<MachineUnit> toLLVM(Compilation &compilation) {
@@ -327,6 +321,37 @@ Expected<std::string> Compiler::emit(const Convolution &conv, Stage stage,
     return text;
   }
   return generateCode(*unit->module, *unit->machine, stage == Stage::Asm);
+}
+
+Expected<Library> Compiler::library(const std::vector<LibraryLayer> &layers,
+                                    const LibraryOptions &options) const {
+  auto compile = [&](const Convolution &conv, const CompileOptions &options)
+      -> Expected<CompiledKernel> {
+    Expected<TargetInfo> target = checkedTarget(conv, options);
+    if (!target)
+      return target.takeError();
+    Compilation compilation(impl->registry, *target);
+    compilation.module = buildModule(&compilation.context, conv);
+    if (Status s = compilation.runUntil(Stage::General, options.plan); !s)
+      return s.takeError();
+    CompiledKernel kernel;
+    {
+      llvm::raw_string_ostream stream(kernel.plan);
+      mlir::Attribute(compilation.convolution().getPlanAttr()).print(stream);
+    }
+    if (Status s = compilation.runUntil(Stage::LLVM, ""); !s)
+      return s.takeError();
+    Expected<MachineUnit> unit = toLLVM(compilation);
+    if (!unit)
+      return unit.takeError();
+    kernel.unit = std::move(*unit);
+    kernel.tasksPerImage = compilation.tasksPerImage;
+    kernel.packedWeightBytes = compilation.packedWeightBytes;
+    return kernel;
+  };
+  const std::string prefix = symbolPrefix;
+  return buildLibrary(layers, options, prefix + "_kernel", prefix + "_pack",
+                      compile);
 }
 
 Expected<PlanReport> Compiler::plan(const Convolution &conv,

@@ -85,6 +85,30 @@ static std::string whySlow(const Facts &facts, PlanAttr plan, int64_t run,
   return reason;
 }
 
+/// How many neighbours there are of what the lanes hold.
+static int64_t laneRun(ConvolutionOp op, const Facts &facts, PlanAttr plan) {
+  switch (plan.getLanes()) {
+  case Lanes::Groups:
+    return facts.featureGroups;
+  case Lanes::Reduction:
+    return facts.reduction;
+  case Lanes::Pixels: {
+    int64_t longest = 0;
+    for (int64_t phase = 0, end = facts.row.getTaps().size(); phase < end;
+         ++phase)
+      longest = std::max(longest, phaseLength(facts.row, phase));
+    return std::min(longest, plan.getPixels());
+  }
+  case Lanes::Channels:
+    break;
+  }
+  int64_t run = facts.perGroup;
+  if (auto splits = splitConvolution(op, plan.getMerged()))
+    for (PhaseSplitAttr split : *splits)
+      run *= split.getLanePhases();
+  return run;
+}
+
 PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target) {
   Facts facts(op);
   PlanAttr plan = op.getPlanAttr();
@@ -105,12 +129,7 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target) {
     stream << llvm::format("%.3g", cycles) << " cycles predicted";
     return text;
   };
-  int64_t run = facts.perGroup;
-  if (plan.getLanes() == Lanes::Groups)
-    run = facts.featureGroups;
-  else if (auto splits = splitConvolution(op, plan.getMerged()))
-    for (PhaseSplitAttr split : *splits)
-      run *= split.getLanePhases();
+  int64_t run = laneRun(op, facts, plan);
   // The best few, and the plan at hand wherever it came from.
   constexpr size_t shown = 8;
   Machine machine{target.vectorBits, target.registers, target.fmaBits,

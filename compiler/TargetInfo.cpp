@@ -12,7 +12,6 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSwitch.h"
-#include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/TargetSelect.h"
@@ -234,6 +233,11 @@ std::string convjit::missingOnHost(const TargetInfo &target) {
     if (!feature.second && sub->checkFeatures(("+" + feature.first()).str()))
       missing += (missing.empty() ? "" : ",") + feature.first().str();
   return missing;
+}
+
+std::unique_ptr<llvm::MCSubtargetInfo>
+convjit::createSubtarget(const TargetInfo &info) {
+  return subtarget(info.triple, info.cpu, info.features);
 }
 
 Expected<std::unique_ptr<llvm::TargetMachine>>

@@ -11,6 +11,7 @@
 
 #include "convjit/Compiler.h"
 
+#include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/Target/TargetMachine.h"
 
 namespace convjit {
@@ -39,6 +40,10 @@ Expected<TargetInfo> resolveTarget(const Target &target);
 /// Features that the target has and the host lacks, comma-separated; empty
 /// when code for the target can run here.
 std::string missingOnHost(const TargetInfo &target);
+
+/// The target as LLVM's tables describe it, for questions about features.
+std::unique_ptr<llvm::MCSubtargetInfo>
+createSubtarget(const TargetInfo &target);
 
 Expected<std::unique_ptr<llvm::TargetMachine>>
 createTargetMachine(const TargetInfo &target);

@@ -13,7 +13,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "convjit/Compiler.h"
+#include "convjit/AheadOfTime.h"
 #include "convjit/Reference.h"
 
 #include <chrono>
@@ -182,6 +182,11 @@ Expected<std::string> Compiler::emit(const Convolution &, Stage,
                                      const CompileOptions &,
                                      const Problem *) const {
   return internalError("the faulty compiler emits nothing");
+}
+
+Expected<Library> Compiler::library(const std::vector<LibraryLayer> &,
+                                    const LibraryOptions &) const {
+  return internalError("no library");
 }
 
 Expected<PlanReport> Compiler::plan(const Convolution &,

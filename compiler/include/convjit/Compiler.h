@@ -71,6 +71,10 @@ struct CompileOptions {
   std::string plan;
 };
 
+struct Library;
+struct LibraryLayer;
+struct LibraryOptions;
+
 /// Compiles layers and owns the machinery for it. Thread-safe: any number of
 /// threads may compile at once; kernels outlive the compiler.
 class Compiler {
@@ -89,6 +93,13 @@ public:
   Expected<std::string> emit(const Convolution &conv, Stage stage,
                              const CompileOptions &options = {},
                              const Problem *problem = nullptr) const;
+
+  /// Objects and an archive for programs without a compiler, for any target:
+  /// see AheadOfTime.h. Errors: a prefix or a name that is no C identifier, a
+  /// name, problem or CPU that comes twice, CPUs of two architectures, and
+  /// those of `emit`.
+  Expected<Library> library(const std::vector<LibraryLayer> &layers,
+                            const LibraryOptions &options) const;
 
   Expected<PlanReport> plan(const Convolution &conv,
                             const CompileOptions &options = {}) const;
