@@ -325,8 +325,9 @@ Expected<std::string> Compiler::emit(const Convolution &conv, Stage stage,
 
 Expected<Library> Compiler::library(const std::vector<LibraryLayer> &layers,
                                     const LibraryOptions &options) const {
-  auto compile = [&](const Convolution &conv, const CompileOptions &options)
-      -> Expected<CompiledKernel> {
+  auto compile =
+      [&](const Convolution &conv,
+          const CompileOptions &options) -> Expected<CompiledKernel> {
     Expected<TargetInfo> target = checkedTarget(conv, options);
     if (!target)
       return target.takeError();

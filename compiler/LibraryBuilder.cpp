@@ -37,7 +37,8 @@ namespace {
 
 bool isIdentifier(const std::string &text, bool whole) {
   return !text.empty() && !(whole && llvm::isDigit(text.front())) &&
-         llvm::all_of(text, [](char c) { return llvm::isAlnum(c) || c == '_'; });
+         llvm::all_of(text,
+                      [](char c) { return llvm::isAlnum(c) || c == '_'; });
 }
 
 std::string symbolOf(std::string cpu) {
@@ -107,16 +108,16 @@ Status describeKernel(CompiledKernel &kernel, const LibraryLayer &layer,
     global->setUnnamedAddr(llvm::GlobalValue::UnnamedAddr::Global);
     return global;
   };
-  auto *type = llvm::StructType::get(context, {i64, pointer, pointer, pointer,
-                                               i64, i64, i64, i64, pointer,
-                                               pointer});
+  auto *type =
+      llvm::StructType::get(context, {i64, pointer, pointer, pointer, i64, i64,
+                                      i64, i64, pointer, pointer});
   llvm::Constant *value = llvm::ConstantStruct::get(
-      type, {number(sizeof(convjit_aot_kernel)), text(layer.problem),
-             text(target.triple + ": " + target.cpu), text(kernel.plan),
-             number(kernel.packedWeightBytes), number(/*scratch=*/0),
-             number(static_cast<uint64_t>(kernel.tasksPerImage)),
-             number(static_cast<uint64_t>(layer.conv.batchGroups)), packs,
-             runs});
+      type,
+      {number(sizeof(convjit_aot_kernel)), text(layer.problem),
+       text(target.triple + ": " + target.cpu), text(kernel.plan),
+       number(kernel.packedWeightBytes), number(/*scratch=*/0),
+       number(static_cast<uint64_t>(kernel.tasksPerImage)),
+       number(static_cast<uint64_t>(layer.conv.batchGroups)), packs, runs});
   new llvm::GlobalVariable(module, type, /*isConstant=*/true,
                            llvm::GlobalValue::ExternalLinkage, value, symbol);
   return {};
@@ -158,9 +159,10 @@ private:
         return badInput("problem " + layer.problem +
                         ": is there twice; valid: each layer once");
       if (!names.insert(layer.name).second)
-        return badInput("name=" + layer.name + ": two layers have it (the "
-                        "second is " + layer.problem +
-                        "); valid: a name for each");
+        return badInput("name=" + layer.name +
+                        ": two layers have it (the "
+                        "second is " +
+                        layer.problem + "); valid: a name for each");
     }
     return {};
   }
@@ -182,27 +184,30 @@ private:
       if (!symbols.insert(symbolOf(info->cpu)).second)
         return badInput("target-cpu=" + info->cpu +
                         ": is there twice; valid: each CPU once");
-      if (!targets.empty() &&
-          llvm::Triple(targets[0].info.triple).getArch() !=
-              llvm::Triple(info->triple).getArch())
-        return badInput("target-cpu=" + info->cpu + ": is of another "
-                        "architecture than " + targets[0].info.cpu +
+      if (!targets.empty() && llvm::Triple(targets[0].info.triple).getArch() !=
+                                  llvm::Triple(info->triple).getArch())
+        return badInput("target-cpu=" + info->cpu +
+                        ": is of another "
+                        "architecture than " +
+                        targets[0].info.cpu +
                         "; valid: an archive for each architecture");
       Expected<Requirements> needs = requirementsOf(*info);
       if (!needs)
         return needs.takeError();
-      targets.push_back({target, std::move(*info), std::move(*needs)});
+      targets.push_back(
+          {targets.size(), target, std::move(*info), std::move(*needs)});
     }
-    llvm::stable_sort(targets, [](const Resolved &a, const Resolved &b) {
+    llvm::sort(targets, [](const Resolved &a, const Resolved &b) {
       if (a.info.vectorBits != b.info.vectorBits)
         return a.info.vectorBits > b.info.vectorBits;
-      return a.needs.features.size() > b.needs.features.size();
+      if (a.needs.features.size() != b.needs.features.size())
+        return a.needs.features.size() > b.needs.features.size();
+      return a.order < b.order;
     });
     for (const Resolved &target : targets)
       library.targets.push_back({target.info.triple, target.info.cpu,
                                  symbolOf(target.info.cpu),
-                                 target.needs.features,
-                                 target.needs.sveBits});
+                                 target.needs.features, target.needs.sveBits});
     return {};
   }
 
@@ -303,9 +308,9 @@ private:
         symbols.push_back(fullName(layer) + "_" + target.symbol);
       names.push_back(layer.name);
       problems.push_back(layer.problem);
-      if (Status s = addIR(fullName(layer) + ".o",
-                           pickIR(library.prefix, layer.name, symbols, cpus),
-                           &layer);
+      if (Status s =
+              addIR(fullName(layer) + ".o",
+                    pickIR(library.prefix, layer.name, symbols, cpus), &layer);
           !s)
         return s;
     }
@@ -343,6 +348,7 @@ private:
   }
 
   struct Resolved {
+    size_t order;
     Target asked;
     TargetInfo info;
     Requirements needs;

@@ -7,18 +7,15 @@
 //===----------------------------------------------------------------------===//
 
 #include "Common.h"
+#include "LayerList.h"
 #include "Peak.h"
 #include "Random.h"
 #include "Reproducer.h"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 
 using namespace convjit;
 using namespace convjit::cli;
@@ -33,107 +30,6 @@ struct BenchOptions {
   unsigned threads = 1;
   double minMilliseconds = 200;
 };
-
-constexpr int64_t maxBatch = int64_t(1) << 20;
-
-struct Case {
-  std::string problem;
-  int64_t batch;
-};
-
-/// One record of a CSV file and the line it starts at.
-struct Record {
-  int line;
-  std::vector<std::string> fields;
-};
-
-/// Records of RFC 4180: quoted fields may hold commas, line ends and doubled
-/// quotes. Empty lines are left out.
-std::vector<Record> csvRecords(const std::string &text) {
-  std::vector<Record> records;
-  Record record{1, {""}};
-  int line = 1;
-  bool quoted = false;
-  auto finish = [&] {
-    if (record.fields.size() > 1 || !record.fields[0].empty())
-      records.push_back(std::move(record));
-    record = {line, {""}};
-  };
-  for (size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    line += c == '\n';
-    if (quoted && c == '"' && i + 1 < text.size() && text[i + 1] == '"')
-      record.fields.back() += text[++i];
-    else if (c == '"')
-      quoted = !quoted;
-    else if (quoted)
-      record.fields.back() += c;
-    else if (c == ',')
-      record.fields.emplace_back();
-    else if (c == '\n')
-      finish();
-    else if (c != '\r')
-      record.fields.back() += c;
-  }
-  finish();
-  return records;
-}
-
-Expected<std::vector<Case>> readCases(const std::string &path) {
-  std::error_code isFolder;
-  std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path, isFolder))
-    return environmentError("--file=" + path + ": cannot be read");
-  std::string text(std::istreambuf_iterator<char>(file), {});
-  if (text.starts_with("\xef\xbb\xbf")) // spreadsheets put a byte order mark
-    text.erase(0, 3);
-  std::vector<Record> records = csvRecords(text);
-  auto bad = [&](int line, const std::string &what) {
-    return badInput("--file=" + path + ": line " + std::to_string(line) + ": " +
-                    what);
-  };
-  std::vector<std::string> header;
-  if (!records.empty())
-    header = records[0].fields;
-  auto column = [&](const char *wanted) {
-    return static_cast<size_t>(std::find(header.begin(), header.end(), wanted) -
-                               header.begin());
-  };
-  size_t problem = column("problem"), batch = column("batch");
-  if (problem == header.size())
-    return bad(1, "has no column 'problem'; valid: a CSV file whose first line "
-                  "names the columns problem and batch");
-  std::vector<Case> cases;
-  for (size_t i = 1; i < records.size(); ++i) {
-    auto &[line, fields] = records[i];
-    // Spreadsheets pad lines with empty fields.
-    while (fields.size() > header.size() && fields.back().empty())
-      fields.pop_back();
-    if (fields.size() > header.size())
-      return bad(line, "has " + std::to_string(fields.size()) +
-                           " fields, the header has " +
-                           std::to_string(header.size()) +
-                           "; valid: quote the problem, whose commas end "
-                           "fields without: \"conv1d:in=8x4,oc=4,k=3\"");
-    if (problem >= fields.size())
-      return bad(line, "has no problem; valid: one in each line");
-    int64_t images = 1;
-    if (batch < fields.size() && !fields[batch].empty()) {
-      const std::string &field = fields[batch];
-      auto [end, error] =
-          std::from_chars(field.data(), field.data() + field.size(), images);
-      if (error != std::errc() || end != field.data() + field.size() ||
-          images < 1 || images > maxBatch)
-        return bad(line, "batch=" + field + ": valid: 1 to " +
-                             std::to_string(maxBatch));
-    }
-    if (Expected<Layer> layer = readLayer(fields[problem]); !layer)
-      return Error{layer.error().kind,
-                   bad(line, layer.error().message).message};
-    cases.push_back({fields[problem], images});
-  }
-  return cases;
-}
 
 /// Memory at a multiple of 64 bytes, touched once.
 std::shared_ptr<void> aligned(int64_t bytes) {
@@ -158,7 +54,8 @@ void fillBench(void *memory, int64_t count, DataType dtype) {
 }
 
 Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
-                       const Case &item, Executor &executor, double peak) {
+                       const ListedLayer &item, Executor &executor,
+                       double peak) {
   using Clock = std::chrono::steady_clock;
   Expected<Layer> layer = readLayer(item.problem);
   if (!layer)
@@ -227,11 +124,11 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
 }
 
 Expected<int> run(const BenchOptions &options) {
-  std::vector<Case> cases;
+  std::vector<ListedLayer> cases;
   for (const std::string &problem : options.problems)
     cases.push_back({problem, options.batch});
   if (!options.file.empty()) {
-    Expected<std::vector<Case>> listed = readCases(options.file);
+    Expected<std::vector<ListedLayer>> listed = readLayerList(options.file);
     if (!listed)
       return listed.takeError();
     cases.insert(cases.end(), listed->begin(), listed->end());
@@ -240,7 +137,7 @@ Expected<int> run(const BenchOptions &options) {
     return badInput("no problem; valid: problem strings, or --file with a CSV "
                     "file");
   // All of them are read before the first is timed.
-  for (const Case &item : cases) {
+  for (const ListedLayer &item : cases) {
     Expected<Layer> layer = readLayer(item.problem);
     if (!layer)
       return layer.takeError();
@@ -259,7 +156,7 @@ Expected<int> run(const BenchOptions &options) {
     std::cout
         << "    ms median      ms min     GFLOP/s  % of peak        GB/s  "
            "compile ms  layer\n";
-  for (const Case &item : cases) {
+  for (const ListedLayer &item : cases) {
     DataType dtype = readLayer(item.problem)->conv.dtype;
     double &peak = peaks[static_cast<int>(dtype)];
     if (peak == 0)

@@ -7,6 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Common.h"
+#include "LayerList.h"
+#include "LibraryText.h"
 #include "Reproducer.h"
 
 #include <algorithm>
@@ -17,7 +19,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <sstream>
+#include <optional>
 
 using namespace convjit;
 using namespace convjit::cli;
@@ -26,9 +28,11 @@ namespace {
 
 struct EmitOptions {
   CommonOptions common;
-  std::string problem, stages, folder;
+  std::vector<std::string> problems, names;
+  std::string file, stages, folder, prefix = "convjit";
 };
 
+/// A stage of one layer's compilation; the others are parts of a library.
 struct StageName {
   const char *name;
   Stage stage;
@@ -41,54 +45,27 @@ constexpr StageName stageNames[] = {{"conv", Stage::Conv, "conv.mlir"},
                                     {"linalg", Stage::Linalg, "linalg.mlir"},
                                     {"vector", Stage::Vector, "vector.mlir"},
                                     {"llvm", Stage::LLVM, "ll"},
-                                    {"asm", Stage::Asm, "s"},
-                                    {"obj", Stage::Object, "o"}};
-
+                                    {"asm", Stage::Asm, "s"}};
+constexpr const char *libraryParts[] = {"obj", "header", "archive", "manifest"};
 constexpr const char *validStages =
-    "conv, general, phases, tiles, linalg, vector, llvm, asm, obj, header";
+    "conv, general, phases, tiles, linalg, vector, llvm, asm, obj, header, "
+    "archive, manifest";
 
-/// The C declarations of an object file's kernel; names as in Kernel.h.
-std::string header(const Layer &layer, const PlanReport &plan) {
-  std::string name = layer.text;
-  // A mask's path must not end the comment.
-  for (size_t at; (at = name.find("*/")) != std::string::npos;)
-    name.replace(at, 2, "* /");
-  std::ostringstream text;
-  text << "/* " << name << "\n * " << plan.target << " */\n"
-       << R"(#ifndef CONVJIT_KERNEL_H
-#define CONVJIT_KERNEL_H
-#include <stdint.h>
-#ifdef __cplusplus
-extern "C" {
-#endif
-/* Tensors are contiguous and aligned to their element at least. */
-typedef struct ConvjitKernelArgs {
-  const void *input;
-  const void *packedWeights; /* as written by convjit_pack */
-  const void *bias;          /* or NULL */
-  const void *residual;      /* the output's shape, or NULL */
-  void *output;
-  void *scratch; /* NULL */
-  int64_t batch; /* images in the input; a multiple of the batch groups */
-} ConvjitKernelArgs;
-#define CONVJIT_BATCH_GROUPS INT64_C()"
-       << layer.conv.batchGroups << R"()
-/* Tasks of one image of the output. */
-#define CONVJIT_TASKS_PER_IMAGE INT64_C()"
-       << plan.tasksPerImage << R"()
-#define CONVJIT_PACKED_WEIGHT_BYTES INT64_C()"
-       << plan.packedWeightBytes << R"()
-/* Once for each weight. */
-void convjit_pack(const void *weights, void *packed);
-/* Runs tasks [begin, end) of [0, batch / CONVJIT_BATCH_GROUPS *
-   CONVJIT_TASKS_PER_IMAGE); in any order, on any threads. */
-void convjit_kernel(const ConvjitKernelArgs *args, int64_t begin, int64_t end);
-#ifdef __cplusplus
+const StageName *stageOf(const std::string &name) {
+  for (const StageName &entry : stageNames)
+    if (name == entry.name)
+      return &entry;
+  return nullptr;
 }
-#endif
-#endif
-)";
-  return text.str();
+
+std::vector<std::string> splitAtCommas(const std::string &text) {
+  std::vector<std::string> parts;
+  for (size_t at = 0; at <= text.size();) {
+    size_t comma = std::min(text.find(',', at), text.size());
+    parts.push_back(text.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return parts;
 }
 
 /// A file name that any file system takes; of long texts a hash tells them
@@ -113,17 +90,13 @@ std::string fileStem(const std::string &problem) {
 /// The stages that --emit names, or what is wrong with one of them.
 Expected<std::vector<std::string>> readStages(const std::string &text) {
   std::vector<std::string> names;
-  for (size_t at = 0; at <= text.size();) {
-    size_t comma = std::min(text.find(',', at), text.size());
-    std::string name = text.substr(at, comma - at);
-    at = comma + 1;
-    if (name == "archive" || name == "ptx")
+  for (const std::string &name : splitAtCommas(text)) {
+    if (name == "ptx")
       return badInput("--emit=" + name +
                       ": is not available yet; valid: " + validStages);
-    bool known = name == "header";
-    for (const StageName &entry : stageNames)
-      known |= name == entry.name;
-    if (!known)
+    bool part = std::find(std::begin(libraryParts), std::end(libraryParts),
+                          name) != std::end(libraryParts);
+    if (!part && !stageOf(name))
       return badInput("--emit=" + name + ": valid: " + validStages);
     if (std::find(names.begin(), names.end(), name) != names.end())
       return badInput("--emit: names " + name +
@@ -143,78 +116,219 @@ Status writeFile(const std::string &path, const std::string &text) {
   return {};
 }
 
-Expected<std::string> emitOne(const Compiler &compiler, const Layer &layer,
-                              const CompileOptions &options,
-                              const std::string &name) {
-  if (name == "header") {
-    Expected<PlanReport> plan = compiler.plan(layer.conv, options);
-    if (!plan)
-      return plan.takeError();
-    return header(layer, *plan);
-  }
-  for (const StageName &entry : stageNames)
-    if (name == entry.name)
-      return compiler.emit(layer.conv, entry.stage, options,
-                           layer.problem ? &*layer.problem : nullptr);
-  return internalError("--emit=" + name + ": is not a stage");
+/// A layer's name in symbols where the user gives none.
+std::string symbolName(const std::string &problem) {
+  std::string name = fileStem(problem);
+  for (char &c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c)))
+      c = '_';
+  return name;
 }
 
-Expected<int> run(const EmitOptions &options) {
-  Expected<Layer> layer = readLayer(options.problem);
-  if (!layer)
-    return layer.takeError();
-  Expected<std::vector<std::string>> stages = readStages(options.stages);
-  if (!stages)
-    return stages.takeError();
-  const std::vector<std::string> &names = *stages;
-  bool toFiles = !options.folder.empty();
-  if (!toFiles && names.size() > 1 && !options.common.json)
-    return badInput("--emit=" + options.stages +
-                    ": several stages need -o DIR; valid without it: one "
-                    "stage");
-  if (!toFiles && std::find(names.begin(), names.end(), "obj") != names.end())
-    return badInput("--emit=obj: needs -o DIR; valid without it: the stages "
-                    "that are text");
-  noteLayer(layer->text, options.common.compile);
-  if (toFiles) {
-    std::error_code error;
-    std::filesystem::create_directories(options.folder, error);
-    if (error)
-      return environmentError("-o " + options.folder + ": " + error.message());
-  }
-  Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
-  if (!compiler)
-    return compiler.takeError();
-  Json document = {{"problem", layer->text}, {"stages", Json::object()}};
-  for (const std::string &name : names) {
-    Expected<std::string> text =
-        emitOne(**compiler, *layer, options.common.compile, name);
-    if (!text)
-      return text.takeError();
-    if (!toFiles) {
-      if (options.common.json)
-        document["stages"][name] = *text;
-      else
-        std::cout << *text;
-      continue;
-    }
-    const char *extension = "h";
-    for (const StageName &entry : stageNames)
-      if (name == entry.name)
-        extension = entry.extension;
-    std::string path =
-        options.folder + "/" + fileStem(layer->text) + "." + extension;
-    if (Status s = writeFile(path, *text); !s)
-      return s.takeError();
+/// What one call emits, read and checked.
+class Emitter {
+public:
+  explicit Emitter(const EmitOptions &options) : options(options) {}
+
+  Expected<int> run() {
+    for (Status (Emitter::*step)() :
+         {&Emitter::readRequest, &Emitter::readLayers, &Emitter::prepare,
+          &Emitter::emitStages, &Emitter::emitLibrary})
+      if (Status s = (this->*step)(); !s)
+        return s.takeError();
     if (options.common.json)
-      document["stages"][name] = path;
-    else
-      std::cout << path << "\n";
+      printJson(document);
+    return 0;
   }
-  if (options.common.json)
-    printJson(document);
-  return 0;
-}
+
+private:
+  bool wants(const char *name) const {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  }
+  bool wantsStage() const {
+    return std::any_of(names.begin(), names.end(),
+                       [](const std::string &name) { return stageOf(name); });
+  }
+  bool wantsLibrary() const {
+    return std::any_of(names.begin(), names.end(),
+                       [](const std::string &name) { return !stageOf(name); });
+  }
+
+  Status readRequest() {
+    Expected<std::vector<std::string>> read = readStages(options.stages);
+    if (!read)
+      return read.takeError();
+    names = std::move(*read);
+    toFiles = !options.folder.empty();
+    if (!toFiles && names.size() > 1 && !options.common.json)
+      return badInput("--emit=" + options.stages +
+                      ": several stages need -o DIR; valid without it: one "
+                      "stage");
+    for (const char *binary : {"obj", "archive"})
+      if (!toFiles && wants(binary))
+        return badInput(std::string("--emit=") + binary +
+                        ": needs -o DIR; valid without it: the stages that are "
+                        "text");
+    const CompileOptions &compile = options.common.compile;
+    for (const std::string &cpu : splitAtCommas(compile.target.cpu)) {
+      if (cpu.empty() && !compile.target.cpu.empty())
+        return badInput("--target-cpu=" + compile.target.cpu +
+                        ": has an empty name; valid: names with one comma "
+                        "between them");
+      targets.push_back(compile.target);
+      targets.back().cpu = cpu == "native" ? "" : cpu;
+    }
+    if (targets.size() > 1 && wantsStage())
+      return badInput("--target-cpu=" + compile.target.cpu +
+                      ": names several CPUs; valid with these stages: one");
+    return {};
+  }
+
+  Status addLayer(const std::string &problem, const std::string &name) {
+    Expected<Layer> layer = readLayer(problem);
+    if (!layer)
+      return layer.takeError();
+    LibraryLayer item;
+    item.problem = layer->text;
+    item.name = name.empty() ? symbolName(layer->text) : name;
+    item.conv = layer->conv;
+    if (layer->isWeightGradient())
+      item.mask = layer->forward.mask;
+    layers.push_back(std::move(*layer));
+    items.push_back(std::move(item));
+    return {};
+  }
+
+  Status readLayers() {
+    if (options.names.size() > options.problems.size())
+      return badInput("--name=" + options.names.back() + ": there are " +
+                      std::to_string(options.problems.size()) +
+                      " problems before --file; valid: a name for each, in "
+                      "their order");
+    for (size_t i = 0; i < options.problems.size(); ++i)
+      if (Status s = addLayer(options.problems[i],
+                              i < options.names.size() ? options.names[i] : "");
+          !s)
+        return s;
+    if (!options.file.empty()) {
+      Expected<std::vector<ListedLayer>> listed = readLayerList(options.file);
+      if (!listed)
+        return listed.takeError();
+      for (const ListedLayer &layer : *listed)
+        if (Status s = addLayer(layer.problem, layer.name); !s)
+          return s;
+    }
+    if (layers.empty())
+      return badInput("problem: none is given; valid: one or more layers, or "
+                      "--file");
+    if (layers.size() > 1 && !toFiles && wantsStage())
+      return badInput("problem: " + std::to_string(layers.size()) +
+                      " layers need -o DIR; valid without it: one");
+    return {};
+  }
+
+  Status prepare() {
+    noteLayer(layers[0].text, options.common.compile);
+    document = layers.size() == 1 ? Json{{"problem", layers[0].text}}
+                                  : Json{{"problems", Json::array()}};
+    if (layers.size() > 1)
+      for (const Layer &layer : layers)
+        document["problems"].push_back(layer.text);
+    document["stages"] = Json::object();
+    if (toFiles) {
+      std::error_code error;
+      std::filesystem::create_directories(options.folder, error);
+      if (error)
+        return environmentError("-o " + options.folder + ": " +
+                                error.message());
+    }
+    Expected<std::unique_ptr<Compiler>> made = Compiler::create();
+    if (!made)
+      return made.takeError();
+    compiler = std::move(*made);
+    return {};
+  }
+
+  /// Prints the text of a stage, or writes it to a file of the folder.
+  Status give(const std::string &stage, const std::string &file,
+              const std::string &text) {
+    Json &entry = document["stages"][stage];
+    std::string shown = text;
+    if (toFiles) {
+      shown = options.folder + "/" + file;
+      if (Status s = writeFile(shown, text); !s)
+        return s;
+    }
+    if (!options.common.json)
+      std::cout << shown << (toFiles ? "\n" : "");
+    else if (stage == "obj" || (stageOf(stage) && layers.size() > 1))
+      entry.push_back(shown);
+    else
+      entry = shown;
+    return {};
+  }
+
+  Status emitStages() {
+    CompileOptions compile = options.common.compile;
+    compile.target = targets[0];
+    for (const std::string &name : names)
+      if (const StageName *stage = stageOf(name))
+        for (const Layer &layer : layers) {
+          noteLayer(layer.text, compile);
+          Expected<std::string> text =
+              compiler->emit(layer.conv, stage->stage, compile,
+                             layer.problem ? &*layer.problem : nullptr);
+          if (!text)
+            return text.takeError();
+          if (Status s = give(
+                  name, fileStem(layer.text) + "." + stage->extension, *text);
+              !s)
+            return s;
+        }
+    return {};
+  }
+
+  Status emitLibrary() {
+    if (!wantsLibrary())
+      return {};
+    LibraryOptions how;
+    how.prefix = options.prefix;
+    how.targets = targets;
+    how.plan = options.common.compile.plan;
+    Expected<Library> library = compiler->library(items, how);
+    if (!library)
+      return library.takeError();
+    if (wants("obj"))
+      for (const LibraryObject &object : library->objects)
+        if (Status s = give("obj", object.name, object.bytes); !s)
+          return s;
+    if (wants("header"))
+      if (Status s = give("header", headerName(*library),
+                          libraryHeader(*library, layers));
+          !s)
+        return s;
+    if (wants("archive"))
+      if (Status s = give("archive", archiveName(*library), library->archive);
+          !s)
+        return s;
+    // An archive is never without.
+    if (wants("manifest") || wants("archive"))
+      return give("manifest", manifestName(*library),
+                  libraryManifest(*library, layers)
+                          .dump(2, ' ', false, Json::error_handler_t::replace) +
+                      "\n");
+    return {};
+  }
+
+  const EmitOptions &options;
+  std::vector<std::string> names;
+  bool toFiles = false;
+  std::vector<Target> targets;
+  std::vector<Layer> layers;
+  std::vector<LibraryLayer> items;
+  std::unique_ptr<Compiler> compiler;
+  Json document;
+};
 
 } // namespace
 
@@ -222,14 +336,32 @@ Verb convjit::cli::addEmit(CLI::App &parent) {
   auto options = std::make_shared<EmitOptions>();
   CLI::App *app =
       parent.add_subcommand("emit", "show or write any stage of compilation");
-  app->add_option("problem", options->problem, "the layer")->required();
+  app->add_option("problem", options->problems, "the layers");
+  app->add_option(
+      "--file", options->file,
+      "CSV file with more layers: columns problem and perhaps name");
   app->add_option("--emit", options->stages,
                   std::string("stages, with commas between them: ") +
                       validStages)
       ->required();
   app->add_option("-o", options->folder, "folder for files");
+  app->add_option("--prefix", options->prefix,
+                  "what the symbols and files of a library begin with");
+  app->add_option("--name", options->names,
+                  "a layer's name in symbols; once for each layer, in order")
+      ->expected(1)
+      ->take_all();
   options->common.addTo(*app);
-  app->footer("Example: convjit emit convT3d:in=8x16x16x64,oc=32,k=4,s=2 "
-              "--emit=linalg");
-  return {app, [options] { return run(*options); }};
+  app->get_option("--target-cpu")
+      ->description("compile for this CPU (LLVM's name) instead of the host's; "
+                    "for a library several, with commas or given again; native "
+                    "is the host's")
+      ->multi_option_policy(CLI::MultiOptionPolicy::Join)
+      ->delimiter(',');
+  app->footer("Examples: convjit emit convT3d:in=8x16x16x64,oc=32,k=4,s=2 "
+              "--emit=linalg\n"
+              "          convjit emit conv1d:in=64x16,oc=16,k=3 --name up "
+              "--emit=archive,header --prefix net "
+              "--target-cpu=x86-64-v2,haswell,znver4 -o kernels");
+  return {app, [options] { return Emitter(*options).run(); }};
 }

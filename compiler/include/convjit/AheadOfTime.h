@@ -51,7 +51,8 @@ struct LibraryTarget {
   std::string triple;
   std::string cpu;
   std::string symbol; ///< its part of symbol names: x86_64_v2
-  /// What a machine must have, as LLVM's names: checked when kernels are picked.
+  /// What a machine must have, as LLVM's names: checked when kernels are
+  /// picked.
   std::vector<std::string> features;
   /// The length of SVE's registers that a machine must have; 0 for any.
   int64_t sveBits = 0;

@@ -48,6 +48,13 @@ typedef struct convjit_aot_kernel {
   void (*run)(const convjit_kernel_args *args, int64_t begin, int64_t end);
 } convjit_aot_kernel;
 
+/** All tasks of a call, on the calling thread. */
+static inline void convjit_aot_run(const convjit_aot_kernel *kernel,
+                                   const convjit_kernel_args *args) {
+  kernel->run(args, 0,
+              args->batch / kernel->batch_groups * kernel->tasks_per_image);
+}
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif
