@@ -7,14 +7,16 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// convjit-check-object OBJECT.so LAYER: what `convjit verify LAYER` checks, on
-// a CPU that LLVM need not be built for. The compiler's place is taken by a
-// shared object: what `convjit emit --emit=obj` wrote, linked with Describe.c.
+// convjit-check-object OBJECT.so LAYER [SYMBOL]: what `convjit verify LAYER`
+// checks, on a CPU that LLVM need not be built for. The compiler's place is
+// taken by a shared object: an archive that `convjit emit --name=layer` wrote.
+// The archive picks the kernel, unless SYMBOL names a descriptor.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Checker.h"
 #include "Layer.h"
+#include "convjit/convjit_aot.h"
 
 #include <cstdint>
 #include <cstdio>
@@ -24,7 +26,7 @@
 using namespace convjit;
 using namespace convjit::cli;
 
-static const char *objectPath;
+static const char *objectPath, *descriptor;
 
 struct Compiler::Impl {};
 Compiler::Compiler(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
@@ -40,22 +42,23 @@ Expected<Kernel> Compiler::compile(const Convolution &conv,
   void *library = dlopen(objectPath, RTLD_NOW | RTLD_LOCAL);
   if (!library)
     return environmentError(dlerror());
-  auto number = [&](const char *name) {
-    return static_cast<const int64_t *>(dlsym(library, name));
-  };
-  const int64_t *tasks = number("convjit_tasks_per_image");
-  const int64_t *bytes = number("convjit_packed_weight_bytes");
-  Kernel kernel;
-  kernel.run =
-      reinterpret_cast<ConvjitKernelFn>(dlsym(library, "convjit_kernel"));
-  kernel.pack = reinterpret_cast<ConvjitPackFn>(dlsym(library, "convjit_pack"));
-  if (!tasks || !bytes || !kernel.run || !kernel.pack)
+  const convjit_aot_kernel *found = nullptr;
+  if (descriptor) {
+    found = static_cast<const convjit_aot_kernel *>(dlsym(library, descriptor));
+  } else {
+    using Pick = const convjit_aot_kernel *();
+    void *pick = dlsym(library, "convjit_layer_kernel");
+    found = pick ? reinterpret_cast<Pick *>(pick)() : nullptr;
+  }
+  if (!found)
     return environmentError(std::string(objectPath) +
-                            ": lacks a symbol; valid: an emitted object linked "
-                            "with Describe.c");
+                            ": has no kernel for this machine");
+  Kernel kernel;
+  kernel.run = reinterpret_cast<ConvjitKernelFn>(found->run);
+  kernel.pack = found->pack;
   kernel.conv = conv;
-  kernel.tasksPerImage = *tasks;
-  kernel.packedWeightBytes = static_cast<size_t>(*bytes);
+  kernel.tasksPerImage = found->tasks_per_image;
+  kernel.packedWeightBytes = found->packed_weight_bytes;
   return kernel;
 }
 
@@ -81,11 +84,13 @@ static Expected<std::optional<Failure>> check(const std::string &text) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 3) {
-    std::fprintf(stderr, "usage: convjit-check-object OBJECT.so LAYER\n");
+  if (argc != 3 && argc != 4) {
+    std::fprintf(stderr,
+                 "usage: convjit-check-object OBJECT.so LAYER [SYMBOL]\n");
     return 2;
   }
   objectPath = argv[1];
+  descriptor = argc == 4 ? argv[3] : nullptr;
   Expected<std::optional<Failure>> outcome = check(argv[2]);
   if (!outcome) {
     std::fprintf(stderr, "%s\n", outcome.error().message.c_str());

@@ -51,18 +51,17 @@ def run(*command):
     return f"{' '.join(command)}\n{status}\n{done.stdout}{done.stderr}"
 
 
-def aarch64(folder, layer, cpu, emulated):
+def aarch64(folder, layer, cpu, emulated, *how):
     """The layer's kernel for `cpu` run on the CPU that QEMU calls `emulated`."""
-    wrong = run(CONVJIT, "emit", layer, "--emit=obj,header", f"--target-cpu={cpu}",
-                "-o", folder)
+    wrong = run(CONVJIT, "emit", layer, "--emit=archive", f"--target-cpu={cpu}",
+                "--name=layer", "-o", folder)
     if wrong:
         return wrong
-    (kernel,), (header,) = folder.glob("*.o"), folder.glob("*.h")
     shared = folder / "kernel.so"
     return run("clang-22", "--target=aarch64-linux-gnu", "-fuse-ld=lld", "-shared",
-               "-fPIC", HERE / "Describe.c", "-include", header, kernel, "-lm",
-               "-o", shared) or run("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu",
-                                    "-cpu", emulated, CHECKER, shared, layer)
+               "-Wl,--whole-archive", folder / "libconvjit.a", "-lm", "-o",
+               shared) or run("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", "-cpu",
+                              emulated, CHECKER, shared, layer, *how)
 
 
 def x86_64(_, layers, cpu, emulated):
@@ -102,4 +101,12 @@ def test_emulated(outcomes, case):
 
 
 def test_emulator_lacks_what_the_cpu_lacks(tmp_path):
-    assert "SIGILL" in aarch64(tmp_path, LAYERS[0], "neoverse-v1", "cortex-a72")
+    assert "SIGILL" in aarch64(tmp_path, LAYERS[0], "neoverse-v1", "cortex-a72",
+                               "convjit_layer_neoverse_v1")
+
+
+# Registers of another length, or none: such kernels would be wrong, or fault.
+@pytest.mark.parametrize("emulated", ["cortex-a72", "max,sve128=on", "a64fx"])
+def test_kernels_of_another_sve_are_refused(tmp_path, emulated):
+    assert "no kernel for this machine" in aarch64(tmp_path, LAYERS[0], "neoverse-v1",
+                                                   emulated)

@@ -171,10 +171,6 @@ private:
                         "text");
     const CompileOptions &compile = options.common.compile;
     for (const std::string &cpu : splitAtCommas(compile.target.cpu)) {
-      if (cpu.empty() && !compile.target.cpu.empty())
-        return badInput("--target-cpu=" + compile.target.cpu +
-                        ": has an empty name; valid: names with one comma "
-                        "between them");
       targets.push_back(compile.target);
       targets.back().cpu = cpu == "native" ? "" : cpu;
     }
@@ -349,7 +345,7 @@ Verb convjit::cli::addEmit(CLI::App &parent) {
                   "what the symbols and files of a library begin with");
   app->add_option("--name", options->names,
                   "a layer's name in symbols; once for each layer, in order")
-      ->expected(1)
+      ->allow_extra_args(false)
       ->take_all();
   options->common.addTo(*app);
   app->get_option("--target-cpu")
