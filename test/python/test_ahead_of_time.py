@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "aot"))
@@ -173,3 +174,79 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         done = subprocess.run([CONVJIT, "emit", LAYER, "--emit=archive", "-o",
                                tmp_path / place], capture_output=True, text=True)
         assert done.returncode == 3 and word in done.stderr, done
+
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "aot"
+
+
+def example_output():
+    """The last line that examples/aot prints, from the formula."""
+    def numbers(shape, factor):
+        return (np.arange(np.prod(shape)) * factor % 5 - 2).reshape(shape)
+
+    def convolve(x, weights, bias, lengths):
+        # x is padded; taps are (d, h, w), weights (d, h, w, in, out).
+        y = np.zeros((*x.shape[:1], *lengths, weights.shape[-1]), np.int64) + bias
+        for tap in np.ndindex(*weights.shape[:3]):
+            window = tuple(slice(t, t + n) for t, n in zip(tap, lengths))
+            y += x[(slice(None), *window)] @ weights[tap]
+        return y
+
+    x, bias = numbers((2, 4, 5, 6, 16), 7), numbers((8,), 1)
+    dilated = np.zeros((2, 7, 9, 11, 16), np.int64)
+    dilated[:, ::2, ::2, ::2] = x
+    # k 4, s 2, "same": twice the size, with two zeros on either side.
+    up = numbers((4, 4, 4, 8, 16), 3)[::-1, ::-1, ::-1].swapaxes(3, 4)
+    y = convolve(np.pad(dilated, [(0, 0), *[(2, 2)] * 3, (0, 0)]), up, bias, (8, 10, 12))
+    y = np.pad(np.maximum(y, 0), [(0, 0), *[(1, 1)] * 3, (0, 0)])
+    z = convolve(y, numbers((3, 3, 3, 8, 1), 2), bias[:1], (8, 10, 12)).ravel()
+    return f"sum {int((z * (np.arange(z.size) % 7)).sum())}"
+
+
+def cmake_builds(source, build, *options):
+    output("cmake", "-S", source, "-B", build, f"-DCMAKE_C_COMPILER={CC}",
+           f"-DCONVJIT_EXECUTABLE={CONVJIT}", *options)
+    return output("cmake", "--build", build)
+
+
+@pytest.mark.skipif(not shutil.which("cmake"), reason="needs CMake")
+@pytest.mark.parametrize("generator", ["Ninja", "Unix Makefiles"])
+def test_example(tmp_path, generator):
+    if not shutil.which({"Ninja": "ninja"}.get(generator, "make")):
+        pytest.skip(f"no {generator}")
+    source, build = tmp_path / "source", tmp_path / "build"
+    shutil.copytree(EXAMPLE, source)
+    cmake = EXAMPLE.parents[1] / "cmake" / "ConvjitKernels.cmake"
+    (tmp_path / "project.cmake").write_text(f'include("{cmake}")\n')
+    how = ["-G", generator, f"-DCMAKE_PROJECT_INCLUDE={tmp_path}/project.cmake"]
+    cmake_builds(source, build, *how)
+    assert output(build / "decode").splitlines()[-1] == example_output()
+    needed = output("readelf", "-d", build / "decode").count("NEEDED")
+    assert needed == 1  # the C library
+    archive = build / "decoder" / "libdecoder.a"
+    before = archive.stat().st_mtime_ns
+    output("cmake", "--build", build)
+    assert archive.stat().st_mtime_ns == before
+    # Another list makes another archive, and another program.
+    layers = source / "layers.csv"
+    layers.write_text(layers.read_text().replace("act=relu", "act=none"))
+    output("cmake", "--build", build)
+    assert archive.stat().st_mtime_ns != before
+    assert output(build / "decode").splitlines()[-1] != example_output()
+
+
+@pytest.mark.skipif(not shutil.which("cmake"), reason="needs CMake")
+@pytest.mark.parametrize("arguments, words", [
+    ("PROBLEM x", ["PROBLEM", "valid: PROBLEMS"]),
+    ("PREFIX p", ["no layers", "PROBLEMS or FILE"]),
+])
+def test_cmake_errors(tmp_path, arguments, words):
+    cmake = EXAMPLE.parents[1] / "cmake" / "ConvjitKernels.cmake"
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.25)\nproject(p LANGUAGES NONE)\n"
+        f'include("{cmake}")\nconvjit_add_kernels(k {arguments})\n')
+    done = subprocess.run(["cmake", "-S", tmp_path, "-B", tmp_path / "build",
+                           f"-DCONVJIT_EXECUTABLE={CONVJIT}"],
+                          capture_output=True, text=True)
+    text = " ".join(done.stderr.split())
+    assert done.returncode and all(word in text for word in words), done.stderr
