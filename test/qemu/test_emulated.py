@@ -59,7 +59,8 @@ def aarch64(folder, layer, cpu, emulated, *how):
         return wrong
     shared = folder / "kernel.so"
     return run("clang-22", "--target=aarch64-linux-gnu", "-fuse-ld=lld", "-shared",
-               "-Wl,--whole-archive", folder / "libconvjit.a", "-lm", "-o",
+               "-Wl,--whole-archive", folder / "libconvjit.a",
+               "-Wl,--no-whole-archive", "-lm", "-o",
                shared) or run("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", "-cpu",
                               emulated, CHECKER, shared, layer, *how)
 
