@@ -354,9 +354,9 @@ Verb convjit::cli::addEmit(CLI::App &parent) {
                     "is the host's")
       ->multi_option_policy(CLI::MultiOptionPolicy::Join)
       ->delimiter(',');
-  app->footer("Examples: convjit emit convT3d:in=8x16x16x64,oc=32,k=4,s=2 "
+  app->footer("Example: convjit emit convT3d:in=8x16x16x64,oc=32,k=4,s=2 "
               "--emit=linalg\n"
-              "          convjit emit conv1d:in=64x16,oc=16,k=3 --name up "
+              "         convjit emit conv1d:in=64x16,oc=16,k=3 --name up "
               "--emit=archive,header --prefix net "
               "--target-cpu=x86-64-v2,haswell,znver4 -o kernels");
   return {app, [options] { return Emitter(*options).run(); }};

@@ -7,20 +7,21 @@ import subprocess
 import sys
 
 PROGRAM = r"""
-#include "layer.h"
+#include "convjit.h"
 #include <stdio.h>
 int main(void) {
   static const float input[8] = {1, 2, 3, 4, 5, 6, 7, 8}, weights[2] = {1, 10};
   static float output[8];
-  static unsigned char packed[CONVJIT_PACKED_WEIGHT_BYTES + 1];
-  ConvjitKernelArgs args = {0};
+  static unsigned char packed[convjit_layer_PACKED_BYTES + 1];
+  const convjit_aot_kernel *kernel = convjit_layer_kernel();
+  convjit_kernel_args args = {0};
   args.input = input;
-  args.packedWeights = packed;
+  args.packed_weights = packed;
   args.output = output;
   args.batch = 2;
-  convjit_pack(weights, packed);
-  convjit_kernel(&args, 0, args.batch / CONVJIT_BATCH_GROUPS *
-                               CONVJIT_TASKS_PER_IMAGE);
+  kernel->pack(weights, packed);
+  kernel->run(&args, 0, args.batch / kernel->batch_groups *
+                            kernel->tasks_per_image);
   for (int i = 0; i < 8; ++i)
     printf("%g%c", output[i], i < 7 ? ' ' : '\n');
   return 0;
@@ -35,12 +36,11 @@ def main():
     if not compiler:
         print("no C compiler")
         return
-    subprocess.run([convjit, "emit", "conv1d:in=4x1,oc=1,k=2", "--emit=obj,header", "-o",
-                    folder], check=True, stdout=subprocess.DEVNULL)
-    (folder / "conv1d_in_4x1_oc_1_k_2.h").rename(folder / "layer.h")
+    subprocess.run([convjit, "emit", "conv1d:in=4x1,oc=1,k=2", "--emit=obj,header",
+                    "--name=layer", "-o", folder], check=True, stdout=subprocess.DEVNULL)
     (folder / "main.c").write_text(PROGRAM)
-    subprocess.run([compiler, "-Wall", "-Werror", "main.c", "conv1d_in_4x1_oc_1_k_2.o",
-                    "-lm", "-o", "main"], cwd=folder, check=True)
+    subprocess.run([compiler, "-Wall", "-Werror", "main.c",
+                    *sorted(folder.glob("*.o")), "-o", "main"], cwd=folder, check=True)
     print(subprocess.run([folder / "main"], check=True, capture_output=True,
                          text=True).stdout, end="")
 
