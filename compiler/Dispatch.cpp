@@ -60,10 +60,10 @@ constexpr FeatureBit x86Bits[] = {
     {"avx512fp16", Leaf7D, 23},    {"avxvnni", Leaf71A, 4},
     {"avx512bf16", Leaf71A, 5},    {"avxifma", Leaf71A, 23},
     {"avxvnniint8", Leaf71D, 4},   {"avxneconvert", Leaf71D, 5},
-    {"avxvnniint16", Leaf71D, 10}, {"sahf", Extended1C, 0},
-    {"lzcnt", Extended1C, 5},      {"sse4a", Extended1C, 6},
-    {"xop", Extended1C, 11},       {"fma4", Extended1C, 16},
-    {"tbm", Extended1C, 21},
+    {"avxvnniint16", Leaf71D, 10}, {"avx10.1", Leaf71D, 19},
+    {"sahf", Extended1C, 0},       {"lzcnt", Extended1C, 5},
+    {"sse4a", Extended1C, 6},      {"xop", Extended1C, 11},
+    {"fma4", Extended1C, 16},      {"tbm", Extended1C, 21},
 };
 /// The operating system must save the registers too.
 constexpr uint64_t avxState = 0x6, avx512State = 0xe6;
@@ -141,9 +141,8 @@ constexpr const char *x86Unused[] = {
 };
 /// What no word above tells. LLVM's list of a CPU is asked as well, for what
 /// comes after this was written.
-constexpr const char *x86Unknown[] = {"avx10.1", "avx10.2", "egpr", "push2pop2",
-                                      "ppx",     "ndd",     "ccmp", "nf",
-                                      "cf",      "zu"};
+constexpr const char *x86Unknown[] = {
+    "avx10.2", "egpr", "push2pop2", "ppx", "ndd", "ccmp", "nf", "cf", "zu"};
 
 /// AArch64: the words that Linux gives a program.
 enum ArmWord { HWCAP, HWCAP2 };
