@@ -16,7 +16,8 @@
 namespace convjit {
 
 /// What a machine must have to run a target's code, as bits of the words that
-/// the processor or the kernel tells: see Dispatch.cpp.
+/// the processor or the operating system tells, in the order of
+/// Requirements.cpp.
 struct Requirements {
   static constexpr size_t wordCount = 9;
   std::array<uint64_t, wordCount> words{};
