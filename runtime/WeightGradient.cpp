@@ -6,14 +6,19 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "WeightGradient.h"
-#include "Layer.h"
+#include "convjit/WeightGradient.h"
 
 #include <cmath>
 #include <cstring>
 
 using namespace convjit;
-using namespace convjit::cli;
+
+static int64_t elementCount(const std::vector<int64_t> &shape) {
+  int64_t count = 1;
+  for (int64_t size : shape)
+    count *= size;
+  return count;
+}
 
 /// Copies a weight with its spatial axes reversed where the layer's window is:
 /// from the window's order to the stored one.
@@ -46,11 +51,10 @@ static void applyMask(const std::vector<double> &mask, T *gradient) {
     gradient[i] = mask[i] == 0 ? 0 : gradient[i] * static_cast<T>(mask[i]);
 }
 
-Status convjit::cli::runWeightGradient(const Kernel &kernel,
-                                       const Convolution &layer,
-                                       const void *input,
-                                       const void *gradOutput, int64_t batch,
-                                       Executor &executor, void *result) {
+Status convjit::runWeightGradient(const Kernel &kernel,
+                                  const Convolution &layer, const void *input,
+                                  const void *gradOutput, int64_t batch,
+                                  Executor &executor, void *result) {
   auto bytes = [&](const std::vector<int64_t> &shape) {
     return static_cast<size_t>(elementCount(shape) * sizeOf(layer.dtype));
   };
@@ -151,7 +155,7 @@ private:
 
 } // namespace
 
-ReferenceResult convjit::cli::weightGradientReference(
+ReferenceResult convjit::weightGradientReference(
     const Convolution &layer, const std::vector<double> &input,
     const std::vector<double> &gradOutput, int64_t batch) {
   ReferenceResult result;
