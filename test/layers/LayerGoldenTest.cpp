@@ -150,6 +150,45 @@ TEST(LayerGolden, Conv) {
                                 .channel_first = true});
 }
 
+/// A layer of ONNX, channels first, with its inputs W and B.
+template <typename LayerType>
+static void checkOnnx(const std::string &name, ConvArguments arguments) {
+  SCOPED_TRACE(name);
+  NamedArrays arrays = golden("onnx");
+  arguments.b_init = 0;
+  arguments.channel_first = true;
+  LayerType layer = makeLayer<LayerType>(std::move(arguments));
+  ASSERT_TRUE(layer.setParameters(
+      arrays, {.layout = WeightLayout::Onnx, .prefix = name + "."}));
+  EXPECT_TRUE(
+      sameValues(get(layer(arrays.at(name + ".X"))), arrays.at(name + ".Y")));
+}
+
+// ONNX's reference evaluator. PyTorch's layers store and pad alike.
+TEST(LayerGolden, WeightsOfOnnx) {
+  checkOnnx<ConvTranspose2d>(
+      "transposed",
+      {.in_size = {3, 5, 4},
+       .out_channels = 2,
+       .kernel_size = {4, 3},
+       .stride = {2, 3},
+       .padding = get(croppedPadding({{1, 1}, {0, 2}}, {4, 3}, 1, {1, 0}))});
+  checkOnnx<ConvTranspose2d>(
+      "transposed_groups",
+      {.in_size = {4, 4, 3},
+       .out_channels = 6,
+       .kernel_size = {2, 3},
+       .stride = {1, 2},
+       .padding = get(croppedPadding({{0, 0}, {0, 0}}, {2, 3})),
+       .groups = 2});
+  checkOnnx<Conv2d>("plain_groups", {.in_size = {4, 5, 6},
+                                     .out_channels = 6,
+                                     .kernel_size = {3, 2},
+                                     .stride = {2, 1},
+                                     .padding = Sides{{1, 0}, {0, 1}},
+                                     .groups = 2});
+}
+
 // One channel's weights hardly differ: eps takes the place of their variance.
 TEST(LayerGolden, WeightStandardization) {
   check<ScaledWSConv2d>("ws",

@@ -3,8 +3,8 @@
 
 usage: make_golden.py [DIRECTORY]
 
-Needs jax==0.10.2 and brainstate==0.5.4 and a CPU with fused multiply-add, as
-XLA contracts there. The files are kept in the repository; run this to add a
+Needs jax==0.10.2, brainstate==0.5.4 and onnx==1.23.2, and a CPU with fused
+multiply-add, as XLA contracts there. The files are kept in the repository; run this to add a
 case. Integers are stored as float64, which holds them exactly, so that a reader
 of float arrays is enough. Layers have small integers as data, so that
 every sum is exact and answers can be compared bit for bit.
@@ -17,6 +17,9 @@ import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx
+import onnx.helper
+import onnx.reference
 
 init = brainstate.nn.init
 nn = brainstate.nn
@@ -159,12 +162,57 @@ def layer_arrays():
     return out
 
 
+# name, operator, shapes of X and W, attributes; LayerGoldenTest.cpp has the same.
+# PyTorch's weights have ONNX's layout and its padding p is ONNX's (p, p).
+ONNX = [
+    ("transposed", "ConvTranspose", (1, 3, 5, 4), (3, 2, 4, 3),
+     dict(strides=[2, 3], pads=[1, 0, 1, 2], output_padding=[1, 0])),
+    ("transposed_groups", "ConvTranspose", (2, 4, 4, 3), (4, 3, 2, 3),
+     dict(strides=[1, 2], group=2)),
+    ("plain_groups", "Conv", (2, 4, 5, 6), (6, 2, 3, 2),
+     dict(strides=[2, 1], pads=[1, 0, 0, 1], group=2)),
+]
+
+
+def evaluate(operator, inputs, attributes):
+    """One node by ONNX's reference evaluator, of a transposed layer one group
+    at a time: the evaluator (1.23.2) fails on several."""
+    groups = attributes.get("group", 1)
+    if operator == "ConvTranspose" and groups > 1:
+        alone = {key: value for key, value in attributes.items() if key != "group"}
+        parts = zip(np.split(inputs["X"], groups, axis=1), np.split(inputs["W"], groups),
+                    np.split(inputs["B"], groups))
+        return np.concatenate([evaluate(operator, dict(X=x, W=w, B=b), alone)
+                               for x, w, b in parts], axis=1)
+    node = onnx.helper.make_node(operator, list(inputs), ["Y"], **attributes)
+    tensor = lambda name, shape: onnx.helper.make_tensor_value_info(
+        name, onnx.TensorProto.FLOAT, shape)
+    values = [tensor(key, value.shape) for key, value in inputs.items()]
+    graph = onnx.helper.make_graph([node], "layer", values, [tensor("Y", None)])
+    evaluator = onnx.reference.ReferenceEvaluator(onnx.helper.make_model(graph))
+    return evaluator.run(None, inputs)[0]
+
+
+def onnx_arrays():
+    rng = np.random.default_rng(1)
+    small = lambda shape: rng.integers(-4, 5, shape).astype(np.float32)
+    out = {}
+    for name, operator, x_shape, w_shape, attributes in ONNX:
+        transposed = operator == "ConvTranspose"
+        channels = w_shape[1] * attributes.get("group", 1) if transposed else w_shape[0]
+        inputs = dict(X=small(x_shape), W=small(w_shape), B=small((channels,)))
+        for key, value in dict(inputs, Y=evaluate(operator, inputs, attributes)).items():
+            out[f"{name}.{key}"] = np.asarray(value, dtype=np.float32)
+    return out
+
+
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(__file__), "golden")
     os.makedirs(folder, exist_ok=True)
     np.savez_compressed(os.path.join(folder, "random.npz"), **random_arrays())
     np.savez_compressed(os.path.join(folder, "initializers.npz"), **initializer_arrays())
     np.savez_compressed(os.path.join(folder, "layers.npz"), **layer_arrays())
+    np.savez_compressed(os.path.join(folder, "onnx.npz"), **onnx_arrays())
 
 
 if __name__ == "__main__":
