@@ -55,7 +55,8 @@ public:
     }
     auto fresh = std::make_shared<PackedKernel>();
     fresh->kernel = kernel;
-    fresh->weight.resize((kernel->packedWeightBytes + 63) / 64);
+    // Never null, also where the mask leaves nothing.
+    fresh->weight.resize(kernel->packedWeightBytes / sizeof(CacheLine) + 1);
     const Array &source = weight();
     kernel->pack(source.data.data(), fresh->weight.data());
     packed = std::move(fresh);

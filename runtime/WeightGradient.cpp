@@ -60,7 +60,7 @@ Status convjit::runWeightGradient(const Kernel &kernel,
   };
   size_t imageBytes = bytes(layer.inputShape(1));
   size_t gradientBytes = bytes(layer.outputShape(1));
-  std::vector<std::byte> packed(kernel.packedWeightBytes);
+  std::vector<std::byte> packed(kernel.packedWeightBytes + 1); // never null
   // Two buffers: a kernel may not read as residual what it writes.
   std::vector<std::byte> sum(bytes(layer.kernelShape())), next(sum.size());
   for (int64_t image = 0; image < batch; ++image) {
