@@ -11,7 +11,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Elements.h"
 #include "LayerState.h"
 
 using namespace convjit;

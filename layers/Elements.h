@@ -11,6 +11,7 @@
 
 #include "convjit/Npy.h"
 
+#include <new>
 #include <span>
 
 namespace convjit::nn {
@@ -28,6 +29,15 @@ template <typename T> std::span<const T> elements(const Array &array) {
 /// `body` with a zero of the dtype's C++ type, to dispatch on.
 template <typename Body> auto withType(DataType dtype, Body body) {
   return dtype == DataType::F32 ? body(float()) : body(double());
+}
+
+/// `body`, with an error where there is no memory for what it makes.
+template <typename Body> auto withinMemory(Body body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::bad_alloc &) {
+    return environmentError("no memory for an array");
+  }
 }
 
 /// An array of zeros.

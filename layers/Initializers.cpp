@@ -38,27 +38,33 @@ static void scale(Array &array, double factor, double offset) {
 }
 
 Expected<Array> Constant::operator()(const Shape &shape, DataType dtype) const {
-  if (Status s = checkShape("Constant", shape, dtype); !s)
-    return s.takeError();
-  Array array = zeros(dtype, shape);
-  withType(dtype, [&](auto zero) {
-    auto values = elements<decltype(zero)>(array);
-    std::fill(values.begin(), values.end(), static_cast<decltype(zero)>(value));
+  return withinMemory([&]() -> Expected<Array> {
+    if (Status s = checkShape("Constant", shape, dtype); !s)
+      return s.takeError();
+    Array array = zeros(dtype, shape);
+    withType(dtype, [&](auto zero) {
+      auto values = elements<decltype(zero)>(array);
+      std::fill(values.begin(), values.end(),
+                static_cast<decltype(zero)>(value));
+    });
+    return array;
   });
-  return array;
 }
 
 Expected<Array> ZeroInit::operator()(const Shape &shape, DataType dtype) const {
-  if (Status s = checkShape("ZeroInit", shape, dtype); !s)
-    return s.takeError();
-  return zeros(dtype, shape);
+  return withinMemory([&]() -> Expected<Array> {
+    if (Status s = checkShape("ZeroInit", shape, dtype); !s)
+      return s.takeError();
+    return zeros(dtype, shape);
+  });
 }
 
 Expected<Array> Normal::operator()(const Shape &shape, DataType dtype) const {
   if (Status s = checkShape("Normal", shape, dtype); !s)
     return s.takeError();
-  Array array = normal(seed.next(), shape, dtype);
-  ::scale(array, scale, mean);
+  Expected<Array> array = normal(seed.next(), shape, dtype);
+  if (array)
+    ::scale(*array, scale, mean);
   return array;
 }
 
@@ -121,13 +127,15 @@ Expected<Array> VarianceScaling::operator()(const Shape &shape,
                : mode == Fan::Out ? fanOut
                                   : (fanIn + fanOut) / 2;
   Key key = seed.next();
-  Array array = distribution == Distribution::Uniform
-                    ? uniform(key, shape, dtype, -1, 1)
-                : distribution == Distribution::Normal
-                    ? normal(key, shape, dtype)
-                    : truncatedNormal(key, shape, dtype);
+  Expected<Array> array = distribution == Distribution::Uniform
+                              ? uniform(key, shape, dtype, -1, 1)
+                          : distribution == Distribution::Normal
+                              ? normal(key, shape, dtype)
+                              : truncatedNormal(key, shape, dtype);
+  if (!array)
+    return array;
   double variance = scale / fan;
-  ::scale(array,
+  ::scale(*array,
           dtype == DataType::F32
               ? scalingFactor<float>(distribution, variance)
               : scalingFactor<double>(distribution, variance),
@@ -137,56 +145,63 @@ Expected<Array> VarianceScaling::operator()(const Shape &shape,
 
 Expected<Array> Orthogonal::operator()(const Shape &shape,
                                        DataType dtype) const {
-  if (Status s = checkShape("Orthogonal", shape, dtype); !s)
-    return s.takeError();
-  Expected<size_t> along = axisOf("axis", axis, shape);
-  if (!along)
-    return along.takeError();
-  Array result = zeros(dtype, shape);
-  if (result.elements() == 0)
+  return withinMemory([&]() -> Expected<Array> {
+    if (Status s = checkShape("Orthogonal", shape, dtype); !s)
+      return s.takeError();
+    Expected<size_t> along = axisOf("axis", axis, shape);
+    if (!along)
+      return along.takeError();
+    Array result = zeros(dtype, shape);
+    if (result.elements() == 0)
+      return result;
+    int64_t rows = shape[*along], columns = result.elements() / rows;
+    int64_t tall = std::max(rows, columns), wide = std::min(rows, columns);
+    Expected<Array> drawn = normal(seed.next(), {tall, wide}, dtype);
+    if (!drawn)
+      return drawn;
+    std::vector<double> q = widened(*drawn);
+    orthonormalize(q, tall, wide);
+    // Element (row, column) of the matrix, in the order of the other axes.
+    std::vector<double> values(q.size());
+    int64_t inner = 1;
+    for (size_t i = *along + 1; i < shape.size(); ++i)
+      inner *= shape[i];
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t column = 0; column < columns; ++column) {
+        int64_t at = (column / inner * rows + row) * inner + column % inner;
+        values[at] =
+            rows < columns ? q[column * wide + row] : q[row * wide + column];
+      }
+    result = narrowed(values, dtype, shape);
+    ::scale(result, scale, 0);
     return result;
-  int64_t rows = shape[*along], columns = result.elements() / rows;
-  int64_t tall = std::max(rows, columns), wide = std::min(rows, columns);
-  std::vector<double> q = widened(normal(seed.next(), {tall, wide}, dtype));
-  orthonormalize(q, tall, wide);
-  // Element (row, column) of the matrix, in the order of the other axes.
-  std::vector<double> values(q.size());
-  int64_t inner = 1;
-  for (size_t i = *along + 1; i < shape.size(); ++i)
-    inner *= shape[i];
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t column = 0; column < columns; ++column) {
-      int64_t at = (column / inner * rows + row) * inner + column % inner;
-      values[at] =
-          rows < columns ? q[column * wide + row] : q[row * wide + column];
-    }
-  result = narrowed(values, dtype, shape);
-  ::scale(result, scale, 0);
-  return result;
+  });
 }
 
 Expected<Array> DeltaOrthogonal::operator()(const Shape &shape,
                                             DataType dtype) const {
-  if (shape.size() < 3 || shape.size() > 5)
-    return badInput("DeltaOrthogonal: shape " + shapeText(shape) +
-                    "; valid: 3 to 5 axes");
-  if (Status s = checkShape("DeltaOrthogonal", shape, dtype); !s)
-    return s.takeError();
-  int64_t in = shape[shape.size() - 2], out = shape.back();
-  if (out < in)
-    return badInput("DeltaOrthogonal: shape " + shapeText(shape) +
-                    "; valid: a last axis no smaller than the one before it");
-  Expected<Array> tap = Orthogonal{scale, axis, seed}({in, out}, dtype);
-  if (!tap)
-    return tap.takeError();
-  Array result = zeros(dtype, shape);
-  if (result.data.empty())
+  return withinMemory([&]() -> Expected<Array> {
+    if (shape.size() < 3 || shape.size() > 5)
+      return badInput("DeltaOrthogonal: shape " + shapeText(shape) +
+                      "; valid: 3 to 5 axes");
+    if (Status s = checkShape("DeltaOrthogonal", shape, dtype); !s)
+      return s.takeError();
+    int64_t in = shape[shape.size() - 2], out = shape.back();
+    if (out < in)
+      return badInput("DeltaOrthogonal: shape " + shapeText(shape) +
+                      "; valid: a last axis no smaller than the one before it");
+    Expected<Array> tap = Orthogonal{scale, axis, seed}({in, out}, dtype);
+    if (!tap)
+      return tap.takeError();
+    Array result = zeros(dtype, shape);
+    if (result.data.empty())
+      return result;
+    int64_t middle = 0;
+    for (size_t i = 0; i + 2 < shape.size(); ++i)
+      middle = middle * shape[i] + (shape[i] - 1) / 2;
+    std::copy(tap->data.begin(), tap->data.end(),
+              result.data.begin() +
+                  middle * static_cast<int64_t>(tap->data.size()));
     return result;
-  int64_t middle = 0;
-  for (size_t i = 0; i + 2 < shape.size(); ++i)
-    middle = middle * shape[i] + (shape[i] - 1) / 2;
-  std::copy(tap->data.begin(), tap->data.end(),
-            result.data.begin() +
-                middle * static_cast<int64_t>(tap->data.size()));
-  return result;
+  });
 }

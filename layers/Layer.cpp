@@ -6,7 +6,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Elements.h"
 #include "LayerState.h"
 
 #include <algorithm>
@@ -100,19 +99,23 @@ Status Layer::setGain(Array gain) {
   return {};
 }
 
-Array Layer::effectiveWeight() const {
-  Array storage;
-  return state->effective(storage);
+Expected<Array> Layer::effectiveWeight() const {
+  return withinMemory([&]() -> Expected<Array> {
+    Array storage;
+    return state->effective(storage);
+  });
 }
 
-NamedArrays Layer::parameters() const {
-  NamedArrays arrays;
-  arrays.emplace("weight", state->weight);
-  if (state->bias)
-    arrays.emplace("bias", *state->bias);
-  if (state->gain)
-    arrays.emplace("gain", *state->gain);
-  return arrays;
+Expected<NamedArrays> Layer::parameters() const {
+  return withinMemory([&]() -> Expected<NamedArrays> {
+    NamedArrays arrays;
+    arrays.emplace("weight", state->weight);
+    if (state->bias)
+      arrays.emplace("bias", *state->bias);
+    if (state->gain)
+      arrays.emplace("gain", *state->gain);
+    return arrays;
+  });
 }
 
 /// A vector of channels takes the shape of `like`, which has one more or less
@@ -199,8 +202,10 @@ static Status checkEnding(const std::string &path) {
 Status Layer::save(const std::string &path) const {
   if (Status s = checkEnding(path); !s)
     return s;
-  if (!isNpy(path))
-    return writeNpz(path, parameters());
+  if (!isNpy(path)) {
+    Expected<NamedArrays> arrays = parameters();
+    return arrays ? writeNpz(path, *arrays) : Status(arrays.takeError());
+  }
   if (state->bias || state->gain)
     return badInput(path + ": holds the weight alone, but the layer has " +
                     (state->bias ? "a bias" : "a gain") +

@@ -9,21 +9,12 @@
 #ifndef CONVJIT_LAYERS_LAYERSTATE_H
 #define CONVJIT_LAYERS_LAYERSTATE_H
 
+#include "Elements.h"
 #include "convjit/nn/Conv.h"
 
 #include <mutex>
-#include <new>
 
 namespace convjit::nn {
-
-/// `body`, with an error where there is no memory for what it makes.
-template <typename Body> auto withinMemory(Body body) -> decltype(body()) {
-  try {
-    return body();
-  } catch (const std::bad_alloc &) {
-    return environmentError("no memory for a tensor of the layer");
-  }
-}
 
 /// Vectors of packed weights start at cache lines, as the kernels' loads do.
 struct alignas(64) CacheLine {

@@ -195,10 +195,14 @@ Status nn::writeNpz(const std::string &path, const NamedArrays &arrays) {
     if (name.empty() || name.find('\0') != std::string::npos)
       return badInput(path + ": array name '" + printable(name) +
                       "'; valid: not empty, without NUL");
-    Expected<std::string> bytes = printNpy(array, path + ": " + name);
-    if (!bytes)
-      return bytes.takeError();
-    files.push_back(std::move(*bytes));
+    try {
+      Expected<std::string> bytes = printNpy(array, path + ": " + name);
+      if (!bytes)
+        return bytes.takeError();
+      files.push_back(std::move(*bytes));
+    } catch (const std::bad_alloc &) {
+      return environmentError(path + ": no memory to write " + name);
+    }
   }
   // Through links, as a plain file would be written.
   std::error_code error;

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "convjit/nn/Random.h"
+#include "Elements.h"
 #include "SpecialFunctions.h"
 
 #include <algorithm>
@@ -132,32 +133,34 @@ void fillTruncated(Key key, const Truncation &cut, std::span<T> to) {
 
 /// An array whose elements `fill` writes, given a span of float or of double.
 template <typename Fill>
-Array filled(const std::vector<int64_t> &shape, DataType dtype, Fill fill) {
-  Array array{dtype, shape, {}};
-  auto count = static_cast<size_t>(array.elements());
-  array.data.resize(count * static_cast<size_t>(sizeOf(dtype)));
-  if (dtype == DataType::F32)
-    fill(std::span(reinterpret_cast<float *>(array.data.data()), count));
-  else
-    fill(std::span(reinterpret_cast<double *>(array.data.data()), count));
-  return array;
+Expected<Array> filled(const char *what, const std::vector<int64_t> &shape,
+                       DataType dtype, Fill fill) {
+  if (Status s = checkShape(what, shape, dtype); !s)
+    return s.takeError();
+  return withinMemory([&]() -> Expected<Array> {
+    Array array = zeros(dtype, shape);
+    withType(dtype, [&](auto zero) { fill(elements<decltype(zero)>(array)); });
+    return array;
+  });
 }
 
 } // namespace
 
-Array nn::uniform(Key key, const std::vector<int64_t> &shape, DataType dtype,
-                  double low, double high) {
-  return filled(shape, dtype,
+Expected<Array> nn::uniform(Key key, const std::vector<int64_t> &shape,
+                            DataType dtype, double low, double high) {
+  return filled("uniform", shape, dtype,
                 [&](auto to) { fillUniform(key, low, high, to); });
 }
 
-Array nn::normal(Key key, const std::vector<int64_t> &shape, DataType dtype) {
-  return filled(shape, dtype, [&](auto to) { fillNormal(key, to); });
+Expected<Array> nn::normal(Key key, const std::vector<int64_t> &shape,
+                           DataType dtype) {
+  return filled("normal", shape, dtype, [&](auto to) { fillNormal(key, to); });
 }
 
-Array nn::truncatedNormal(Key key, const std::vector<int64_t> &shape,
-                          DataType dtype, const Truncation &cut) {
-  return filled(shape, dtype, [&](auto to) { fillTruncated(key, cut, to); });
+Expected<Array> nn::truncatedNormal(Key key, const std::vector<int64_t> &shape,
+                                    DataType dtype, const Truncation &cut) {
+  return filled("truncatedNormal", shape, dtype,
+                [&](auto to) { fillTruncated(key, cut, to); });
 }
 
 RandomState::RandomState() {

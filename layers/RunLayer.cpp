@@ -6,7 +6,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Elements.h"
 #include "LayerState.h"
 #include "convjit/WeightGradient.h"
 

@@ -7,7 +7,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Elements.h"
 #include "LayerState.h"
 
 #include <algorithm>

@@ -46,7 +46,7 @@ template <typename LayerType>
 void expectFiniteGradients(typename LayerType::Arguments arguments,
                            const Shape &input) {
   LayerType layer = makeLayer<LayerType>(std::move(arguments));
-  Array x = normal(prngKey(0), input, DataType::F32);
+  Array x = get(normal(prngKey(0), input, DataType::F32));
   Array g = get(layer(x));
   for (float &value : elements<float>(g))
     value *= 2;
@@ -359,6 +359,6 @@ TEST(Brainstate, GradientsAreFinite) {
 TEST(Brainstate, TheSameInputGivesTheSameOutput) {
   ConvTranspose2d layer = makeLayer<ConvTranspose2d>(
       {.in_size = {16, 16, 32}, .out_channels = 16, .kernel_size = 3});
-  Array x = normal(prngKey(1), {2, 16, 16, 32}, DataType::F32);
+  Array x = get(normal(prngKey(1), {2, 16, 16, 32}, DataType::F32));
   EXPECT_TRUE(sameBits(get(layer(x)), get(layer(x))));
 }

@@ -27,7 +27,7 @@ static double dot(const Array &a, const Array &b) {
 static Array integers(const Shape &shape, int64_t seed,
                       DataType dtype = DataType::F32) {
   std::vector<double> values =
-      widened(uniform(prngKey(seed), shape, DataType::F64, -4.5, 4.5));
+      widened(get(uniform(prngKey(seed), shape, DataType::F64, -4.5, 4.5)));
   for (double &value : values)
     value = std::nearbyint(value);
   return narrowed(values, dtype, shape);
@@ -85,7 +85,7 @@ TEST(LayerGradient, ThroughWeightStandardization) {
                                        return Uniform{.seed = 3}(shape, dtype);
                                      },
                                  .dtype = DataType::F64});
-  Array gain = uniform(prngKey(4), {1, 1, 1, 6}, DataType::F64, 0.5, 2);
+  Array gain = get(uniform(prngKey(4), {1, 1, 1, 6}, DataType::F64, 0.5, 2));
   // The first channel's variance is below eps.
   Array weight = layer.weight();
   std::span<double> raw = elements<double>(weight);
@@ -93,8 +93,8 @@ TEST(LayerGradient, ThroughWeightStandardization) {
     raw[i] *= 0.01;
   ASSERT_TRUE(layer.setGain(gain));
   ASSERT_TRUE(layer.setWeight(weight));
-  Array x = normal(prngKey(5), {2, 4, 5, 4}, DataType::F64);
-  Array g = normal(prngKey(6), {2, 4, 5, 6}, DataType::F64);
+  Array x = get(normal(prngKey(5), {2, 4, 5, 4}, DataType::F64));
+  Array g = get(normal(prngKey(6), {2, 4, 5, 6}, DataType::F64));
   std::vector<double> dw = widened(get(layer.weightGradient(x, g)));
   std::vector<double> dgain = widened(get(layer.gainGradient(x, g)));
   auto loss = [&] { return dot(get(layer(x)), g); };

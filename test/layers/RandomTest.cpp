@@ -84,26 +84,26 @@ TEST(Random, TheCounterHas64Bits) {
 TEST(Random, UniformDrawsAreJaxsBitForBit) {
   Key key = prngKey(3);
   auto draw = [&](double low, double high) {
-    return uniform(key, {1000}, DataType::F32, low, high);
+    return get(uniform(key, {1000}, DataType::F32, low, high));
   };
   EXPECT_TRUE(sameBits(draw(0, 1), jax().at("uniform_unit")));
   EXPECT_TRUE(sameBits(draw(-1, 1), jax().at("uniform_sym")));
   EXPECT_TRUE(sameBits(draw(10, 20), jax().at("uniform_ten")));
   EXPECT_TRUE(sameBits(draw(-0.3, 0.7), jax().at("uniform_odd")));
-  EXPECT_TRUE(sameBits(uniform(prngKey(42), {100}, DataType::F64, 10, 20),
+  EXPECT_TRUE(sameBits(get(uniform(prngKey(42), {100}, DataType::F64, 10, 20)),
                        jax().at("uniform64")));
-  EXPECT_EQ(pattern(uniform(prngKey(5), {1000000}, DataType::F32, 10, 20)),
+  EXPECT_EQ(pattern(get(uniform(prngKey(5), {1000000}, DataType::F32, 10, 20))),
             widened(jax().at("uniform_pattern")));
 }
 
 // What is promised is 2 ulp; these are JAX's bits on a CPU with fused
 // multiply-add, and equal.
 TEST(Random, NormalDrawsAreJaxs) {
-  EXPECT_TRUE(sameBits(normal(prngKey(4), {7, 11, 13}, DataType::F32),
+  EXPECT_TRUE(sameBits(get(normal(prngKey(4), {7, 11, 13}, DataType::F32)),
                        jax().at("normal")));
-  EXPECT_EQ(pattern(normal(prngKey(6), {1000000}, DataType::F32)),
+  EXPECT_EQ(pattern(get(normal(prngKey(6), {1000000}, DataType::F32))),
             widened(jax().at("normal_pattern")));
-  EXPECT_LT(relativeError(normal(prngKey(42), {100}, DataType::F64),
+  EXPECT_LT(relativeError(get(normal(prngKey(42), {100}, DataType::F64)),
                           jax().at("normal64")),
             1e-13);
 }
@@ -113,8 +113,8 @@ TEST(Random, TruncatedDrawsAreBrainstates) {
   for (size_t i = 0; i < cuts.size() / 4; ++i) {
     const double *cut = &cuts[4 * i];
     RandomState state(int64_t(5));
-    Array draw = truncatedNormal(state.next(), {500}, DataType::F32,
-                                 {cut[0], cut[1], cut[2], cut[3]});
+    Array draw = get(truncatedNormal(state.next(), {500}, DataType::F32,
+                                     {cut[0], cut[1], cut[2], cut[3]}));
     EXPECT_TRUE(sameBits(draw, jax().at("truncated_" + std::to_string(i))));
     for (float value : elements<float>(draw)) {
       EXPECT_GT(value, static_cast<float>(cut[0]));

@@ -79,10 +79,10 @@ TEST(LayerState, EverythingFollowsTheWeight) {
                                   .w_init = XavierNormal{.seed = 1},
                                   .b_init = 0};
   ScaledWSConv2d layer = makeLayer<ScaledWSConv2d>(arguments);
-  Array x = normal(prngKey(2), {5, 4, 3}, DataType::F32);
-  Array g = normal(prngKey(3), {5, 4, 2}, DataType::F32);
+  Array x = get(normal(prngKey(2), {5, 4, 3}, DataType::F32));
+  Array g = get(normal(prngKey(3), {5, 4, 2}, DataType::F32));
   Array y = get(layer(x)), dx = get(layer.inputGradient(g));
-  NamedArrays other = makeLayer<ScaledWSConv2d>(arguments).parameters();
+  NamedArrays other = get(makeLayer<ScaledWSConv2d>(arguments).parameters());
   ASSERT_TRUE(layer.setParameters(other));
   EXPECT_FALSE(sameBits(get(layer(x)), y));
   EXPECT_FALSE(sameBits(get(layer.inputGradient(g)), dx));
@@ -120,7 +120,7 @@ TEST(LayerState, ManyThreadsCallOneLayer) {
 TEST(LayerState, StridedTensors) {
   Conv2d layer = makeLayer<Conv2d>(
       {.in_size = {5, 4, 3}, .out_channels = 2, .kernel_size = {3, 2}});
-  Array x = normal(prngKey(2), {2, 5, 4, 3}, DataType::F32);
+  Array x = get(normal(prngKey(2), {2, 5, 4, 3}, DataType::F32));
   Array y = get(layer(x));
   // Channels first in memory, and an output with gaps in it.
   Array first = transposed(x, {0, 3, 1, 2});

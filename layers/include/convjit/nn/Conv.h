@@ -126,10 +126,10 @@ public:
 
   /// The weight that the convolution uses, before the mask: standardized where
   /// the layer is.
-  Array effectiveWeight() const;
+  Expected<Array> effectiveWeight() const;
 
   /// Parameters by brainstate's names: weight, bias, gain.
-  NamedArrays parameters() const;
+  Expected<NamedArrays> parameters() const;
   /// Sets all parameters of the layer. Errors: one is missing, one that the
   /// layer does not have is there, another shape or dtype; then nothing
   /// changes. Arrays of other names are left alone.

@@ -47,12 +47,14 @@ Key foldIn(Key key, uint32_t data);
 uint32_t randomBits32(Key key, uint64_t index);
 uint64_t randomBits64(Key key, uint64_t index);
 
-/// jax.random.uniform(key, shape, dtype, low, high).
-Array uniform(Key key, const std::vector<int64_t> &shape, DataType dtype,
-              double low = 0, double high = 1);
+/// jax.random.uniform(key, shape, dtype, low, high). Errors of this and the
+/// next: a shape with a negative size or of more than 2^44 bytes, no memory.
+Expected<Array> uniform(Key key, const std::vector<int64_t> &shape,
+                        DataType dtype, double low = 0, double high = 1);
 
 /// jax.random.normal(key, shape, dtype).
-Array normal(Key key, const std::vector<int64_t> &shape, DataType dtype);
+Expected<Array> normal(Key key, const std::vector<int64_t> &shape,
+                       DataType dtype);
 
 /// What a truncated normal distribution is cut from and where.
 struct Truncation {
@@ -62,8 +64,8 @@ struct Truncation {
 
 /// brainstate.random.truncated_normal: the inverse of the normal's distribution
 /// function at uniform values between those of the bounds.
-Array truncatedNormal(Key key, const std::vector<int64_t> &shape,
-                      DataType dtype, const Truncation &cut = {});
+Expected<Array> truncatedNormal(Key key, const std::vector<int64_t> &shape,
+                                DataType dtype, const Truncation &cut = {});
 
 /// A source of keys, as brainstate.random.RandomState: each draw splits the key
 /// in two, keeps the first and uses the second. Thread-safe.
