@@ -304,9 +304,8 @@ static Status checkFits(const std::string &path, const Array &array) {
   return {};
 }
 
-Status convjit::writeNpy(const std::string &path, const Array &array) {
-  if (Status s = checkFits(path, array); !s)
-    return s;
+/// Everything before the data. The array has to fit.
+static std::string headerOf(const Array &array) {
   std::string shape = "(";
   for (int64_t size : array.shape)
     shape += std::to_string(size) + ", ";
@@ -322,7 +321,22 @@ Status convjit::writeNpy(const std::string &path, const Array &array) {
   std::string start("\x93NUMPY\x01\x00", 8);
   start += static_cast<char>(header.size() & 0xff);
   start += static_cast<char>(header.size() >> 8);
+  return start + header;
+}
 
+Expected<std::string> convjit::printNpy(const Array &array,
+                                        const std::string &what) {
+  if (Status s = checkFits(what, array); !s)
+    return s.takeError();
+  std::string bytes = headerOf(array);
+  bytes.append(reinterpret_cast<const char *>(array.data.data()),
+               array.data.size());
+  return bytes;
+}
+
+Status convjit::writeNpy(const std::string &path, const Array &array) {
+  if (Status s = checkFits(path, array); !s)
+    return s;
   // A file is replaced as a whole, through its links; a pipe or a device is
   // written to.
   std::error_code error;
@@ -338,7 +352,7 @@ Status convjit::writeNpy(const std::string &path, const Array &array) {
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
   if (!file)
     return environmentError(path + ": " + std::strerror(errno));
-  file << start << header;
+  file << headerOf(array);
   file.write(reinterpret_cast<const char *>(array.data.data()),
              static_cast<std::streamsize>(array.data.size()));
   file.close();

@@ -45,6 +45,9 @@ Expected<Array> parseNpy(std::string_view bytes, const std::string &what);
 /// whose size is not the shape's; then nothing is touched.
 Status writeNpy(const std::string &path, const Array &array);
 
+/// The bytes of such a file; `what` names the array in errors.
+Expected<std::string> printNpy(const Array &array, const std::string &what);
+
 /// Reads a weight mask, of numbers or of booleans, and checks its shape against
 /// the kernel's. True is a factor of 1, false of 0: an absent weight.
 Expected<std::vector<double>> readMask(const std::string &path,

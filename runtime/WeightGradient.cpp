@@ -6,14 +6,19 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "WeightGradient.h"
-#include "Layer.h"
+#include "convjit/WeightGradient.h"
 
 #include <cmath>
 #include <cstring>
 
 using namespace convjit;
-using namespace convjit::cli;
+
+static int64_t elementCount(const std::vector<int64_t> &shape) {
+  int64_t count = 1;
+  for (int64_t size : shape)
+    count *= size;
+  return count;
+}
 
 /// Copies a weight with its spatial axes reversed where the layer's window is:
 /// from the window's order to the stored one.
@@ -46,17 +51,16 @@ static void applyMask(const std::vector<double> &mask, T *gradient) {
     gradient[i] = mask[i] == 0 ? 0 : gradient[i] * static_cast<T>(mask[i]);
 }
 
-Status convjit::cli::runWeightGradient(const Kernel &kernel,
-                                       const Convolution &layer,
-                                       const void *input,
-                                       const void *gradOutput, int64_t batch,
-                                       Executor &executor, void *result) {
+Status convjit::runWeightGradient(const Kernel &kernel,
+                                  const Convolution &layer, const void *input,
+                                  const void *gradOutput, int64_t batch,
+                                  Executor &executor, void *result) {
   auto bytes = [&](const std::vector<int64_t> &shape) {
     return static_cast<size_t>(elementCount(shape) * sizeOf(layer.dtype));
   };
   size_t imageBytes = bytes(layer.inputShape(1));
   size_t gradientBytes = bytes(layer.outputShape(1));
-  std::vector<std::byte> packed(kernel.packedWeightBytes);
+  std::vector<std::byte> packed(kernel.packedWeightBytes + 1); // never null
   // Two buffers: a kernel may not read as residual what it writes.
   std::vector<std::byte> sum(bytes(layer.kernelShape())), next(sum.size());
   for (int64_t image = 0; image < batch; ++image) {
@@ -151,7 +155,7 @@ private:
 
 } // namespace
 
-ReferenceResult convjit::cli::weightGradientReference(
+ReferenceResult convjit::weightGradientReference(
     const Convolution &layer, const std::vector<double> &input,
     const std::vector<double> &gradOutput, int64_t batch) {
   ReferenceResult result;
