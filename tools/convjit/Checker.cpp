@@ -8,7 +8,7 @@
 
 #include "Checker.h"
 #include "GuardedTensor.h"
-#include "WeightGradient.h"
+#include "convjit/WeightGradient.h"
 
 #include <cmath>
 #include <cstdio>

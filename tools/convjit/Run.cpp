@@ -8,7 +8,7 @@
 
 #include "Common.h"
 #include "Reproducer.h"
-#include "WeightGradient.h"
+#include "convjit/WeightGradient.h"
 
 #include <iostream>
 

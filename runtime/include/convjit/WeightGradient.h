@@ -6,21 +6,34 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef CONVJIT_TOOLS_WEIGHTGRADIENT_H
-#define CONVJIT_TOOLS_WEIGHTGRADIENT_H
+#ifndef CONVJIT_WEIGHTGRADIENT_H
+#define CONVJIT_WEIGHTGRADIENT_H
 
 #include "convjit/Kernel.h"
 #include "convjit/Reference.h"
 
-namespace convjit::cli {
+namespace convjit {
 
 /// Writes the weight's gradient of `layer`, as the layer stores its weight, to
 /// `result`. `kernel` was compiled from lowerWeightGradient: it treats one
 /// image and adds to what the images before it gave. The layer's mask
-/// multiplies the sum; where it is zero, so is the gradient.
+/// multiplies the sum; where it is zero, so is the gradient. Tensors are
+/// contiguous, `batch` is not negative; of no images the gradient is zero.
+/// Thread-safe. Errors: those of runKernel.
 Status runWeightGradient(const Kernel &kernel, const Convolution &layer,
                          const void *input, const void *gradOutput,
                          int64_t batch, Executor &executor, void *result);
+
+/// The same in the caller's memory: weightGradientScratchBytes bytes at
+/// `scratch`, aligned to the element (64 is faster), and, where the kernel has
+/// scratch of its own, that of Operands. Allocates nothing that grows with the
+/// tensors.
+Status runWeightGradient(const Kernel &kernel, const Convolution &layer,
+                         const void *input, const void *gradOutput,
+                         int64_t batch, Executor &executor, void *result,
+                         void *scratch, void *kernelScratch = nullptr);
+size_t weightGradientScratchBytes(const Kernel &kernel,
+                                  const Convolution &layer);
 
 /// The same in double precision, straight from the layer's own formula: each
 /// product of an output's gradient and the input below a tap goes to that tap's
@@ -30,6 +43,6 @@ ReferenceResult weightGradientReference(const Convolution &layer,
                                         const std::vector<double> &gradOutput,
                                         int64_t batch);
 
-} // namespace convjit::cli
+} // namespace convjit
 
-#endif // CONVJIT_TOOLS_WEIGHTGRADIENT_H
+#endif // CONVJIT_WEIGHTGRADIENT_H
