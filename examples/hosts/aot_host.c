@@ -25,7 +25,7 @@ static void check(convjit_status status, convjit_error *error) {
 int main(void) {
   convjit_error *error = NULL;
   convjit_context *context = NULL;
-  convjit_context_options options = {sizeof options};
+  convjit_context_options options = {.struct_size = sizeof options};
   options.threads = 2;
   check(convjit_context_create(&options, &context, &error), error);
   convjit_kernel *kernel = NULL;
@@ -47,13 +47,13 @@ int main(void) {
   convjit_tensor output = {sizeof output, y, CONVJIT_F32, 4, output_shape,
                            NULL};
 
-  convjit_kernel_info info = {sizeof info};
+  convjit_kernel_info info = {.struct_size = sizeof info};
   check(convjit_kernel_get_info(kernel, &info, &error), error);
   void *packed = malloc(info.packed_weight_bytes);
   check(convjit_kernel_pack(kernel, &weight, packed, info.packed_weight_bytes,
                             &error),
         error);
-  convjit_call call = {sizeof call};
+  convjit_call call = {.struct_size = sizeof call};
   call.input = &input;
   call.packed_weights = packed;
   call.output = &output;

@@ -26,7 +26,7 @@ int main(void) {
     return 1;
   convjit_error *error = NULL;
   convjit_context *context = NULL;
-  convjit_context_options options = {sizeof options};
+  convjit_context_options options = {.struct_size = sizeof options};
   options.threads = 2;
   options.cache = CONVJIT_CACHE_MEMORY;
   check(convjit_context_create(&options, &context, &error), error);
@@ -42,7 +42,7 @@ int main(void) {
   const int64_t weight_shape[5] = {2, 2, 2, 1, 1};
   convjit_tensor weight = {sizeof weight, (void *)weights, CONVJIT_F32, 5,
                            weight_shape, NULL};
-  convjit_kernel_info info = {sizeof info};
+  convjit_kernel_info info = {.struct_size = sizeof info};
   check(convjit_kernel_get_info(kernel, &info, &error), error);
   void *packed = malloc(info.packed_weight_bytes + 1);
   check(convjit_kernel_pack(kernel, &weight, packed, info.packed_weight_bytes, &error),
@@ -63,7 +63,7 @@ int main(void) {
                           NULL};
   convjit_tensor output = {sizeof output, y, CONVJIT_F32, rank, output_shape,
                            NULL};
-  convjit_call call = {sizeof call};
+  convjit_call call = {.struct_size = sizeof call};
   call.input = &input;
   call.packed_weights = packed;
   call.output = &output;
