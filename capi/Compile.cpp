@@ -27,6 +27,10 @@ public:
 
   /// The kernels of one plan; the empty one is the compiler's choice.
   Expected<KernelSource *> source(const std::string &plan) {
+    // Without the lock, for a kernel that is there is to be found in no time.
+    if (plan.empty())
+      if (KernelSource *known = chosen.load(std::memory_order_acquire))
+        return known;
     std::lock_guard lock(mutex);
     std::unique_ptr<KernelSource> &entry = sources[plan];
     if (entry)
@@ -38,6 +42,8 @@ public:
     if (!made)
       return made.takeError();
     entry = std::move(*made);
+    if (plan.empty())
+      chosen.store(entry.get(), std::memory_order_release);
     return entry.get();
   }
 
@@ -52,9 +58,13 @@ private:
   const SourceOptions options;
   std::mutex mutex;
   std::map<std::string, std::unique_ptr<KernelSource>> sources;
+  std::atomic<KernelSource *> chosen{nullptr};
 };
 
-Expected<std::shared_ptr<State>> stateOf(convjit_context &context) {
+Expected<State *> stateOf(convjit_context &context) {
+  auto known = context.ready.load(std::memory_order_acquire);
+  if (known)
+    return static_cast<State *>(known);
   std::lock_guard lock(context.mutex);
   if (!context.compiler) {
     Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
@@ -67,14 +77,15 @@ Expected<std::shared_ptr<State>> stateOf(convjit_context &context) {
     options.maxBytes = context.cacheMaxBytes;
     options.maxKernels = context.cacheMaxKernels;
     context.compiler =
-        std::make_shared<State>(std::move(*compiler), std::move(options));
+        std::make_unique<State>(std::move(*compiler), std::move(options));
+    context.ready.store(context.compiler.get(), std::memory_order_release);
   }
-  return std::static_pointer_cast<State>(context.compiler);
+  return static_cast<State *>(context.compiler.get());
 }
 
 /// The arguments that every function here has, checked.
 struct Request {
-  std::shared_ptr<State> state;
+  State *state = nullptr;
   std::shared_ptr<const Layer> layer;
   std::string plan;
 
@@ -90,10 +101,10 @@ struct Request {
         return o;
       plan = own.plan ? own.plan : "";
     }
-    Expected<std::shared_ptr<State>> made = stateOf(*context);
+    Expected<State *> made = stateOf(*context);
     if (!made)
       return made.takeError();
-    state = std::move(*made);
+    state = *made;
     layer = from->layer;
     return {};
   }

@@ -48,9 +48,9 @@ convjit_status convjit_kernel_from_aot(convjit_context *context,
       return o;
     // The mask is in the code. Only the weight's gradient is multiplied by it
     // here.
-    Expected<Layer> layer = parseLayer(aot->problem, /*readMasks=*/false);
+    Expected<Layer> layer = readLayer(aot->problem, Masks::Skip);
     if (layer && layer->isWeightGradient() && !layer->problem->mask.empty())
-      layer = parseLayer(aot->problem, /*readMasks=*/true);
+      layer = readLayer(aot->problem);
     if (!layer)
       return invalid("aot.problem='" + std::string(aot->problem) +
                      "': " + layer.error().message);

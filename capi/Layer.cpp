@@ -8,89 +8,18 @@
 
 #include "ConvolutionText.h"
 #include "Handles.h"
-#include "convjit/Npy.h"
 
 #include <algorithm>
 
 using namespace convjit;
 using namespace convjit::capi;
 
-static Status readMaskOf(const std::string &name, Convolution &conv) {
-  if (name.empty())
-    return {};
-  if (isMaskName(name))
-    return makeMask(conv, name);
-  Expected<std::vector<double>> mask = readMask(name, conv);
-  if (!mask)
-    return mask.takeError();
-  conv.mask = std::move(*mask);
-  return {};
-}
-
-Expected<Layer> capi::parseLayer(std::string_view text, bool readMasks) {
-  Layer layer;
-  if (text.starts_with("convolution:")) {
-    Expected<NamedConvolution> named = parseConvolution(text);
-    if (!named)
-      return named.takeError();
-    layer.conv = std::move(named->conv);
-    layer.text = describe({layer.conv, named->mask});
-    return layer;
-  }
-  Expected<Problem> problem = parseProblem(text);
-  if (!problem)
-    return problem.takeError();
-  layer.problem = *problem;
-  layer.text = printProblem(*problem);
-  Expected<Convolution> conv = layer.isWeightGradient()
-                                   ? lowerWeightGradient(*problem)
-                                   : lower(*problem);
-  if (!conv)
-    return conv.takeError();
-  layer.conv = std::move(*conv);
-  if (layer.isWeightGradient()) {
-    Problem forward = *problem;
-    forward.gradient = Gradient::None;
-    Expected<Convolution> lowered = lower(forward);
-    if (!lowered)
-      return lowered.takeError();
-    layer.forward = std::move(*lowered);
-  }
-  if (readMasks)
-    if (Status s =
-            readMaskOf(problem->mask,
-                       layer.isWeightGradient() ? layer.forward : layer.conv);
-        !s)
-      return s.takeError();
-  return layer;
-}
-
-std::string capi::shapeText(const std::vector<int64_t> &shape) {
-  std::string text;
-  for (int64_t size : shape)
-    text += (text.empty() ? "" : "x") + std::to_string(size);
-  return text.empty() ? "()" : text;
-}
-
-Status capi::checkBatch(const Convolution &conv, int64_t batch) {
+Status capi::checkImages(const Convolution &conv, int64_t batch) {
   if (batch < 0 || batch % conv.batchGroups != 0)
     return badInput("batch=" + std::to_string(batch) +
                     ": valid: 0 or a multiple of the batch groups, " +
                     std::to_string(conv.batchGroups));
-  constexpr double limit = 0x1p48;
-  auto bytes = [&](const std::vector<int64_t> &shape) {
-    auto count = static_cast<double>(sizeOf(conv.dtype));
-    // As validate counts: no product of sizes may overflow before it meets a 0.
-    for (int64_t size : shape)
-      count *= static_cast<double>(std::max<int64_t>(size, 1));
-    return count;
-  };
-  if (bytes(conv.inputShape(batch)) <= limit &&
-      bytes(conv.outputShape(batch)) <= limit)
-    return {};
-  return badInput("batch=" + std::to_string(batch) +
-                  ": a tensor would have more than 2^48 bytes; valid: fewer "
-                  "images, or a smaller layer");
+  return checkBatch(conv, batch);
 }
 
 //===----------------------------------------------------------------------===//
@@ -233,7 +162,7 @@ convjit_status convjit_layer_parse(const char *problem, convjit_layer **layer,
     *layer = nullptr;
     if (!problem)
       return missing("problem", "a problem string");
-    Expected<Layer> parsed = parseLayer(problem, /*readMasks=*/true);
+    Expected<Layer> parsed = readLayer(problem);
     if (!parsed)
       return parsed.takeError();
     *layer =
@@ -300,7 +229,7 @@ static Outcome shapeOf(const Layer &layer, int32_t tensor, int64_t batch,
                        std::vector<int64_t> &shape) {
   const Convolution &conv = layer.weighted();
   bool gradient = layer.isWeightGradient();
-  if (Status s = checkBatch(conv, batch); !s)
+  if (Status s = checkImages(conv, batch); !s)
     return s;
   auto absent = [&](const char *name) {
     return invalid("tensor=" + std::to_string(tensor) + ": the layer has no " +

@@ -10,6 +10,7 @@
 #include "Tensors.h"
 #include "convjit/WeightGradient.h"
 
+#include <optional>
 #include <utility>
 
 using namespace convjit;
@@ -109,7 +110,7 @@ private:
       return invalid("input has shape " + shapeText(input.view.shape) +
                      "; valid: " + std::to_string(rank) + " axes");
     batch = input.view.shape[static_cast<size_t>(c.numbers.inputBatch)];
-    if (Status s = checkBatch(c, batch); !s)
+    if (Status s = checkImages(c, batch); !s)
       return s;
     if (Outcome o = check(input, "input", c.inputShape(batch), run); !o)
       return o;

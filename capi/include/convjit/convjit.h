@@ -96,9 +96,9 @@ CONVJIT_API void convjit_text_release(convjit_text *text);
 |* What the host provides
 \*===----------------------------------------------------------------------===*/
 
-/** The host's memory, for handles, errors, texts, and scratch that a call does
-    not bring. Used from any thread. Not for what the compiler uses while it
-    compiles, nor for machine code. */
+/** The host's memory, for contexts, kernels, and scratch that a call does not
+    bring. Used from any thread. Small things without a context (layers, errors,
+    texts) come from malloc, and so does what the compiler uses. */
 typedef struct convjit_allocator {
   size_t struct_size;
   void *user;
@@ -132,7 +132,7 @@ typedef struct convjit_executor {
 enum {
   CONVJIT_LOG_ERROR = 0,
   CONVJIT_LOG_WARNING = 1,
-  CONVJIT_LOG_INFO = 2, /**< one line for each kernel compiled */
+  CONVJIT_LOG_INFO = 2, /**< one line for each kernel not in memory */
   CONVJIT_LOG_DEBUG = 3 /**< and for each kernel asked for */
 };
 
@@ -178,9 +178,9 @@ typedef struct convjit_context convjit_context;
 CONVJIT_API convjit_status
 convjit_context_create(const convjit_context_options *options,
                        convjit_context **context, convjit_error **error);
-/** Kernels, layers and calls in flight stay valid. The host's allocator, log
-    and executor must, until the last handle that came from the context is
-    released. */
+/** Kernels and layers stay valid, and so do calls of kernels in flight. The
+    host's allocator, log and executor must live on until the last kernel that
+    came from the context is released. */
 CONVJIT_API void convjit_context_release(convjit_context *context);
 
 /*===----------------------------------------------------------------------===*\
