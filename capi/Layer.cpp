@@ -32,7 +32,7 @@ void convjit_convolution_init(convjit_convolution *convolution, size_t size,
     return;
   convjit_convolution made{};
   made.rank = rank;
-  int64_t features = rank + 1;
+  int64_t features = int64_t(rank) + 1;
   for (int32_t i = 0; i < CONVJIT_MAX_SPATIAL; ++i) {
     made.window_strides[i] = 1;
     made.input_dilation[i] = made.kernel_dilation[i] = 1;
@@ -43,7 +43,7 @@ void convjit_convolution_init(convjit_convolution *convolution, size_t size,
   made.feature_group_count = made.batch_group_count = 1;
   made.input_feature_dimension = made.output_feature_dimension = features;
   made.kernel_input_feature_dimension = rank;
-  made.kernel_output_feature_dimension = rank + 1;
+  made.kernel_output_feature_dimension = features;
   made.activation_slope = Activation().slope;
   made.struct_size = size;
   std::memset(static_cast<void *>(convolution), 0, size);

@@ -424,6 +424,8 @@ TEST_F(RuntimeTest, TensorErrorsNameTheField) {
   refused({in, {2, 2, 3, 1}}, {out, {1, 2, 3, 1}}, "output has shape");
   constexpr int64_t huge = INT64_MAX / 2;
   refused({in, {2, 2, 3, 1}, {huge, huge, huge, 1}}, good, "input has strides");
+  refused({in, {2, 2, 3, 1}, {-(int64_t(1) << 61), 3, 1, 1}}, good,
+          "input has strides");
   refused({in, {2, 2, 3, 1}, {INT64_MIN, 3, 1, 1}}, good, "input has strides");
   refused({in, {int64_t(1) << 50, 2, 3, 1}}, good, "batch=1125899906842624");
 }
@@ -495,6 +497,8 @@ TEST_F(RuntimeTest, LayersAndTheirShapes) {
   conv.feature_group_count = 4;
   Result made = call(convjit_layer_create, &conv, layer.out());
   EXPECT_NE(std::string(made.message()).find("C16"), std::string::npos);
+  convjit_convolution_init(&conv, sizeof conv, INT32_MAX);
+  EXPECT_FALSE(call(convjit_layer_create, &conv, layer.out()));
   convjit_convolution_init(&conv, sizeof conv, 4);
   made = call(convjit_layer_create, &conv, layer.out());
   EXPECT_NE(std::string(made.message()).find("rank=4"), std::string::npos);
