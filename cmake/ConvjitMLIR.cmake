@@ -35,9 +35,9 @@ function(convjit_llvm_options target)
   target_compile_options(${target} PRIVATE -fno-rtti)
 endfunction()
 
-# Links LLVM's static components into `target`.
+# Links LLVM's static components into `target`, or into what links it.
 function(convjit_link_llvm target)
   llvm_map_components_to_libnames(libs ${ARGN})
   target_link_libraries(${target} PRIVATE ${libs})
-  target_link_options(${target} PRIVATE -fuse-ld=lld -Wl,--gc-sections)
+  target_link_options(${target} PUBLIC -fuse-ld=lld -Wl,--gc-sections)
 endfunction()

@@ -9,6 +9,9 @@
 #include "convjit/Kernel.h"
 
 #include <algorithm>
+#include <atomic>
+#include <new>
+#include <thread>
 
 using namespace convjit;
 
@@ -41,6 +44,69 @@ static Status checkOperands(const Convolution &conv, const Operands &operands) {
   return {};
 }
 
+size_t convjit::kernelScratchBytes(const Kernel &kernel, unsigned concurrency) {
+  return (kernel.scratchBytes + 63) / 64 * 64 * concurrency;
+}
+
+namespace {
+
+/// Parts of the scratch, of which each range of tasks holds one while it runs.
+class ScratchParts {
+public:
+  ScratchParts(const Kernel &kernel, unsigned count, void *memory)
+      : bytes(kernelScratchBytes(kernel, 1)), taken(count),
+        memory(static_cast<std::byte *>(memory)) {}
+
+  size_t take() {
+    // An executor runs no more ranges at once than it has threads: a part is
+    // free, or about to be.
+    for (size_t part = 0;; part = (part + 1) % taken.size()) {
+      if (!taken[part].exchange(true, std::memory_order_acquire))
+        return part;
+      if (part + 1 == taken.size())
+        std::this_thread::yield();
+    }
+  }
+  void *at(size_t part) const { return memory + part * bytes; }
+  void put(size_t part) { taken[part].store(false, std::memory_order_release); }
+
+private:
+  size_t bytes;
+  std::vector<std::atomic<bool>> taken;
+  std::byte *memory;
+};
+
+struct AlignedDelete {
+  void operator()(void *memory) const {
+    ::operator delete(memory, std::align_val_t(64));
+  }
+};
+
+} // namespace
+
+/// runKernel for a kernel that needs scratch.
+static Status runWithScratch(const Kernel &kernel, ConvjitKernelArgs args,
+                             void *memory, int64_t tasks, Executor &executor) {
+  unsigned width = std::max(1u, executor.concurrency());
+  std::unique_ptr<void, AlignedDelete> owned;
+  if (!memory) {
+    owned.reset(::operator new(kernelScratchBytes(kernel, width),
+                               std::align_val_t(64), std::nothrow));
+    memory = owned.get();
+    if (!memory)
+      return environmentError("not enough memory for scratch");
+  }
+  ScratchParts parts(kernel, width, memory);
+  executor.parallelFor(tasks, [&](int64_t begin, int64_t end) {
+    size_t part = parts.take();
+    ConvjitKernelArgs own = args;
+    own.scratch = parts.at(part);
+    kernel.run(&own, begin, end);
+    parts.put(part);
+  });
+  return {};
+}
+
 Status convjit::runKernel(const Kernel &kernel, const Operands &operands,
                           Executor &executor) {
   if (Status valid = checkOperands(kernel.conv, operands); !valid)
@@ -50,7 +116,12 @@ Status convjit::runKernel(const Kernel &kernel, const Operands &operands,
                             operands.output, nullptr,
                             operands.batch};
   int64_t images = operands.batch / kernel.conv.batchGroups;
-  int64_t tasks = kernel.tasksPerImage * images;
+  int64_t tasks;
+  if (__builtin_mul_overflow(kernel.tasksPerImage, images, &tasks))
+    return badInput("batch=" + std::to_string(operands.batch) +
+                    ": makes more than 2^63 tasks; valid: fewer images");
+  if (kernel.scratchBytes > 0 && tasks > 0)
+    return runWithScratch(kernel, args, operands.scratch, tasks, executor);
   if (executor.concurrency() == 1) {
     // No std::function on the path that small layers take.
     if (tasks > 0)

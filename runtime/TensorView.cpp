@@ -99,6 +99,14 @@ static std::string text(const std::vector<int64_t> &shape) {
   return result.empty() ? "()" : result;
 }
 
+/// One row of `count` elements of `Size` bytes; strides in bytes.
+template <size_t Size>
+static void copyRow(const std::byte *from, int64_t fromStride, std::byte *to,
+                    int64_t toStride, int64_t count) {
+  for (int64_t i = 0; i < count; ++i)
+    std::memcpy(to + i * toStride, from + i * fromStride, Size);
+}
+
 Status convjit::copyElements(const TensorView &from, const TensorView &to) {
   if (from.dtype != to.dtype)
     return badInput(std::string("to has dtype ") + name(to.dtype) +
@@ -108,20 +116,30 @@ Status convjit::copyElements(const TensorView &from, const TensorView &to) {
                     text(from.shape));
   if (from.elements() == 0)
     return {};
-  auto element = static_cast<size_t>(sizeOf(from.dtype));
+  int64_t element = sizeOf(from.dtype);
   const auto *source = static_cast<const std::byte *>(from.data);
   auto *target = static_cast<std::byte *>(to.data);
-  size_t rank = from.shape.size();
-  std::vector<int64_t> index(rank, 0);
+  if (from.shape.empty()) {
+    std::memcpy(target, source, static_cast<size_t>(element));
+    return {};
+  }
+  size_t inner = from.shape.size() - 1;
+  // An axis of length 1 may have any stride, which is not to be multiplied.
+  auto stride = [&](const TensorView &view, size_t axis) {
+    return view.shape[axis] == 1 ? 0 : view.strides[axis] * element;
+  };
+  std::vector<int64_t> index(inner, 0);
   for (;;) {
     int64_t sourceAt = 0, targetAt = 0;
-    for (size_t axis = 0; axis < rank; ++axis) {
-      sourceAt += index[axis] * from.strides[axis];
-      targetAt += index[axis] * to.strides[axis];
+    for (size_t axis = 0; axis < inner; ++axis) {
+      sourceAt += index[axis] * stride(from, axis);
+      targetAt += index[axis] * stride(to, axis);
     }
-    std::memcpy(target + targetAt * static_cast<int64_t>(element),
-                source + sourceAt * static_cast<int64_t>(element), element);
-    size_t axis = rank;
+    (element == 4 ? copyRow<4>
+                  : copyRow<8>)(source + sourceAt, stride(from, inner),
+                                target + targetAt, stride(to, inner),
+                                from.shape[inner]);
+    size_t axis = inner;
     while (axis > 0 && ++index[axis - 1] == from.shape[axis - 1])
       index[--axis] = 0;
     if (axis == 0)

@@ -51,38 +51,64 @@ static void applyMask(const std::vector<double> &mask, T *gradient) {
     gradient[i] = mask[i] == 0 ? 0 : gradient[i] * static_cast<T>(mask[i]);
 }
 
+static size_t bytesOf(const Convolution &layer,
+                      const std::vector<int64_t> &shape) {
+  return static_cast<size_t>(elementCount(shape) * sizeOf(layer.dtype));
+}
+
+/// Parts of the scratch start at cache lines.
+static size_t roundUp(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+size_t convjit::weightGradientScratchBytes(const Kernel &kernel,
+                                           const Convolution &layer) {
+  return roundUp(kernel.packedWeightBytes) +
+         2 * roundUp(bytesOf(layer, layer.kernelShape()));
+}
+
 Status convjit::runWeightGradient(const Kernel &kernel,
                                   const Convolution &layer, const void *input,
                                   const void *gradOutput, int64_t batch,
-                                  Executor &executor, void *result) {
-  auto bytes = [&](const std::vector<int64_t> &shape) {
-    return static_cast<size_t>(elementCount(shape) * sizeOf(layer.dtype));
-  };
-  size_t imageBytes = bytes(layer.inputShape(1));
-  size_t gradientBytes = bytes(layer.outputShape(1));
-  std::vector<std::byte> packed(kernel.packedWeightBytes + 1); // never null
+                                  Executor &executor, void *result,
+                                  void *scratch, void *kernelScratch) {
+  size_t imageBytes = bytesOf(layer, layer.inputShape(1));
+  size_t gradientBytes = bytesOf(layer, layer.outputShape(1));
+  size_t weightBytes = bytesOf(layer, layer.kernelShape());
+  auto *packed = static_cast<std::byte *>(scratch);
   // Two buffers: a kernel may not read as residual what it writes.
-  std::vector<std::byte> sum(bytes(layer.kernelShape())), next(sum.size());
+  std::byte *sum = packed + roundUp(kernel.packedWeightBytes);
+  std::byte *next = sum + roundUp(weightBytes);
+  std::memset(sum, 0, weightBytes);
   for (int64_t image = 0; image < batch; ++image) {
     auto at = static_cast<size_t>(image);
     kernel.pack(static_cast<const std::byte *>(gradOutput) + at * gradientBytes,
-                packed.data());
+                packed);
     Operands operands{static_cast<const std::byte *>(input) + at * imageBytes,
-                      packed.data(),
+                      packed,
                       nullptr,
-                      sum.data(),
-                      next.data(),
-                      layer.inChannels};
+                      sum,
+                      next,
+                      layer.inChannels,
+                      kernelScratch};
     if (Status s = runKernel(kernel, operands, executor); !s)
       return s;
     std::swap(sum, next);
   }
-  copyFlipped(sum.data(), layer, static_cast<std::byte *>(result));
+  copyFlipped(sum, layer, static_cast<std::byte *>(result));
   if (layer.dtype == DataType::F32)
     applyMask(layer.mask, static_cast<float *>(result));
   else
     applyMask(layer.mask, static_cast<double *>(result));
   return {};
+}
+
+Status convjit::runWeightGradient(const Kernel &kernel,
+                                  const Convolution &layer, const void *input,
+                                  const void *gradOutput, int64_t batch,
+                                  Executor &executor, void *result) {
+  // Never null.
+  std::vector<std::byte> scratch(weightGradientScratchBytes(kernel, layer) + 1);
+  return runWeightGradient(kernel, layer, input, gradOutput, batch, executor,
+                           result, scratch.data());
 }
 
 namespace {

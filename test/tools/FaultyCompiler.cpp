@@ -84,7 +84,7 @@ void misbehave(const ConvjitKernelArgs &args, int64_t outputs, int64_t begin) {
   if (fault == "write-input")
     store(const_cast<void *>(args.input), 0, load(args.input, 0) + 1);
   if (fault == "write-weights")
-    store(const_cast<void *>(args.packedWeights), 0, 7);
+    store(const_cast<void *>(args.packed_weights), 0, 7);
   if (fault == "wrong")
     store(args.output, outputs - 1, load(args.output, outputs - 1) + 1);
   if (fault == "imprecise")
@@ -111,7 +111,7 @@ void run(const ConvjitKernelArgs *args, int64_t begin, int64_t end) {
   ReferenceOperands operands;
   std::vector<int64_t> shape = conv.outputShape(args->batch);
   operands.input = widen(args->input, conv.inputShape(args->batch));
-  operands.weights = widen(args->packedWeights, conv.kernelShape());
+  operands.weights = widen(args->packed_weights, conv.kernelShape());
   if (conv.bias)
     operands.bias = widen(args->bias, {conv.outChannels});
   if (conv.residual)

@@ -27,7 +27,7 @@ static void fakeKernel(const ConvjitKernelArgs *args, int64_t begin,
                        int64_t end) {
   ++calls;
   if (args->input != expectedArgs.input ||
-      args->packedWeights != expectedArgs.packedWeights ||
+      args->packed_weights != expectedArgs.packed_weights ||
       args->bias != expectedArgs.bias ||
       args->residual != expectedArgs.residual ||
       args->output != expectedArgs.output || args->scratch ||

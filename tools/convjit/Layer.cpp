@@ -14,68 +14,10 @@
 using namespace convjit;
 using namespace convjit::cli;
 
-/// Gives `conv`, whose weight is the layer's, the mask of the problem.
-static Status readMaskOf(const Problem &problem, Convolution &conv) {
-  if (problem.mask.empty())
-    return {};
-  if (isMaskName(problem.mask))
-    return makeMask(conv, problem.mask);
-  Expected<std::vector<double>> mask = readMask(problem.mask, conv);
-  if (!mask)
-    return mask.takeError();
-  conv.mask = std::move(*mask);
-  return {};
-}
-
-Expected<Layer> convjit::cli::readLayer(const std::string &text) {
-  Layer layer;
-  if (text.starts_with("convolution:")) {
-    Expected<NamedConvolution> named = parseConvolution(text);
-    if (!named)
-      return named.takeError();
-    layer.conv = std::move(named->conv);
-    layer.mask = named->mask;
-    layer.text = describe({layer.conv, layer.mask});
-    return layer;
-  }
-  Expected<Problem> problem = parseProblem(text);
-  if (!problem)
-    return problem.takeError();
-  layer.problem = *problem;
-  layer.text = printProblem(*problem);
-  Expected<Convolution> conv = layer.isWeightGradient()
-                                   ? lowerWeightGradient(*problem)
-                                   : lower(*problem);
-  if (!conv)
-    return conv.takeError();
-  layer.conv = std::move(*conv);
-  if (layer.isWeightGradient()) {
-    Problem forward = *problem;
-    forward.gradient = Gradient::None;
-    Expected<Convolution> lowered = lower(forward);
-    if (!lowered)
-      return lowered.takeError();
-    layer.forward = std::move(*lowered);
-  }
-  // The weight's gradient does not read the weight: its mask comes after.
-  if (Status s = readMaskOf(*problem, layer.isWeightGradient() ? layer.forward
-                                                               : layer.conv);
-      !s)
-    return s.takeError();
-  return layer;
-}
-
 std::unique_ptr<Executor> convjit::cli::makeExecutor(unsigned threads) {
   if (threads == 1)
     return std::make_unique<InlineExecutor>();
   return std::make_unique<ThreadPool>(threads);
-}
-
-std::string convjit::cli::shapeText(const std::vector<int64_t> &shape) {
-  std::string text;
-  for (int64_t size : shape)
-    text += (text.empty() ? "" : "x") + std::to_string(size);
-  return text.empty() ? "()" : text;
 }
 
 int64_t convjit::cli::elementCount(const std::vector<int64_t> &shape) {
@@ -83,23 +25,6 @@ int64_t convjit::cli::elementCount(const std::vector<int64_t> &shape) {
   for (int64_t size : shape)
     count *= size;
   return count;
-}
-
-Status convjit::cli::checkBatch(const Convolution &conv, int64_t batch) {
-  constexpr double limit = 0x1p48;
-  auto bytes = [&](const std::vector<int64_t> &shape) {
-    auto count = static_cast<double>(sizeOf(conv.dtype));
-    // As validate counts: no product of sizes may overflow before it meets a 0.
-    for (int64_t size : shape)
-      count *= static_cast<double>(std::max<int64_t>(size, 1));
-    return count;
-  };
-  if (bytes(conv.inputShape(batch)) <= limit &&
-      bytes(conv.outputShape(batch)) <= limit)
-    return {};
-  return badInput("batch=" + std::to_string(batch) +
-                  ": a tensor would have more than 2^48 bytes; valid: fewer "
-                  "images, or a smaller layer");
 }
 
 int64_t convjit::cli::flopsOf(const Layer &layer, int64_t images) {

@@ -10,42 +10,26 @@
 #define CONVJIT_TOOLS_LAYER_H
 
 #include "ConvolutionText.h"
+#include "LayerText.h"
 #include "convjit/Executor.h"
 #include "convjit/Npy.h"
 
 #include <memory>
-#include <optional>
 
 namespace convjit::cli {
 
-/// A layer named on the command line: a problem string, or a general
-/// convolution's text.
-struct Layer {
-  std::string text; ///< canonical
-  std::optional<Problem> problem;
-  /// For grad=weight the convolution of one image (lowerWeightGradient).
-  Convolution conv;
-  /// For grad=weight the layer whose gradient it is; it has the mask, if any.
-  Convolution forward;
-  std::string mask;
-
-  bool isWeightGradient() const {
-    return problem && problem->gradient == Gradient::Weight;
-  }
-};
-/// A mask is read from its file, or made where the problem has a name of
-/// makeMask for a path; a file of such a name is ./KIND@SEED.
-Expected<Layer> readLayer(const std::string &text);
+/// A layer named on the command line, as the C interface reads it too.
+using convjit::Layer;
+inline Expected<Layer> readLayer(const std::string &text) {
+  return convjit::readLayer(text);
+}
+using convjit::checkBatch;
+using convjit::shapeText;
 
 /// An executor for `threads` threads, the caller's among them.
 std::unique_ptr<Executor> makeExecutor(unsigned threads);
 
-/// "4x16x32": sizes with 'x' between them.
-std::string shapeText(const std::vector<int64_t> &shape);
 int64_t elementCount(const std::vector<int64_t> &shape);
-/// Refuses a batch whose tensors no machine holds (2^48 bytes), so that sizes
-/// can be multiplied without a thought.
-Status checkBatch(const Convolution &conv, int64_t batch);
 /// FLOPs over true taps for `images` images of the output. A weight gradient
 /// has as many as its layer.
 int64_t flopsOf(const Layer &layer, int64_t images);

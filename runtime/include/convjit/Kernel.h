@@ -19,6 +19,7 @@
 #include "convjit/Convolution.h"
 #include "convjit/Error.h"
 #include "convjit/Executor.h"
+#include "convjit/convjit_aot.h"
 
 #include <cstddef>
 #include <memory>
@@ -26,19 +27,10 @@
 
 namespace convjit {
 
+/// What generated code reads; its layout is part of the kernel ABI.
+using ConvjitKernelArgs = convjit_kernel_args;
+
 extern "C" {
-/// What generated code reads; its layout is part of the kernel ABI. Tensors
-/// are contiguous in the axis order of the convolution's dimension numbers,
-/// aligned to their element at least.
-struct ConvjitKernelArgs {
-  const void *input;
-  const void *packedWeights; ///< as written by ConvjitPackFn
-  const void *bias;          ///< outChannels elements, or null
-  const void *residual;      ///< the output's shape, or null
-  void *output;
-  void *scratch; ///< unused so far; null
-  int64_t batch; ///< images in the input; a multiple of batchGroups
-};
 /// Runs tasks [begin, end) of `args`.
 typedef void (*ConvjitKernelFn)(const ConvjitKernelArgs *args, int64_t begin,
                                 int64_t end);
@@ -54,6 +46,9 @@ public:
   ConvjitKernelFn run = nullptr;
   ConvjitPackFn pack = nullptr;
   size_t packedWeightBytes = 0;
+  /// Memory that each thread needs while it runs tasks; none so far in what
+  /// the compiler makes.
+  size_t scratchBytes = 0;
   /// Tasks for one image of the output.
   int64_t tasksPerImage = 0;
   /// The plan that was compiled, as the text of its attribute.
@@ -74,11 +69,19 @@ struct Operands {
   const void *residual = nullptr;
   void *output = nullptr;
   int64_t batch = 1;
+  /// kernelScratchBytes of the executor, at a multiple of 64; null where the
+  /// kernel needs none, or to have it allocated.
+  void *scratch = nullptr;
 };
 
+/// Bytes of Operands::scratch for `concurrency` threads: a part of
+/// Kernel::scratchBytes, rounded up to 64, for each.
+size_t kernelScratchBytes(const Kernel &kernel, unsigned concurrency);
+
 /// Runs the whole layer on the executor; returns when the output is written.
-/// Errors: a null tensor that the layer needs, a batch that is negative or not
-/// a multiple of batchGroups. A batch of 0 writes nothing.
+/// Errors: a null tensor that the layer needs, a batch that is negative, not
+/// a multiple of batchGroups or so large that tasks cannot be counted, no
+/// memory for scratch. A batch of 0 writes nothing.
 Status runKernel(const Kernel &kernel, const Operands &operands,
                  Executor &executor);
 

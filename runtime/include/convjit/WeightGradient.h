@@ -24,6 +24,17 @@ Status runWeightGradient(const Kernel &kernel, const Convolution &layer,
                          const void *input, const void *gradOutput,
                          int64_t batch, Executor &executor, void *result);
 
+/// The same in the caller's memory: weightGradientScratchBytes bytes at
+/// `scratch`, aligned to the element (64 is faster), and, where the kernel has
+/// scratch of its own, that of Operands. Allocates nothing that grows with the
+/// tensors.
+Status runWeightGradient(const Kernel &kernel, const Convolution &layer,
+                         const void *input, const void *gradOutput,
+                         int64_t batch, Executor &executor, void *result,
+                         void *scratch, void *kernelScratch = nullptr);
+size_t weightGradientScratchBytes(const Kernel &kernel,
+                                  const Convolution &layer);
+
 /// The same in double precision, straight from the layer's own formula: each
 /// product of an output's gradient and the input below a tap goes to that tap's
 /// weight. Shares nothing with lowerWeightGradient.

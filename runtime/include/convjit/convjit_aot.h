@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 /** What a kernel reads. Tensors are contiguous in the layer's axis order and
-    aligned to their element at least. The same as ConvjitKernelArgs. */
+    aligned to their element at least. */
 typedef struct convjit_kernel_args {
   const void *input;
   const void *packed_weights; /**< as written by convjit_aot_kernel::pack */

@@ -1,0 +1,265 @@
+//===- Compile.cpp - compilation through the C interface -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Handles.h"
+#include "KernelSource.h"
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <map>
+
+using namespace convjit;
+using namespace convjit::capi;
+
+namespace {
+
+/// What a context compiles with, made when first needed.
+class State final : public CompilerState {
+public:
+  State(std::unique_ptr<Compiler> compiler, SourceOptions options)
+      : compiler(std::move(compiler)), options(std::move(options)) {}
+
+  /// The kernels of one plan; the empty one is the compiler's choice.
+  Expected<KernelSource *> source(const std::string &plan) {
+    // Without the lock, for a kernel that is there is to be found in no time.
+    if (plan.empty())
+      if (KernelSource *known = chosen.load(std::memory_order_acquire))
+        return known;
+    std::lock_guard lock(mutex);
+    std::unique_ptr<KernelSource> &entry = sources[plan];
+    if (entry)
+      return entry.get();
+    SourceOptions own = options;
+    own.compile.plan = plan;
+    Expected<std::unique_ptr<KernelSource>> made =
+        makeKernelSource(*compiler, std::move(own));
+    if (!made)
+      return made.takeError();
+    entry = std::move(*made);
+    if (plan.empty())
+      chosen.store(entry.get(), std::memory_order_release);
+    return entry.get();
+  }
+
+  CompileOptions compileOptions(const std::string &plan) const {
+    return {options.compile.target, plan};
+  }
+
+  // Before the sources, which use it.
+  const std::unique_ptr<Compiler> compiler;
+
+private:
+  const SourceOptions options;
+  std::mutex mutex;
+  std::map<std::string, std::unique_ptr<KernelSource>> sources;
+  std::atomic<KernelSource *> chosen{nullptr};
+};
+
+Expected<State *> stateOf(convjit_context &context) {
+  auto known = context.ready.load(std::memory_order_acquire);
+  if (known)
+    return static_cast<State *>(known);
+  std::lock_guard lock(context.mutex);
+  if (!context.compiler) {
+    Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
+    if (!compiler)
+      return compiler.takeError();
+    SourceOptions options;
+    options.compile.target = {context.triple, context.cpu, context.features};
+    options.disk = context.cache != CONVJIT_CACHE_MEMORY;
+    options.directory = context.cacheDirectory;
+    options.maxBytes = context.cacheMaxBytes;
+    options.maxKernels = context.cacheMaxKernels;
+    context.compiler =
+        std::make_unique<State>(std::move(*compiler), std::move(options));
+    context.ready.store(context.compiler.get(), std::memory_order_release);
+  }
+  return static_cast<State *>(context.compiler.get());
+}
+
+/// The arguments that every function here has, checked.
+struct Request {
+  State *state = nullptr;
+  std::shared_ptr<const Layer> layer;
+  std::string plan;
+
+  Outcome read(convjit_context *context, const convjit_layer *from,
+               const convjit_compile_options *options) {
+    if (!context)
+      return missing("context", "a context");
+    if (!from)
+      return missing("layer", "a layer");
+    if (options) {
+      convjit_compile_options own{};
+      if (Outcome o = readStruct(options, own, "options"); !o)
+        return o;
+      plan = own.plan ? own.plan : "";
+    }
+    Expected<State *> made = stateOf(*context);
+    if (!made)
+      return made.takeError();
+    state = *made;
+    layer = from->layer;
+    return {};
+  }
+};
+
+Outcome give(convjit_context &context, const Request &request,
+             std::shared_ptr<const Kernel> found, convjit_kernel **kernel) {
+  *kernel =
+      makeIn<convjit_kernel>(context.host, request.layer, std::move(found));
+  return *kernel ? Outcome() : outOfMemory();
+}
+
+void logMade(const Host &host, const Layer &layer, const Kernel &kernel,
+             std::chrono::steady_clock::time_point start) {
+  if (!host.logs(CONVJIT_LOG_INFO))
+    return;
+  std::chrono::duration<double, std::milli> took =
+      std::chrono::steady_clock::now() - start;
+  host.write(CONVJIT_LOG_INFO, "convjit: " + layer.text + ": made in " +
+                                   std::to_string(took.count()) + " ms, " +
+                                   std::to_string(kernel.codeBytes) +
+                                   " bytes, " + kernel.plan);
+}
+
+constexpr std::pair<const char *, Stage> stages[] = {
+    {"conv", Stage::Conv},     {"general", Stage::General},
+    {"phases", Stage::Phases}, {"tiles", Stage::Tiles},
+    {"linalg", Stage::Linalg}, {"vector", Stage::Vector},
+    {"llvm", Stage::LLVM},     {"asm", Stage::Asm},
+    {"obj", Stage::Object}};
+
+} // namespace
+
+int32_t convjit_has_compiler() { return 1; }
+
+convjit_status convjit_compile(convjit_context *context,
+                               const convjit_layer *layer,
+                               const convjit_compile_options *options,
+                               convjit_kernel **kernel, convjit_error **error) {
+  return guarded(error, [&]() -> Outcome {
+    if (!kernel)
+      return missing("kernel", "where to store the handle");
+    *kernel = nullptr;
+    Request request;
+    if (Outcome o = request.read(context, layer, options); !o)
+      return o;
+    Expected<KernelSource *> source = request.state->source(request.plan);
+    if (!source)
+      return source.takeError();
+    const Host &host = *context->host;
+    std::shared_ptr<const Kernel> found = (*source)->find(request.layer->conv);
+    if (found) {
+      if (host.logs(CONVJIT_LOG_DEBUG))
+        host.write(CONVJIT_LOG_DEBUG,
+                   "convjit: " + request.layer->text + ": in memory");
+      return give(*context, request, std::move(found), kernel);
+    }
+    auto start = std::chrono::steady_clock::now();
+    Expected<std::shared_ptr<const Kernel>> made =
+        (*source)->kernel(request.layer->conv);
+    if (!made) {
+      if (host.logs(CONVJIT_LOG_ERROR))
+        host.write(CONVJIT_LOG_ERROR, "convjit: " + request.layer->text + ": " +
+                                          made.error().message);
+      return made.takeError();
+    }
+    logMade(host, *request.layer, **made, start);
+    return give(*context, request, std::move(*made), kernel);
+  });
+}
+
+convjit_status convjit_lookup(convjit_context *context,
+                              const convjit_layer *layer,
+                              const convjit_compile_options *options,
+                              convjit_kernel **kernel, convjit_error **error) {
+  return guarded(error, [&]() -> Outcome {
+    if (!kernel)
+      return missing("kernel", "where to store the handle");
+    *kernel = nullptr;
+    Request request;
+    if (Outcome o = request.read(context, layer, options); !o)
+      return o;
+    Expected<KernelSource *> source = request.state->source(request.plan);
+    if (!source)
+      return source.takeError();
+    std::shared_ptr<const Kernel> found = (*source)->find(request.layer->conv);
+    if (!found)
+      return {CONVJIT_STATUS_NOT_FOUND,
+              request.layer->text + ": is not in memory"};
+    return give(*context, request, std::move(found), kernel);
+  });
+}
+
+convjit_status convjit_emit(convjit_context *context,
+                            const convjit_layer *layer,
+                            const convjit_compile_options *options,
+                            const char *stage, convjit_text **text,
+                            convjit_error **error) {
+  return guarded(error, [&]() -> Outcome {
+    if (!text)
+      return missing("text", "where to store the handle");
+    *text = nullptr;
+    constexpr const char *valid =
+        "conv, general, phases, tiles, linalg, vector, llvm, asm, obj";
+    if (!stage)
+      return missing("stage", valid);
+    Request request;
+    if (Outcome o = request.read(context, layer, options); !o)
+      return o;
+    for (const auto &[name, value] : stages) {
+      if (std::strcmp(name, stage) != 0)
+        continue;
+      const Layer &asked = *request.layer;
+      Expected<std::string> made = request.state->compiler->emit(
+          asked.conv, value, request.state->compileOptions(request.plan),
+          asked.problem ? &*asked.problem : nullptr);
+      if (!made)
+        return made.takeError();
+      *text = new convjit_text{std::move(*made)};
+      return {};
+    }
+    return invalid("stage='" + std::string(stage) + "': valid: " + valid);
+  });
+}
+
+convjit_status convjit_explain(convjit_context *context,
+                               const convjit_layer *layer,
+                               const convjit_compile_options *options,
+                               convjit_text **json, convjit_error **error) {
+  return guarded(error, [&]() -> Outcome {
+    if (!json)
+      return missing("json", "where to store the handle");
+    *json = nullptr;
+    Request request;
+    if (Outcome o = request.read(context, layer, options); !o)
+      return o;
+    Expected<PlanReport> plan = request.state->compiler->plan(
+        request.layer->conv, request.state->compileOptions(request.plan));
+    if (!plan)
+      return plan.takeError();
+    nlohmann::ordered_json document = {
+        {"problem", request.layer->text},
+        {"target", plan->target},
+        {"plan", plan->plan},
+        {"tasks_per_image", plan->tasksPerImage},
+        {"packed_weight_bytes", plan->packedWeightBytes},
+        {"scratch_bytes", plan->scratchBytes}};
+    for (const Candidate &candidate : plan->candidates)
+      document["candidates"].push_back({{"name", candidate.name},
+                                        {"chosen", candidate.chosen},
+                                        {"reason", candidate.reason},
+                                        {"cycles", candidate.cycles}});
+    // A path need not be UTF-8; JSON must.
+    *json = new convjit_text{document.dump(
+        2, ' ', false, nlohmann::ordered_json::error_handler_t::replace)};
+    return {};
+  });
+}

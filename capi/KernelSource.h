@@ -1,0 +1,37 @@
+//===- KernelSource.h - kernels that a context has, or compiles -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_CAPI_KERNELSOURCE_H
+#define CONVJIT_CAPI_KERNELSOURCE_H
+
+#include "convjit/Compiler.h"
+#include "convjit/KernelProvider.h"
+
+namespace convjit::capi {
+
+/// A provider that can also say what it has at once.
+class KernelSource : public KernelProvider {
+public:
+  /// The kernel if it is in memory, else null. Never waits.
+  virtual std::shared_ptr<const Kernel> find(const Convolution &conv) = 0;
+};
+
+struct SourceOptions {
+  CompileOptions compile;
+  bool disk = true;
+  std::string directory; ///< empty: the default
+  uint64_t maxBytes = 0, maxKernels = 0;
+};
+
+/// `compiler` outlives the source.
+Expected<std::unique_ptr<KernelSource>>
+makeKernelSource(const Compiler &compiler, SourceOptions options);
+
+} // namespace convjit::capi
+
+#endif // CONVJIT_CAPI_KERNELSOURCE_H
