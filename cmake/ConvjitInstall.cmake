@@ -41,6 +41,7 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/convjitConfigVersion.cmak
 install(FILES
     ${PROJECT_BINARY_DIR}/convjitConfig.cmake
     ${PROJECT_BINARY_DIR}/convjitConfigVersion.cmake
+    cmake/ConvjitKernels.cmake
   DESTINATION ${package_dir} COMPONENT development)
 install(FILES LICENSE
   DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/convjit COMPONENT development)

@@ -6,12 +6,12 @@
    checks shapes, copies what is not contiguous and spreads the work over
    threads; there is no compiler in this process. */
 
+#include "host_kernels.h"
+
 #include <convjit/convjit.h>
 
 #include <stdio.h>
 #include <stdlib.h>
-
-extern const convjit_aot_kernel host_kernel;
 
 static void check(convjit_status status, convjit_error *error) {
   if (status == CONVJIT_OK)
@@ -29,7 +29,12 @@ int main(void) {
   options.threads = 2;
   check(convjit_context_create(&options, &context, &error), error);
   convjit_kernel *kernel = NULL;
-  check(convjit_kernel_from_aot(context, &host_kernel, &kernel, &error), error);
+  const convjit_aot_kernel *compiled = host_kernels_upsample_kernel();
+  if (!compiled) {
+    fprintf(stderr, "no kernel for this CPU\n");
+    return 1;
+  }
+  check(convjit_kernel_from_aot(context, compiled, &kernel, &error), error);
   convjit_context_release(context);
 
   /* Weights (4, 4, 4, 3): one for the channel of the same number, else zero, so
