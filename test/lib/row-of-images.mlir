@@ -1,6 +1,5 @@
 // RUN: convjit-opt %s --conv-split-phases --conv-pack-filters --conv-tile | FileCheck %s
 // RUN: convjit-opt %s --conv-split-phases --conv-pack-filters --conv-tile --conv-to-linalg | FileCheck %s --check-prefix=LINALG
-// RUN: convjit-opt %s --conv-plan=fma-bits=512 | FileCheck %s --check-prefix=PLAN
 
 #d = #conv.dims<[b, 0, f]x[0, o, i]->[b, 0, f]>
 
@@ -19,17 +18,9 @@
 // LINALG-LABEL: func.func @first_layer(
 // LINALG: memref.reinterpret_cast {{.*}} sizes: [4, 8], strides: [8, 1]
 // LINALG: memref.reinterpret_cast {{.*}} sizes: [4, 16], strides: [64, 1]
-// PLAN-LABEL: func.func @chosen(
-// PLAN: row = images
 func.func @first_layer(%x: tensor<?x1x8xf32>, %w: tensor<4x16x8xf32>) -> tensor<?x4x16xf32> {
   %y = conv.convolution %x, %w window <rank = 1, pad = [[3, 3]], reverse = [true]> dims #d
       plan <lanes = channels, width = 16, pixels = 4, unroll = 1, row = images, chunks = 1, order = batch>
       : (tensor<?x1x8xf32>, tensor<4x16x8xf32>) -> tensor<?x4x16xf32>
   return %y : tensor<?x4x16xf32>
-}
-
-func.func @chosen(%x: tensor<?x1x200xf32>, %w: tensor<4x512x200xf32>) -> tensor<?x4x512xf32> {
-  %y = conv.convolution %x, %w window <rank = 1, pad = [[3, 3]], reverse = [true]> dims #d
-      : (tensor<?x1x200xf32>, tensor<4x512x200xf32>) -> tensor<?x4x512xf32>
-  return %y : tensor<?x4x512xf32>
 }
