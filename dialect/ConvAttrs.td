@@ -62,7 +62,9 @@ def Conv_RowForm : I32EnumAttr<"RowForm", "how an output row is cut into tiles",
     // border tiles know at compile time which pixels a tap has
     I32EnumAttrCase<"Unrolled", 0, "unrolled">,
     // border pixels find their tap range at run time
-    I32EnumAttrCase<"Ranged", 1, "ranged">]> {
+    I32EnumAttrCase<"Ranged", 1, "ranged">,
+    // a tile is one pixel of several images
+    I32EnumAttrCase<"Images", 2, "images">]> {
   let cppNamespace = "::convjit::conv";
 }
 

@@ -249,6 +249,8 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     With `lanes = reduction`, vectors hold `unroll` of the group's `reduction`
     input channels, and the packed filter has these last.
 
+    With `images`, the tile's pixels are one pixel of neighbouring images.
+
     `whole_lines`: what a pixel stores is whole cache lines, if the output
     begins with one, and the output is large.
   }];
@@ -275,7 +277,7 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     OptionalAttr<DenseBoolArrayAttr>:$clipped,
     OptionalAttr<DenseI64ArrayAttr>:$active,
     OptionalAttr<I64Attr>:$reduction,
-    UnitAttr:$whole_lines,
+    UnitAttr:$images, UnitAttr:$whole_lines,
     OptionalAttr<Conv_EpilogueAttr>:$epilogue);
   let assemblyFormat = [{
     $input `[` $input_at `]` `,` $filter `[` $filter_at `]`

@@ -268,6 +268,19 @@ double PlanShape::rowCycles(int64_t pixels, int64_t width) const {
   return looked ? total * phases / looked : 0;
 }
 
+double PlanShape::imagesCycles(int64_t images, int64_t width) const {
+  ChannelBlocks blocks = channels;
+  blocks.width = width;
+  double pixels = blocks.blocks();
+  for (PhaseSplitAttr split : splits)
+    pixels *= split.getOutput();
+  // A weight is used once for all images of the tile.
+  double tile = tileStart + tapStart * splits.size() +
+                reduction * stepCycles(images, width, 1, farBytes) +
+                storeCycles(images, width);
+  return pixels * tile / images;
+}
+
 double PlanShape::farCycles(const TaskSpace &space, int64_t width,
                             Order order) const {
   double taps = 1, rows = 1, phases = 1;

@@ -97,7 +97,9 @@ public:
       : op(op), accumulators(accumulators), ofPixels(ofPixels), b(b),
         loc(op.getLoc()), numbers(op.getDimensionNumbers()),
         feature(numbers.getOutputFeature()),
-        row(numbers.getOutputSpatial().back()), valid(op.getValid()) {
+        row(op.getImages() ? numbers.getOutputBatch()
+                           : numbers.getOutputSpatial().back()),
+        valid(op.getValid()) {
     if (op.getMerged())
       lanes.emplace(op, b);
   }

@@ -230,6 +230,21 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
     consider(PlanShape(op, machine, 0, apart, Lanes::Groups));
   if (allowsLanesOfPixels(op))
     consider(PlanShape(op, machine, 0, apart, Lanes::Pixels));
+  if (llvm::all_of(apart, [](PhaseSplitAttr s) { return s.getInput() == 1; })) {
+    PlanShape shape(op, machine, 0, apart, Lanes::Channels);
+    for (int64_t width : widthsOf(shape)) {
+      int64_t vectors = shape.vectors(width);
+      // Batches are rarely multiples of more.
+      constexpr int64_t mostImages = 8;
+      int64_t images = std::clamp<int64_t>(
+          (machine.registers - 1 - vectors) / vectors, 1, mostImages);
+      auto plan = PlanAttr::get(context, Lanes::Channels, width, images,
+                                /*unroll=*/1, RowForm::Images, /*chunks=*/1,
+                                /*merged=*/0, Order::Batch);
+      if (whyPlanIsImpossible(op, plan).empty())
+        found.push_back({plan, shape.imagesCycles(images, width)});
+    }
+  }
   bool ofReduction = allowsLanesOfReduction(op) && !op.getLive();
   auto considerReduction = [&](int64_t merged,
                                ArrayRef<PhaseSplitAttr> splits) {

@@ -64,6 +64,11 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
       return "unroll = " + std::to_string(plan.getUnroll()) +
              "; valid with lanes = reduction: 2, 4, 8, 16, 32 or 64";
   }
+  if (plan.getRow() == RowForm::Images &&
+      (op.getLive() || op.getBatchGroupCount() > 1 || plan.getMerged() ||
+       plan.getChunks() != 1 || plan.getLanes() != Lanes::Channels))
+    return "row = images; valid without a mask and batch groups, with lanes = "
+           "channels, chunks = 1 and merged = 0";
   if (plan.getRow() == RowForm::Unrolled && op.getLive())
     return "row = unrolled; valid with a mask: ranged";
   int64_t merged = plan.getMerged();

@@ -75,6 +75,10 @@ struct PlanShape {
   /// Cycles of one row, of one block of channels on average.
   double rowCycles(int64_t pixels, int64_t width) const;
 
+  /// Cycles of one image of a layer whose input is one pixel, `images` of them
+  /// a tile: each output pixel has its own tap.
+  double imagesCycles(int64_t images, int64_t width) const;
+
   /// What comes from beyond the second-level cache in this order of tasks.
   double farCycles(const TaskSpace &space, int64_t width,
                    conv::Order order) const;

@@ -99,7 +99,7 @@ void Tiler::run() {
     const ChannelBlocks &channels = space.channels;
     SmallVector<Value> q(rank - 1), r(rank - 1);
     Value image;
-    auto rows = [&] {
+    auto rowDigits = [&] {
       chunk = math.takeDigit(rest, space.chunks);
       for (int64_t dim = rank - 2; dim >= 0; --dim)
         q[dim] = math.takeDigit(rest, space.rows(dim));
@@ -109,7 +109,7 @@ void Tiler::run() {
         r[dim] = math.takeDigit(rest, space.phases(dim));
     };
     auto blocks = [&] { block = math.takeDigit(rest, channels.blocks()); };
-    auto images = [&](bool outermost) {
+    auto imageDigit = [&](bool outermost) {
       if (outermost) {
         image = rest;
         return;
@@ -122,16 +122,16 @@ void Tiler::run() {
     // Innermost first.
     switch (op.getPlan().getOrder()) {
     case Order::Filter:
-      rows(), images(false), phases(), blocks();
+      rowDigits(), imageDigit(false), phases(), blocks();
       break;
     case Order::Batch:
-      images(false), rows(), phases(), blocks();
+      imageDigit(false), rowDigits(), phases(), blocks();
       break;
     case Order::Block:
-      phases(), rows(), blocks(), images(true);
+      phases(), rowDigits(), blocks(), imageDigit(true);
       break;
     case Order::Input:
-      phases(), blocks(), rows(), images(true);
+      phases(), blocks(), rowDigits(), imageDigit(true);
       break;
     }
     Value outer = block;
@@ -168,19 +168,57 @@ void Tiler::run() {
     if (bias && channels.phases > 1)
       bias = laneBias(outer);
 
-    outerRanges.clear();
-    phaseIndices.clear();
-    std::function<void(int64_t)> nest = [&](int64_t dim) {
-      if (dim < rank - 1)
-        return outerDimension(dim, r[dim], q[dim], [&] { nest(dim + 1); });
-      channelVariants([&] {
-        if (op.getPlan().getRow() == RowForm::Unrolled)
-          unrolledRow();
-        else
-          rangedRow();
-      });
-    };
-    nest(0);
+    if (op.getPlan().getRow() == RowForm::Images)
+      imageTiles(image, [&] { rows(q, r); });
+    else
+      rows(q, r);
+  });
+}
+
+/// The tiles of the rows `q` of phases `r`.
+void Tiler::rows(ArrayRef<Value> q, ArrayRef<Value> r) {
+  outerRanges.clear();
+  phaseIndices.clear();
+  std::function<void(int64_t)> nest = [&](int64_t dim) {
+    if (dim < rank - 1)
+      return outerDimension(dim, r[dim], q[dim], [&] { nest(dim + 1); });
+    channelVariants([&] {
+      switch (op.getPlan().getRow()) {
+      case RowForm::Unrolled:
+        return unrolledRow();
+      case RowForm::Ranged:
+        return rangedRow();
+      case RowForm::Images:
+        return imagesRow();
+      }
+    });
+  };
+  nest(0);
+}
+
+/// Of the tasks of as many images as a tile takes, the first does the work of
+/// all, so that the tasks of one image remain what they are.
+void Tiler::imageTiles(Value image, llvm::function_ref<void()> body) {
+  int64_t most = op.getPlan().getPixels();
+  using Predicate = arith::CmpIPredicate;
+  Location loc = op.getLoc();
+  Value count =
+      memref::DimOp::create(b, loc, outputBuffer, numbers.getOutputBatch());
+  auto from = [&](Value first, int64_t size) {
+    inputAt[numbers.getInputBatch()] = first;
+    outputAt[numbers.getOutputBatch()] = first;
+    images = size;
+    body();
+  };
+  Value place = b.createOrFold<arith::RemUIOp>(loc, image, math.constant(most));
+  math.branch(math.compare(Predicate::eq, place, math.constant(0)), [&] {
+    math.branch(
+        math.compare(Predicate::sge, math.sub(count, image),
+                     math.constant(most)),
+        [&] { from(image, most); },
+        [&] {
+          math.loop(image, count, 1, [&](Value single) { from(single, 1); });
+        });
   });
 }
 

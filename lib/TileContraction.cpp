@@ -71,8 +71,8 @@ SmallVector<bool> TileContraction::activeLanes(ArrayRef<Value> taps) {
   return active;
 }
 
-bool TileContraction::channelsAfterPixels() const {
-  return numbers.getInputFeature() > numbers.getInputSpatial().back();
+bool TileContraction::channelsAfterPixels() {
+  return numbers.getInputFeature() > pixelAxis();
 }
 
 Value TileContraction::inputRow(ArrayRef<Value> taps, int64_t first,
@@ -85,7 +85,7 @@ Value TileContraction::inputRow(ArrayRef<Value> taps, int64_t first,
     Value &here = at[numbers.getInputSpatial()[dim]];
     here = math.add(here, math.mul(taps[dim], op.getInputTapSteps()[dim]));
   }
-  int64_t row = numbers.getInputSpatial().back();
+  int64_t row = pixelAxis();
   at[row] = math.add(at[row], first * static_cast<int64_t>(op.getInputStep()));
   SmallVector<ViewAxis> axes = {{row, count, step},
                                 {numbers.getInputFeature(), channels, 1}};

@@ -32,7 +32,12 @@ protected:
   /// Which lanes have tap `taps`; none listed if all.
   llvm::SmallVector<bool> activeLanes(llvm::ArrayRef<mlir::Value> taps);
 
-  bool channelsAfterPixels() const;
+  /// The input's axis along which a tile's pixels follow each other.
+  int64_t pixelAxis() {
+    return op.getImages() ? numbers.getInputBatch()
+                          : numbers.getInputSpatial().back();
+  }
+  bool channelsAfterPixels();
 
   /// The input elements of one tap: (pixels, channels), or the reverse where
   /// the channels' axis comes first. With lanes across groups, channels are the

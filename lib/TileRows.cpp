@@ -109,6 +109,21 @@ void Tiler::rangedRow() {
   });
 }
 
+void Tiler::imagesRow() {
+  Value zero = math.constant(0);
+  math.loop(zero, math.constant(space.phases(rank - 1)), 1, [&](Value r) {
+    Phase here = phase(row, r, rank - 1);
+    Value length = math.ceilDiv(math.sub(math.constant(row.getOutput()), r),
+                                row.getStep());
+    math.loop(zero, length, 1, [&](Value q) {
+      Value lo, hi;
+      Value at = math.add(math.mul(q, row.getInputStep()), here.base);
+      clipTaps(row, here, at, std::nullopt, lo, hi);
+      tile(q, images, r, here, std::nullopt, lo, hi);
+    });
+  });
+}
+
 /// The rows of the live table for the block and phases at hand.
 void Tiler::liveRange(Value phaseIndex) {
   Value index = block;
@@ -155,13 +170,15 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
     clipped = b.getDenseBoolArrayAttr(clips);
   }
   bool acrossGroups = space.channels.lanes == Lanes::Groups;
+  bool ofImages = op.getPlan().getRow() == RowForm::Images;
   TileOp::create(
       b, op.getLoc(), op.getInput(), inputAt, op.getFilter(), filterAt, bias,
       op.getResidual(), op.getOutput(), outputAt, ranges, liveRows,
       live ? liveFirst : Value(), live ? liveLast : Value(),
       merged ? firstLane : Value(), numbers, space.channels.lanes, pixels,
-      width, valid, op.getPlan().getUnroll(), row.getInputStep(), row.getStep(),
-      b.getDenseI64ArrayAttr(inputSteps), b.getDenseI64ArrayAttr(filterSteps),
+      width, valid, op.getPlan().getUnroll(), ofImages ? 1 : row.getInputStep(),
+      ofImages ? 1 : row.getStep(), b.getDenseI64ArrayAttr(inputSteps),
+      b.getDenseI64ArrayAttr(filterSteps),
       tapPixels ? b.getDenseI64ArrayAttr(*tapPixels) : DenseI64ArrayAttr(),
       merged,
       merged || acrossGroups ? b.getI64IntegerAttr(space.channels.perGroup)
@@ -170,5 +187,5 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
       space.channels.lanes == Lanes::Reduction
           ? b.getI64IntegerAttr(channelsPerGroup())
           : nullptr,
-      storesWholeLines(), op.getEpilogueAttr());
+      ofImages, storesWholeLines(), op.getEpilogueAttr());
 }

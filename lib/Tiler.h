@@ -47,6 +47,10 @@ private:
   void channelVariants(llvm::function_ref<void()> body);
   void unrolledRow();
   void rangedRow();
+  void imagesRow();
+  /// Several images from `image` on at a time, where it begins such a tile.
+  void imageTiles(mlir::Value image, llvm::function_ref<void()> body);
+  void rows(llvm::ArrayRef<mlir::Value> q, llvm::ArrayRef<mlir::Value> r);
   /// Pixels of a row whose lanes may lie outside the output.
   enum Partial { Whole = 0, First = 1, Last = 2 };
   void tile(mlir::Value q, int64_t pixels, mlir::Value phaseIndex,
@@ -76,6 +80,7 @@ private:
   mlir::Value block, blockOfGroup, chunk, firstLane, bias;
   mlir::Value liveRows, liveStarts, liveFirst, liveLast;
   int64_t width = 1, valid = 1;
+  int64_t images = 1; ///< of a tile
 };
 
 } // namespace convjit

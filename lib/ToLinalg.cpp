@@ -142,7 +142,7 @@ private:
   /// reach half of the peak instead of a fifth.
   bool foldsRowTaps() {
     if (op.getTapPixels() || op.getLanes() != Lanes::Channels ||
-        distinctTaps(rank - 1))
+        op.getImages() || distinctTaps(rank - 1))
       return false;
     std::optional<int64_t> taps = getConstantIntValue(op.getTapRanges().back());
     int64_t feature = numbers.getInputFeature();

@@ -63,6 +63,15 @@ func.func @head(%x: tensor<?x32x32x32x64xf32>, %w: tensor<4x4x4x1x64xf32>) -> te
   return %y : tensor<?x64x64x64x1xf32>
 }
 
+// Of one input pixel, several images are a tile.
+// CHECK-LABEL: @one_pixel
+// CHECK: row = images
+func.func @one_pixel(%x: tensor<?x1x200xf32>, %w: tensor<4x512x200xf32>) -> tensor<?x4x512xf32> {
+  %y = conv.convolution %x, %w window <rank = 1, pad = [[3, 3]], reverse = [true]> dims <[b, 0, f]x[0, o, i]->[b, 0, f]>
+      : (tensor<?x1x200xf32>, tensor<4x512x200xf32>) -> tensor<?x4x512xf32>
+  return %y : tensor<?x4x512xf32>
+}
+
 // A filter that fits the cache and an input that does not: rows outside.
 // CHECK-LABEL: @large_input
 // AVX512: order = input
