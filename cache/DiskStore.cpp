@@ -114,12 +114,18 @@ std::string DiskStore::nameOf(const std::string &key) const {
   return hexOf(digest(key)).append(suffix);
 }
 
+/// With errno ENOENT when there is no such file.
 Expected<std::string> DiskStore::readBytes(const std::string &name,
                                            bool touch) const {
   File file{::openat(folder, name.c_str(),
                      O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)};
-  if (file.descriptor < 0)
-    return fileError(path + "/" + name, "cannot be opened");
+  if (file.descriptor < 0) {
+    int code = errno;
+    Error error = fileError(path + "/" + name, "cannot be opened", code);
+    errno = code;
+    return error;
+  }
+  errno = 0;
   struct stat info;
   if (::fstat(file.descriptor, &info) != 0)
     return fileError(path + "/" + name, "cannot be examined");
@@ -150,10 +156,10 @@ Expected<std::string> DiskStore::readBytes(const std::string &name,
 
 Expected<std::optional<StoredKernel>> DiskStore::load(const std::string &key) {
   std::string name = nameOf(key);
-  if (::faccessat(folder, name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
-      errno == ENOENT)
-    return std::optional<StoredKernel>();
+  errno = 0;
   Expected<std::string> bytes = readBytes(name, /*touch=*/true);
+  if (!bytes && errno == ENOENT)
+    return std::optional<StoredKernel>();
   if (!bytes)
     return bytes.takeError();
   Expected<StoredKernel> kernel = decodeEntry(*bytes, digest);

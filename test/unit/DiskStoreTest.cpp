@@ -234,31 +234,40 @@ TEST_F(DiskStoreTest, ProcessesMayWriteAtOnce) {
 
 TEST_F(DiskStoreTest, AKilledWriterLeavesNothingThatIsRead) {
   auto store = open();
-  for (int round = 0; round < 30; ++round) {
+  std::vector<StoredKernel> entries;
+  for (int i = 0; i < 5; ++i)
+    entries.push_back(entry(std::to_string(i), 300'000));
+  auto countLeft = [&] {
+    size_t left = 0;
+    for (const StoredFile &file : filesOf(*store))
+      left += file.temporary;
+    return left;
+  };
+  size_t left = 0;
+  for (int round = 0; round < 30 || (left == 0 && round < 500); ++round) {
     pid_t child = fork();
     if (child == 0) {
       auto own = DiskStore::open(directory, 64 * megabyte, testDigest);
-      for (int i = 0;; ++i)
-        (void)(*own)->store(entry(std::to_string(i % 5), 300'000));
+      for (size_t i = 0;; ++i)
+        (void)(*own)->store(entries[i % 5]);
     }
-    usleep(static_cast<useconds_t>(3000 + round * 700));
+    usleep(static_cast<useconds_t>(3000 + round * 137));
     ASSERT_EQ(kill(child, SIGKILL), 0);
     ASSERT_EQ(waitpid(child, nullptr, 0), child);
-    for (int i = 0; i < 5; ++i) {
-      auto loaded = store->load(std::to_string(i));
+    for (const StoredKernel &kernel : entries) {
+      auto loaded = store->load(kernel.key);
       ASSERT_TRUE(loaded) << loaded.error().message;
       if (*loaded)
-        ASSERT_EQ(**loaded, entry(std::to_string(i), 300'000));
+        ASSERT_EQ(**loaded, kernel);
     }
+    left = countLeft();
   }
-  size_t left = 0;
+  EXPECT_GT(left, 0u) << "no writer was killed in the middle of a write";
   for (const StoredFile &file : filesOf(*store))
     if (file.temporary) {
-      ++left;
       timespec old[2] = {{1000, 0}, {1000, 0}};
       utimensat(AT_FDCWD, (directory + "/" + file.name).c_str(), old, 0);
     }
-  EXPECT_GT(left, 0u) << "no writer was killed in the middle of a write";
   ASSERT_TRUE(store->collect(64 * megabyte));
   for (const StoredFile &file : filesOf(*store))
     EXPECT_FALSE(file.temporary);
