@@ -29,18 +29,20 @@ static std::string environment(const char *name) {
   return value ? value : "";
 }
 
-/// Bytes, or with K, M or G after them.
-static bool readSize(std::string_view text, uint64_t &bytes) {
-  auto [end, error] =
-      std::from_chars(text.data(), text.data() + text.size(), bytes);
-  std::string_view unit = text.substr(static_cast<size_t>(end - text.data()));
-  if (error != std::errc() || unit.size() > 1 || bytes >> 30)
-    return error == std::errc() && unit.empty() && bytes >> 62 == 0;
-  size_t at = unit.empty() ? 0 : std::string_view("KMG").find(unit[0]) + 1;
-  if (at == 0 && !unit.empty())
-    return false;
-  bytes <<= 10 * at;
-  return true;
+Expected<uint64_t> convjit::parseCacheSize(const std::string &text) {
+  uint64_t bytes = 0;
+  const char *last = text.data() + text.size();
+  auto [end, error] = std::from_chars(text.data(), last, bytes);
+  std::string_view unit(end, static_cast<size_t>(last - end));
+  int shift = unit.empty()  ? 0
+              : unit == "K" ? 10
+              : unit == "M" ? 20
+              : unit == "G" ? 30
+                            : -1;
+  if (error != std::errc() || shift < 0 || bytes > (~uint64_t(0) >> 2 >> shift))
+    return badInput(text +
+                    ": valid: bytes, or with K, M or G after them: 512M");
+  return bytes << shift;
 }
 
 static Expected<std::string> directoryOf(const KernelCacheOptions &options) {
@@ -66,13 +68,14 @@ convjit::openStore(const KernelCacheOptions &options) {
         std::string(options.disk ? " by CONVJIT_CACHE" : ""));
   if (!state.empty() && state != "on" && state != "1")
     return badInput("CONVJIT_CACHE=" + state + ": valid: on, off");
-  uint64_t maxBytes = options.maxBytes;
+  uint64_t maxBytes = options.maxBytes ? options.maxBytes : uint64_t(1) << 30;
   std::string size = environment("CONVJIT_CACHE_SIZE");
-  if (maxBytes == 0)
-    maxBytes = uint64_t(1) << 30;
-  if (options.maxBytes == 0 && !size.empty() && !readSize(size, maxBytes))
-    return badInput("CONVJIT_CACHE_SIZE=" + size +
-                    ": valid: bytes, or with K, M or G after them: 512M");
+  if (options.maxBytes == 0 && !size.empty()) {
+    Expected<uint64_t> given = parseCacheSize(size);
+    if (!given)
+      return badInput("CONVJIT_CACHE_SIZE=" + given.error().message);
+    maxBytes = *given;
+  }
   if (buildId().empty())
     return environmentError("cache: this program was linked without a build "
                             "id; valid: the linker's option --build-id");

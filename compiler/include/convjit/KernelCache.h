@@ -37,6 +37,9 @@ struct KernelCacheOptions {
   size_t maxKernels = 0;
 };
 
+/// Reads "1000000", "512K", "300M" or "2G".
+Expected<uint64_t> parseCacheSize(const std::string &text);
+
 /// What a cache has done since it was made.
 struct KernelCacheStats {
   size_t kernels = 0;        ///< in memory now
