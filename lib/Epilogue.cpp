@@ -93,9 +93,10 @@ namespace {
 /// Stores some pixels of a tile.
 class TileStore {
 public:
-  TileStore(TileOp op, Value accumulators, OpBuilder &b)
-      : op(op), accumulators(accumulators), b(b), loc(op.getLoc()),
-        numbers(op.getDimensionNumbers()), feature(numbers.getOutputFeature()),
+  TileStore(TileOp op, Value accumulators, bool ofPixels, OpBuilder &b)
+      : op(op), accumulators(accumulators), ofPixels(ofPixels), b(b),
+        loc(op.getLoc()), numbers(op.getDimensionNumbers()),
+        feature(numbers.getOutputFeature()),
         row(numbers.getOutputSpatial().back()), valid(op.getValid()) {
     if (op.getMerged())
       lanes.emplace(op, b);
@@ -103,7 +104,7 @@ public:
 
   void run() {
     int64_t pixels = op.getPixels();
-    if (op.getLanes() == Lanes::Pixels)
+    if (ofPixels)
       return store(0, valid, false);
     if (!lanes)
       return store(0, pixels, false);
@@ -119,6 +120,7 @@ private:
 
   TileOp op;
   Value accumulators;
+  bool ofPixels;
   OpBuilder &b;
   Location loc;
   DimensionNumbersAttr numbers;
@@ -151,13 +153,13 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
       {row, count, step},
       {feature, valid, static_cast<int64_t>(op.getChannelStep())}};
   at[row] = math.add(at[row], first * step);
-  bool ofPixels = op.getLanes() == Lanes::Pixels;
   if (ofPixels) {
     // The tile is (channel, pixel).
     laneMap = AffineMap::get(2, 0, {m}, context);
     axes = {{feature, valid, 1},
             {row, static_cast<int64_t>(op.getPixels()), step}};
-    if (row < feature) {
+    // One channel: its axis may come first, which it does in memory.
+    if (row < feature && valid > 1) {
       outputMap = AffineMap::get(2, 0, {n, m}, context);
       std::swap(axes[0], axes[1]);
     }
@@ -216,6 +218,7 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
     generic->setAttr(streamingAttr, b.getUnitAttr());
 }
 
-void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
-  TileStore(op, accumulators, b).run();
+void convjit::storeTile(TileOp op, Value accumulators, bool lanesOfPixels,
+                        OpBuilder &b) {
+  TileStore(op, accumulators, lanesOfPixels, b).run();
 }

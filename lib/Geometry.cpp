@@ -148,6 +148,14 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   if (plan.getLanes() == Lanes::Pixels && !allowsLanesOfPixels(op))
     return "lanes = pixels; valid only where the pixels that a row reads are "
            "neighbours in memory";
+  if (plan.getLanes() == Lanes::Reduction) {
+    if (!allowsLanesOfReduction(op) || op.getLive())
+      return "lanes = reduction; valid only without a mask and where the "
+             "channels of an input pixel are neighbours in memory";
+    if (plan.getUnroll() < 2 || !llvm::isPowerOf2_64(plan.getUnroll()))
+      return "unroll = " + std::to_string(plan.getUnroll()) +
+             "; valid with lanes = reduction: 2, 4, 8, 16, 32 or 64";
+  }
   if (plan.getRow() == RowForm::Unrolled && op.getLive())
     return "row = unrolled; valid with a mask: ranged";
   int64_t merged = plan.getMerged();
@@ -158,8 +166,10 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   int64_t rank = numbers.getRank();
   if (merged > rank)
     return field + "; valid: up to the rank, " + std::to_string(rank);
-  if (op.getLive() || plan.getLanes() != Lanes::Channels)
-    return field + "; valid with a mask or lanes other than channels: 0";
+  if (op.getLive() || (plan.getLanes() != Lanes::Channels &&
+                       plan.getLanes() != Lanes::Reduction))
+    return field + "; valid with a mask, or lanes other than channels or "
+                   "reduction: 0";
   auto splits = splitConvolution(op, merged);
   if (!splits)
     return field + "; valid where phases have no common input: 0";
@@ -219,6 +229,11 @@ bool convjit::allowsLanesOfPixels(ConvolutionOp op) {
   return row == input.getRank() - 1 && (step == 1 || step == 2 || step == 4);
 }
 
+bool convjit::allowsLanesOfReduction(ConvolutionOp op) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  return op.getDimensionNumbers().getInputFeature() == input.getRank() - 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Channels
 //===----------------------------------------------------------------------===//
@@ -236,6 +251,8 @@ int64_t ChannelBlocks::tail() const { return lanesInRun() % width; }
 bool ChannelBlocks::hasFullBlock() const { return lanesInRun() >= width; }
 
 int64_t ChannelBlocks::vectorWidth(int64_t valid) const {
+  if (lanes == Lanes::Reduction)
+    return valid;
   int64_t whole = valid / 16 * 16, rest = valid % 16;
   int64_t rounded =
       whole + (rest ? int64_t(llvm::bit_ceil<uint64_t>(rest)) : 0);

@@ -56,6 +56,10 @@ bool allowsLanesAcrossGroups(conv::ConvolutionOp op);
 /// reads it with step 1, 2 or 4.
 bool allowsLanesOfPixels(conv::ConvolutionOp op);
 
+/// Whether lanes may hold input channels: those of a pixel are neighbours in
+/// memory.
+bool allowsLanesOfReduction(conv::ConvolutionOp op);
+
 /// How output channels are divided among vectors.
 struct ChannelBlocks {
   conv::Lanes lanes;
@@ -76,7 +80,8 @@ struct ChannelBlocks {
   int64_t tail() const;
   bool hasFullBlock() const;
   /// Vector length for `valid` lanes: whole runs of 16 lanes and a power of two
-  /// for the rest, so that a tail costs no more than it must.
+  /// for the rest, so that a tail costs no more than it must. Lanes::Reduction:
+  /// each has a vector of its own.
   int64_t vectorWidth(int64_t valid) const;
   /// The output channel in `lane` of `block`, or -1. Without merged phases.
   int64_t channel(int64_t block, int64_t lane) const;
@@ -117,6 +122,10 @@ RowCut cutRow(conv::PhaseSplitAttr split, int64_t phase, int64_t pixels);
 
 /// Channels up to which the reduction over them is not a loop.
 constexpr int64_t maxUnrolledChannels = 4;
+
+/// FMAs up to which the taps of a row share one body where lanes hold input
+/// channels.
+constexpr int64_t maxRowFMAs = 256;
 
 /// Vector FMAs in the code of a row that is cut with tiles of `pixels` by
 /// `vectors` and unrolled: what such a row costs in code and compile time.

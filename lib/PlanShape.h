@@ -25,7 +25,7 @@ struct PlanShape {
   int64_t pixelBytes; ///< from one pixel of a row to the next, in the input
   double inputBytes, outputBytes;
   bool contiguous; ///< merged lanes follow each other in the output
-  bool inputChannelsLast;
+  bool inputChannelsLast, outputPixelsAreNeighbours;
   int64_t epilogueOps; ///< instructions for each vector that is stored
 
   PlanShape(conv::ConvolutionOp op, const Machine &machine, int64_t merged,
@@ -51,6 +51,14 @@ struct PlanShape {
 
   /// The mean over taps of the share of lanes that have one, in whole vectors.
   double activeShare(int64_t width) const;
+
+  /// With input channels in the lanes: how many, registers that a tile takes,
+  /// and its cycles without stores; `spans` are the pixels of each tap.
+  int64_t reductionLanes() const;
+  int64_t reductionRegisters(int64_t pixels, int64_t width) const;
+  double reductionTileCycles(int64_t pixels, int64_t width,
+                             llvm::ArrayRef<int64_t> spans,
+                             double weightRate) const;
 
   double storeCycles(int64_t pixels, int64_t width) const;
 

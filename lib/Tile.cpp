@@ -156,8 +156,7 @@ void Tiler::run() {
         inBatch = math.add(
             b.createOrFold<arith::MulIOp>(op.getLoc(), outer, images), image);
       } else {
-        auto filter = cast<MemRefType>(op.getFilter().getType());
-        inFeature = math.mul(outer, filter.getDimSize(rank + 1));
+        inFeature = math.mul(outer, channelsPerGroup());
       }
     }
     inputAt[numbers.getInputBatch()] = inBatch;
@@ -208,6 +207,12 @@ Value Tiler::laneBias(Value group) {
     memref::StoreOp::create(b, loc, value, lanes, n);
   });
   return lanes;
+}
+
+int64_t Tiler::channelsPerGroup() {
+  auto input = cast<MemRefType>(op.getInput().getType());
+  return input.getDimSize(numbers.getInputFeature()) /
+         static_cast<int64_t>(op.getFeatureGroupCount());
 }
 
 bool Tiler::storesWholeLines() const {

@@ -67,6 +67,20 @@ protected:
                                            mlir::Value weights, mlir::Value at,
                                            int64_t channels);
 
+  /// sums(m, n, l) += input(m * step + j * tap_step, l) * weights(j, n, l) for
+  /// the taps j of the row that follow `taps`, tap j in pixels [spans[2j],
+  /// spans[2j+1]), and input channels at + l, l in [0, channels).
+  void reductionContraction(llvm::ArrayRef<mlir::Value> taps,
+                            llvm::ArrayRef<int64_t> spans, mlir::Value at,
+                            int64_t channels);
+
+  /// A buffer of (pixels, width) sums, or (1, pixels) with `transposed` and one
+  /// output: outputs(m, n) += sums(m, n, l).
+  mlir::Value addLanes(bool transposed);
+
+  /// Whether the outputs of a tile with one channel are neighbours in memory.
+  bool pixelsAreNeighbours();
+
   /// sums(d0, d1) += input * weights over loops (d0, d1, reduction d2).
   mlir::linalg::GenericOp
   contract(mlir::Value input, mlir::Value weights, mlir::Value sums,
@@ -79,7 +93,7 @@ protected:
   IndexMath math;
   conv::DimensionNumbersAttr numbers;
   int64_t rank, pixels, width;
-  bool acrossGroups, lanesOfPixels;
+  bool acrossGroups, lanesOfPixels, lanesOfReduction;
   mlir::MemRefType filter;
   int64_t reduction;
   int64_t folded = 1; ///< taps of the row that the reduction takes in

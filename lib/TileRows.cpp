@@ -165,5 +165,9 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
       b.getDenseI64ArrayAttr(inputSteps), b.getDenseI64ArrayAttr(filterSteps),
       tapPixels ? b.getDenseI64ArrayAttr(*tapPixels) : DenseI64ArrayAttr(),
       merged, merged ? b.getI64IntegerAttr(space.channels.perGroup) : nullptr,
-      clipped, active, storesWholeLines(), op.getEpilogueAttr());
+      clipped, active,
+      space.channels.lanes == Lanes::Reduction
+          ? b.getI64IntegerAttr(channelsPerGroup())
+          : nullptr,
+      storesWholeLines(), op.getEpilogueAttr());
 }

@@ -43,12 +43,14 @@ public:
       SmallVector<int64_t> shape = {pixels, width};
       if (lanesOfPixels)
         shape = {valid, pixels};
+      if (lanesOfReduction)
+        shape.push_back(op.getUnroll());
       accumulators = memref::AllocaOp::create(
           b, loc, MemRefType::get(shape, filter.getElementType()));
     }
     // A line: one vector of the widest, two of the next.
     constexpr int64_t pieceBits = 512;
-    if (op.getActive() || lanesOfPixels)
+    if ((op.getActive() && !lanesOfReduction) || lanesOfPixels)
       accumulators.getDefiningOp()->setAttr(
           "conv.piece",
           b.getI64IntegerAttr(pieceBits / filter.getElementTypeBitWidth()));
@@ -60,7 +62,10 @@ public:
       liveTaps();
     else
       denseTaps(taps);
-    storeTile(op, accumulators, b);
+    if (!lanesOfReduction)
+      return storeTile(op, accumulators, lanesOfPixels, b);
+    bool transposed = width == 1 && !op.getMerged() && pixelsAreNeighbours();
+    storeTile(op, addLanes(transposed), transposed, b);
   }
 
 private:
@@ -70,7 +75,8 @@ private:
     size_t dim = taps.size();
     if (static_cast<int64_t>(dim) == rank - 1)
       if (std::optional<SmallVector<int64_t>> spans = rowTapsAtOnce())
-        return rowTaps(taps, *spans);
+        return lanesOfReduction ? reductionTaps(taps, *spans)
+                                : rowTaps(taps, *spans);
     if (static_cast<int64_t>(dim) == rank - 1 && foldsRowTaps()) {
       folded = *getConstantIntValue(op.getTapRanges().back());
       taps.push_back(math.constant(0));
@@ -115,13 +121,17 @@ private:
     }
     Value begin = math.constant(0), end = math.constant(reduction);
     if (static_cast<int64_t>(dim) == rank)
-      return oneTap(taps, 0, pixels, begin, end);
+      return lanesOfReduction ? reductionTaps(taps, {0, pixels})
+                              : oneTap(taps, 0, pixels, begin, end);
     ArrayRef<int64_t> spans = *op.getTapPixels();
     for (size_t j = 0; 2 * j < spans.size(); ++j) {
       if (spans[2 * j] == spans[2 * j + 1])
         continue;
       taps.push_back(math.constant(j));
-      oneTap(taps, spans[2 * j], spans[2 * j + 1], begin, end);
+      if (lanesOfReduction)
+        reductionTaps(taps, spans.slice(2 * j, 2));
+      else
+        oneTap(taps, spans[2 * j], spans[2 * j + 1], begin, end);
       taps.pop_back();
     }
   }
@@ -131,7 +141,7 @@ private:
   /// channels there is little else in a loop over taps: 1 channel and 7 taps
   /// reach half of the peak instead of a fifth.
   bool foldsRowTaps() {
-    if (op.getTapPixels() || acrossGroups || lanesOfPixels ||
+    if (op.getTapPixels() || op.getLanes() != Lanes::Channels ||
         distinctTaps(rank - 1))
       return false;
     std::optional<int64_t> taps = getConstantIntValue(op.getTapRanges().back());
@@ -148,15 +158,23 @@ private:
   /// The pixels of each tap of the row, where one contraction takes all taps:
   /// lanes are groups, so that each input vector serves several of them.
   std::optional<SmallVector<int64_t>> rowTapsAtOnce() {
-    if (!acrossGroups)
+    if (!acrossGroups && !lanesOfReduction)
       return std::nullopt;
-    if (op.getTapPixels())
+    // Each tap has an FMA for each output of each pixel.
+    int64_t most = lanesOfReduction
+                       ? std::max<int64_t>(1, maxRowFMAs / (pixels * width))
+                       : maxUnrolledTaps;
+    if (op.getTapPixels() &&
+        (acrossGroups ||
+         static_cast<int64_t>(op.getTapPixels()->size() / 2) <= most))
       return llvm::to_vector(*op.getTapPixels());
+    if (op.getTapPixels())
+      return std::nullopt;
     std::optional<int64_t> lo =
         getConstantIntValue(op.getTapRanges()[2 * (rank - 1)]);
     std::optional<int64_t> hi =
         getConstantIntValue(op.getTapRanges()[2 * (rank - 1) + 1]);
-    if (!lo || !hi || *lo != 0 || *hi > maxUnrolledTaps)
+    if (!lo || !hi || *lo != 0 || *hi > most)
       return std::nullopt;
     SmallVector<int64_t> spans;
     for (int64_t tap = 0; tap < *hi; ++tap)
@@ -187,6 +205,20 @@ private:
     auto generic =
         contract(input, lanes, sums, {m * step + j * tapStep, n}, {j, n});
     generic->setAttr("conv.tap_pixels", b.getDenseI64ArrayAttr(spans));
+  }
+
+  /// The reduction over input channels in the lanes, of the taps of the row
+  /// that begin with the last of `taps`, or with 0 where that has none.
+  void reductionTaps(SmallVector<Value> taps, ArrayRef<int64_t> spans) {
+    if (spans.empty())
+      return;
+    taps.resize(rank, math.constant(0));
+    int64_t lanes = op.getUnroll(), whole = reduction / lanes * lanes;
+    math.loop(math.constant(0), math.constant(whole), lanes,
+              [&](Value at) { reductionContraction(taps, spans, at, lanes); });
+    if (whole != reduction)
+      reductionContraction(taps, spans, math.constant(whole),
+                           reduction - whole);
   }
 
   /// A loop over rows of the live table; rows outside the tap ranges are

@@ -11,6 +11,7 @@
 #include "Geometry.h"
 #include "LaneMasks.h"
 #include "Passes.h"
+#include "ReductionVectorizer.h"
 
 namespace convjit {
 #define GEN_PASS_DEF_CONVVECTORIZE
@@ -34,8 +35,9 @@ public:
         allocas.push_back(alloca);
     for (memref::AllocaOp alloca : allocas) {
       MemRefType type = alloca.getType();
-      if (type.getRank() != 2 || !type.hasStaticShape())
-        return alloca.emitOpError("valid: a static (pixels, lanes) buffer");
+      if (type.getRank() < 2 || type.getRank() > 3 || !type.hasStaticShape())
+        return alloca.emitOpError("valid: a static (pixels, lanes) or (pixels, "
+                                  "outputs, lanes) buffer");
       rows[alloca] = {};
     }
     if (failed(visit(func.getBody().front())))
@@ -50,10 +52,11 @@ public:
 private:
   using Rows = SmallVector<Value>;
 
-  /// The vectors of one pixel. Where lanes differ in their taps, small ones, so
-  /// that those without a tap cost nothing.
+  /// The vectors of one pixel, or of one output where lanes hold input
+  /// channels. Where lanes differ in their taps, small ones, so that those
+  /// without a tap cost nothing.
   static SmallVector<LanePiece> piecesOf(memref::AllocaOp alloca) {
-    int64_t lanes = alloca.getType().getDimSize(1);
+    int64_t lanes = alloca.getType().getShape().back();
     if (auto most = alloca->getAttrOfType<IntegerAttr>("conv.piece"))
       return lanePieces(lanes, most.getInt());
     return lanePieces(lanes);
@@ -121,7 +124,8 @@ private:
           op.getInputs().front()));
     Rows &sums = rows[alloca];
     sums.clear();
-    for (int64_t pixel = 0; pixel < buffer.getDimSize(0); ++pixel)
+    int64_t count = buffer.getNumElements() / buffer.getShape().back();
+    for (int64_t row = 0; row < count; ++row)
       llvm::append_range(sums, zeros);
     dead.push_back(op);
   }
@@ -183,12 +187,19 @@ private:
   /// One FMA for each pixel, channel and piece of the lanes.
   LogicalResult visitContraction(linalg::GenericOp op) {
     Location loc = op.getLoc();
-    Value input = op.getInputs()[0], weights = op.getInputs()[1];
     auto [alloca, first] = accumulator(op.getDpsInits().front());
     if (!alloca)
       return op.emitOpError("valid: a contraction into an accumulator");
+    if (op.getInputs().size() == 1)
+      return visitLaneSums(op, alloca);
+    if (alloca.getType().getRank() == 3) {
+      vectorizeReductionTaps(op, rows[alloca], masks, b);
+      dead.push_back(op);
+      return success();
+    }
     if (op->hasAttr("conv.tap_pixels"))
       return visitRowTaps(op, alloca, first);
+    Value input = op.getInputs()[0], weights = op.getInputs()[1];
     AffineMap map = op.getIndexingMapsArray()[0];
     auto positionOf = [&](unsigned dim) {
       return map.getResultPosition(getAffineDimExpr(dim, op.getContext()));
@@ -271,6 +282,25 @@ private:
                        : next;
         }
       }
+    }
+    dead.push_back(op);
+    return success();
+  }
+
+  /// outputs(m, n), or (n, m), += sums(m, n, l).
+  LogicalResult visitLaneSums(linalg::GenericOp op, memref::AllocaOp outputs) {
+    memref::AllocaOp sums = accumulator(op.getInputs()[0]).first;
+    if (!sums)
+      return op.emitOpError("valid: the lanes of an accumulator");
+    LaneSums total(rows[sums], b, op.getLoc());
+    Rows &result = rows[outputs];
+    int64_t width = outputs.getType().getDimSize(1), at = 0;
+    SmallVector<LanePiece> pieces = piecesOf(outputs);
+    for (auto [which, row] : llvm::enumerate(result)) {
+      LanePiece piece = pieces[which % pieces.size()];
+      row = total.slice(at + piece.first, piece.size);
+      if (which % pieces.size() + 1 == pieces.size())
+        at += width;
     }
     dead.push_back(op);
     return success();
