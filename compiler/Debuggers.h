@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-// gdb and lldb learn of each kernel through GDB's JIT interface: a small object
+// gdb learns of each kernel through GDB's JIT interface: a small object
 // file in memory with its symbols, addresses and unwind tables, about 1 KiB a
 // kernel. perf reads /tmp/perf-PID.map, written where the environment variable
 // CONVJIT_PERF_MAP is 1. CONVJIT_GDB=0 turns the first off.
