@@ -241,8 +241,8 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     the number of such phases of each dimension, `output_at` the output of lane
     0 (it may lie outside), and lanes whose output lies outside are not stored.
     `clipped` says where any can: in each outer dimension, in the first pixel,
-    in the last. `channels` is their number in the group, and `bias` has an
-    element for each lane. `first_lane` is the lane of the whole group
+    in the last. `channels` is their number in the group (given with `lanes =
+    groups` too), and `bias` has an element for each lane. `first_lane` is the lane of the whole group
     that the block starts with. Where phases differ in their taps, `active`
     lists for each phase of each dimension its taps j as [lo, hi).
 
@@ -268,7 +268,6 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     Conv_DimensionNumbersAttr:$dimension_numbers,
     Conv_Lanes:$lanes, I64Attr:$pixels, I64Attr:$width, I64Attr:$valid,
     I64Attr:$unroll, I64Attr:$input_step, I64Attr:$output_step,
-    I64Attr:$channel_step,
     DenseI64ArrayAttr:$input_tap_steps, DenseI64ArrayAttr:$filter_tap_steps,
     OptionalAttr<DenseI64ArrayAttr>:$tap_pixels,
     OptionalAttr<DenseI64ArrayAttr>:$merged,

@@ -130,9 +130,15 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
   }
   bool loadsVectors = channels.lanes == Lanes::Groups;
   double each = fmaCycles(width) * share;
-  // Across groups one load serves all the taps of the row that read it.
-  double loads = loadsVectors ? each * (1 + (pixels - 1.0) / rowTaps()) + each
-                              : 0.5 * pixels + each;
+  double loads = 0.5 * pixels + each;
+  if (loadsVectors) {
+    // One load serves all the taps of the row that read it, where their code is
+    // not too long; a shuffle puts each lane's channel into its place.
+    double rows = pixels;
+    if (pixels * vectors(width) * reduction * rowTaps() <= maxGroupRowFMAs)
+      rows = 1 + (pixels - 1) / rowTaps();
+    loads = (shufflesGroups() ? 1.4 : 1) * each * rows + each;
+  }
   // Pixels whose lines fall into one set of the first-level cache push each
   // other out, and every element comes from the second level.
   if (inputChannelsLast && pixelBytes % lineBytes == 0) {
@@ -190,9 +196,7 @@ double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
   if (channels.lanes == Lanes::Reduction && width == 1 &&
       splits.back().getStep() == 1 && outputPixelsAreNeighbours)
     return vectors(pixels);
-  return last && channels.lanes != Lanes::Groups
-             ? stores
-             : stores + 2.0 * pixels * width;
+  return last ? stores : stores + 2.0 * pixels * width;
 }
 
 double PlanShape::rowCycles(int64_t pixels, int64_t width) const {

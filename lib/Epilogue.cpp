@@ -133,9 +133,7 @@ private:
 Value TileStore::biasView(Value channel) {
   if (lanes)
     return laneView(b, loc, op.getBias(), valid);
-  return tensorView(
-      b, loc, op.getBias(), channel,
-      ViewAxis{0, valid, static_cast<int64_t>(op.getChannelStep())});
+  return tensorView(b, loc, op.getBias(), channel, ViewAxis{0, valid, 1});
 }
 
 void TileStore::store(int64_t first, int64_t count, bool staged) {
@@ -149,9 +147,7 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
   AffineMap outputMap = tileMap;
   SmallVector<Value> at(op.getOutputAt());
   auto step = static_cast<int64_t>(op.getOutputStep());
-  SmallVector<ViewAxis> axes = {
-      {row, count, step},
-      {feature, valid, static_cast<int64_t>(op.getChannelStep())}};
+  SmallVector<ViewAxis> axes = {{row, count, step}, {feature, valid, 1}};
   at[row] = math.add(at[row], first * step);
   if (ofPixels) {
     // The tile is (channel, pixel).

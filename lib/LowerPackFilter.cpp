@@ -90,8 +90,11 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
     Value outer = to[0], lane = to[laneAxis], input = to[inputAxis];
     Value block = math.takeDigit(outer, channels.blocksPerGroup());
     Value inner = math.add(math.mul(block, channels.width), lane);
-    bool byGroup = channels.lanes != Lanes::Groups;
-    Value group = byGroup ? outer : inner, channel = byGroup ? inner : outer;
+    Value group = outer, channel = inner;
+    if (channels.lanes == Lanes::Groups) {
+      group = inner;
+      channel = math.takeDigit(group, perGroup);
+    }
     Value phases = channel;
     if (channels.phases > 1)
       channel = math.takeDigit(phases, channels.perGroup);

@@ -35,6 +35,12 @@ struct PlanShape {
     return channels.phases == splits.back().getLanePhases();
   }
 
+  /// Whether vectors across groups take more than a load.
+  bool shufflesGroups() const {
+    return channels.lanes == conv::Lanes::Groups &&
+           (reduction > 1 || channels.perGroup > 1);
+  }
+
   double rowTaps() const {
     return std::max<int64_t>(1, *llvm::max_element(splits.back().getTaps()));
   }

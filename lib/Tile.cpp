@@ -142,9 +142,11 @@ void Tiler::run() {
     outputAt[numbers.getOutputBatch()] = image;
     Value inBatch = image, inFeature = zero, first;
     if (channels.lanes == Lanes::Groups) {
-      // Lane l is group blockOfGroup*width + l; `outer` the channel in each.
-      inFeature = math.mul(blockOfGroup, channels.width);
-      first = math.add(math.mul(inFeature, channels.perGroup), outer);
+      // Lane l is output channel blockOfGroup*width + l, and lane 0 the first
+      // of its group.
+      inFeature = math.mul(blockOfGroup, channels.width / channels.perGroup *
+                                             channelsPerGroup());
+      first = math.mul(blockOfGroup, channels.width);
     } else {
       first = math.mul(outer, channels.perGroup);
       firstLane = math.mul(blockOfGroup, channels.width);

@@ -77,8 +77,9 @@ bool TileContraction::channelsAfterPixels() const {
 
 Value TileContraction::inputRow(ArrayRef<Value> taps, int64_t first,
                                 int64_t count, int64_t step) {
-  int64_t channels =
-      acrossGroups ? static_cast<int64_t>(op.getValid()) : reduction * folded;
+  int64_t channels = reduction * folded;
+  if (acrossGroups)
+    channels *= llvm::divideCeil(op.getValid(), *op.getChannels());
   SmallVector<Value> at(op.getInputAt());
   for (int64_t dim = 0; dim < rank; ++dim) {
     Value &here = at[numbers.getInputSpatial()[dim]];
@@ -106,17 +107,6 @@ Value TileContraction::filterRow(ArrayRef<Value> taps) {
                     {{rank + 1, reduction * folded, 1}, {rank + 2, width, 1}});
 }
 
-std::pair<Value, Value> TileContraction::existingLanes(Value weights,
-                                                       int64_t rows, Value sums,
-                                                       int64_t count) {
-  int64_t valid = op.getValid();
-  if (valid == width)
-    return {weights, sums};
-  OpFoldResult zero = b.getIndexAttr(0);
-  return {matrixView(b, loc, weights, zero, zero, rows, valid),
-          matrixView(b, loc, sums, zero, zero, count, valid)};
-}
-
 linalg::GenericOp TileContraction::contraction(Value input, Value weights,
                                                Value sums, Value at,
                                                int64_t count,
@@ -124,18 +114,50 @@ linalg::GenericOp TileContraction::contraction(Value input, Value weights,
   AffineExpr m, n, k;
   bindDims(b.getContext(), m, n, k);
   bool pixelsFirst = channelsAfterPixels();
-  SmallVector<AffineExpr> inputExprs = {m, acrossGroups ? n : k};
+  SmallVector<AffineExpr> inputExprs = {m, k};
   if (!pixelsFirst)
     std::swap(inputExprs[0], inputExprs[1]);
-  if (acrossGroups) {
-    std::tie(weights, sums) = existingLanes(weights, 1, sums, count);
-  } else if (channels != reduction * folded) {
+  if (channels != reduction * folded) {
     OpFoldResult zero = b.getIndexAttr(0);
     input = pixelsFirst ? matrixView(b, loc, input, zero, at, count, channels)
                         : matrixView(b, loc, input, at, zero, channels, count);
     weights = matrixView(b, loc, weights, at, zero, channels, width);
   }
   return contract(input, weights, sums, inputExprs, {k, n});
+}
+
+void TileContraction::groupContraction(ArrayRef<Value> taps,
+                                       ArrayRef<int64_t> spans) {
+  MLIRContext *context = b.getContext();
+  auto count = static_cast<int64_t>(spans.size() / 2);
+  int64_t step = op.getInputStep(), valid = op.getValid();
+  int64_t tapStep = op.getInputTapSteps()[rank - 1];
+  Value input =
+      inputRow(taps, 0, (pixels - 1) * step + (count - 1) * tapStep + 1,
+               /*step=*/1);
+  // Lanes that do not exist are not read.
+  Value weights = tensorView(b, loc, op.getFilter(), filterAt(taps),
+                             {{rank, count, op.getFilterTapSteps()[rank - 1]},
+                              {rank + 1, reduction, 1},
+                              {rank + 2, valid, 1}});
+  Value sums = accumulators;
+  if (valid != width)
+    sums = matrixView(b, loc, sums, b.getIndexAttr(0), b.getIndexAttr(0),
+                      pixels, valid);
+  AffineExpr m, n, j, i;
+  bindDims(context, m, n, j, i);
+  AffineExpr source =
+      n.floorDiv(static_cast<int64_t>(*op.getChannels())) * reduction + i;
+  using utils::IteratorType;
+  auto generic = linalg::GenericOp::create(
+      b, loc, TypeRange(), ValueRange{input, weights}, ValueRange{sums},
+      ArrayRef{AffineMap::get(4, 0, {m * step + j * tapStep, source}, context),
+               AffineMap::get(4, 0, {j, i, n}, context),
+               AffineMap::get(4, 0, {m, n}, context)},
+      ArrayRef{IteratorType::parallel, IteratorType::parallel,
+               IteratorType::reduction, IteratorType::reduction},
+      multiplyAdd);
+  generic->setAttr("conv.tap_pixels", b.getDenseI64ArrayAttr(spans));
 }
 
 int64_t TileContraction::pixelSpan() {

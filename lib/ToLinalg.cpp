@@ -50,7 +50,8 @@ public:
     }
     // A line: one vector of the widest, two of the next.
     constexpr int64_t pieceBits = 512;
-    if ((op.getActive() && !lanesOfReduction) || lanesOfPixels)
+    bool shuffles = acrossGroups && (reduction > 1 || *op.getChannels() > 1);
+    if ((op.getActive() && !lanesOfReduction) || lanesOfPixels || shuffles)
       accumulators.getDefiningOp()->setAttr(
           "conv.piece",
           b.getI64IntegerAttr(pieceBits / filter.getElementTypeBitWidth()));
@@ -75,8 +76,7 @@ private:
     size_t dim = taps.size();
     if (static_cast<int64_t>(dim) == rank - 1)
       if (std::optional<SmallVector<int64_t>> spans = rowTapsAtOnce())
-        return lanesOfReduction ? reductionTaps(taps, *spans)
-                                : rowTaps(taps, *spans);
+        return rowTaps(taps, *spans);
     if (static_cast<int64_t>(dim) == rank - 1 && foldsRowTaps()) {
       folded = *getConstantIntValue(op.getTapRanges().back());
       taps.push_back(math.constant(0));
@@ -121,15 +121,15 @@ private:
     }
     Value begin = math.constant(0), end = math.constant(reduction);
     if (static_cast<int64_t>(dim) == rank)
-      return lanesOfReduction ? reductionTaps(taps, {0, pixels})
-                              : oneTap(taps, 0, pixels, begin, end);
+      return takesRowTaps() ? rowTaps(taps, {0, pixels})
+                            : oneTap(taps, 0, pixels, begin, end);
     ArrayRef<int64_t> spans = *op.getTapPixels();
     for (size_t j = 0; 2 * j < spans.size(); ++j) {
       if (spans[2 * j] == spans[2 * j + 1])
         continue;
       taps.push_back(math.constant(j));
-      if (lanesOfReduction)
-        reductionTaps(taps, spans.slice(2 * j, 2));
+      if (takesRowTaps())
+        rowTaps(taps, spans.slice(2 * j, 2));
       else
         oneTap(taps, spans[2 * j], spans[2 * j + 1], begin, end);
       taps.pop_back();
@@ -155,18 +155,22 @@ private:
            op.getFilterTapSteps()[rank - 1] == 1;
   }
 
-  /// The pixels of each tap of the row, where one contraction takes all taps:
-  /// lanes are groups, so that each input vector serves several of them.
+  /// Whether a vector of input serves several taps of the row.
+  bool takesRowTaps() const { return acrossGroups || lanesOfReduction; }
+
+  /// The pixels of each tap of the row, where one contraction takes all taps.
   std::optional<SmallVector<int64_t>> rowTapsAtOnce() {
-    if (!acrossGroups && !lanesOfReduction)
+    if (!takesRowTaps())
       return std::nullopt;
-    // Each tap has an FMA for each output of each pixel.
-    int64_t most = lanesOfReduction
-                       ? std::max<int64_t>(1, maxRowFMAs / (pixels * width))
-                       : maxUnrolledTaps;
+    // FMAs of a tap.
+    int64_t each = lanesOfReduction
+                       ? pixels * width
+                       : pixels * llvm::divideCeil(width, 16) * reduction;
+    int64_t most = std::clamp<int64_t>(
+        (lanesOfReduction ? maxRowFMAs : maxGroupRowFMAs) / each, 1,
+        maxUnrolledTaps);
     if (op.getTapPixels() &&
-        (acrossGroups ||
-         static_cast<int64_t>(op.getTapPixels()->size() / 2) <= most))
+        static_cast<int64_t>(op.getTapPixels()->size() / 2) <= most)
       return llvm::to_vector(*op.getTapPixels());
     if (op.getTapPixels())
       return std::nullopt;
@@ -182,37 +186,20 @@ private:
     return spans;
   }
 
-  /// sums(m, n) += input(m * step + j * tap_step, n) * weights(j, n) for all
-  /// taps j of the row and the pixels m that have them.
-  void rowTaps(SmallVector<Value> &taps, ArrayRef<int64_t> spans) {
-    auto count = static_cast<int64_t>(spans.size() / 2);
-    if (count == 0)
-      return;
-    int64_t step = op.getInputStep();
-    int64_t tapStep = op.getInputTapSteps()[rank - 1];
-    taps.push_back(math.constant(0));
-    Value input =
-        inputRow(taps, 0, (pixels - 1) * step + (count - 1) * tapStep + 1,
-                 /*step=*/1);
-    SmallVector<Value> at = filterAt(taps);
-    taps.pop_back();
-    Value weights = tensorView(b, loc, op.getFilter(), at,
-                               {{rank, count, op.getFilterTapSteps()[rank - 1]},
-                                {rank + 2, width, 1}});
-    auto [lanes, sums] = existingLanes(weights, count, accumulators, pixels);
-    AffineExpr m, n, j;
-    bindDims(b.getContext(), m, n, j);
-    auto generic =
-        contract(input, lanes, sums, {m * step + j * tapStep, n}, {j, n});
-    generic->setAttr("conv.tap_pixels", b.getDenseI64ArrayAttr(spans));
-  }
-
-  /// The reduction over input channels in the lanes, of the taps of the row
-  /// that begin with the last of `taps`, or with 0 where that has none.
-  void reductionTaps(SmallVector<Value> taps, ArrayRef<int64_t> spans) {
+  /// The taps of the row that begin with the last of `taps`, or with 0 where
+  /// that has none, as one contraction.
+  void rowTaps(SmallVector<Value> taps, ArrayRef<int64_t> spans) {
     if (spans.empty())
       return;
     taps.resize(rank, math.constant(0));
+    if (lanesOfReduction)
+      reductionTaps(taps, spans);
+    else
+      groupContraction(taps, spans);
+  }
+
+  /// The reduction over input channels in the lanes.
+  void reductionTaps(ArrayRef<Value> taps, ArrayRef<int64_t> spans) {
     int64_t lanes = op.getUnroll(), whole = reduction / lanes * lanes;
     math.loop(math.constant(0), math.constant(whole), lanes,
               [&](Value at) { reductionContraction(taps, spans, at, lanes); });
@@ -249,6 +236,8 @@ private:
   /// [first, last) of the tile.
   void oneTap(ArrayRef<Value> taps, int64_t first, int64_t last, Value begin,
               Value end) {
+    if (acrossGroups)
+      return rowTaps(llvm::to_vector(taps), {first, last});
     int64_t count = last - first;
     SmallVector<bool> active = activeLanes(taps);
     if (!active.empty() &&

@@ -9,6 +9,7 @@
 
 #include "EpilogueVectorizer.h"
 #include "Geometry.h"
+#include "GroupVectorizer.h"
 #include "LaneMasks.h"
 #include "Passes.h"
 #include "ReductionVectorizer.h"
@@ -197,16 +198,16 @@ private:
       dead.push_back(op);
       return success();
     }
-    if (op->hasAttr("conv.tap_pixels"))
-      return visitRowTaps(op, alloca, first);
+    if (op->hasAttr("conv.tap_pixels")) {
+      vectorizeGroupTaps(op, rows[alloca], piecesOf(alloca), masks, b);
+      dead.push_back(op);
+      return success();
+    }
     Value input = op.getInputs()[0], weights = op.getInputs()[1];
     AffineMap map = op.getIndexingMapsArray()[0];
-    auto positionOf = [&](unsigned dim) {
-      return map.getResultPosition(getAffineDimExpr(dim, op.getContext()));
-    };
     // Loops are (pixel, lane, channel).
-    bool inputHasLanes = positionOf(1).has_value();
-    unsigned pixelAxis = *positionOf(0);
+    unsigned pixelAxis =
+        *map.getResultPosition(getAffineDimExpr(0, op.getContext()));
     SmallVector<int64_t, 4> sizes = op.getStaticLoopRanges();
     int64_t pixels = sizes[0], lanes = sizes[1], channels = sizes[2];
     MemRefType buffer = alloca.getType();
@@ -258,23 +259,16 @@ private:
       for (int64_t pixel = 0; pixel < pixels; ++pixel) {
         SmallVector<Value> at(2);
         at[pixelAxis] = index(pixel);
-        Value element;
-        if (!inputHasLanes) {
-          at[1 - pixelAxis] = index(channel);
-          element = memref::LoadOp::create(b, loc, input, at);
-        }
+        at[1 - pixelAxis] = index(channel);
+        Value element = memref::LoadOp::create(b, loc, input, at);
         for (auto [which, weight] : llvm::enumerate(weightPieces)) {
           LanePiece piece = pieces[which];
           if (!weight)
             continue;
-          int64_t used = usedLanes(piece);
-          at[1 - pixelAxis] = index(piece.first);
-          Value x = inputHasLanes ? Value(vector::LoadOp::create(
-                                        b, loc, typeOf(used), input, at))
-                                  : Value(vector::BroadcastOp::create(
-                                        b, loc, typeOf(used), element));
+          Value x = vector::BroadcastOp::create(
+              b, loc, typeOf(usedLanes(piece)), element);
           Value &sum = sums[(first + pixel) * pieces.size() + which];
-          Value next = accumulate(loc, x, weight, sum);
+          Value next = accumulateLanes(b, loc, x, weight, sum);
           sum = active ? masks.select(
                              b, loc,
                              active.asArrayRef().slice(piece.first, piece.size),
@@ -304,74 +298,6 @@ private:
     }
     dead.push_back(op);
     return success();
-  }
-
-  /// sums(m, n) += input(m * step + j * tap_step, n) * weights(j, n): each
-  /// input vector is loaded once, for all the taps and pixels that read it.
-  LogicalResult visitRowTaps(linalg::GenericOp op, memref::AllocaOp alloca,
-                             int64_t first) {
-    Location loc = op.getLoc();
-    Value input = op.getInputs()[0], weights = op.getInputs()[1];
-    auto spans =
-        op->getAttrOfType<DenseI64ArrayAttr>("conv.tap_pixels").asArrayRef();
-    SmallVector<int64_t, 4> sizes = op.getStaticLoopRanges();
-    int64_t lanes = sizes[1], taps = sizes[2];
-    AffineExpr position = op.getIndexingMapsArray()[0].getResult(0);
-    auto at = [&](int64_t pixel, int64_t tap) {
-      MLIRContext *context = op.getContext();
-      auto value = [&](int64_t v) { return getAffineConstantExpr(v, context); };
-      return cast<AffineConstantExpr>(
-                 position.replaceDims({value(pixel), value(0), value(tap)}))
-          .getValue();
-    };
-    int64_t step = at(1, 0), tapStep = at(0, 1);
-    auto index = [&](int64_t value) -> Value {
-      return arith::ConstantIndexOp::create(b, loc, value);
-    };
-    SmallVector<LanePiece> pieces = piecesOf(alloca);
-    Rows &sums = rows[alloca];
-    int64_t length = cast<MemRefType>(input.getType()).getDimSize(0);
-    for (auto [which, piece] : llvm::enumerate(pieces)) {
-      int64_t used = std::clamp<int64_t>(lanes - piece.first, 0, piece.size);
-      if (!used)
-        continue;
-      auto type = VectorType::get({used}, alloca.getType().getElementType());
-      SmallVector<Value> weight(taps);
-      for (int64_t element = 0; element < length; ++element) {
-        Value x;
-        for (int64_t tap = 0; tap < taps; ++tap) {
-          int64_t ahead = element - tap * tapStep, pixel = ahead / step;
-          if (ahead < 0 || ahead % step || pixel < spans[2 * tap] ||
-              pixel >= spans[2 * tap + 1])
-            continue;
-          if (!weight[tap])
-            weight[tap] = vector::LoadOp::create(
-                b, loc, type, weights,
-                ValueRange{index(tap), index(piece.first)});
-          if (!x)
-            x = vector::LoadOp::create(
-                b, loc, type, input,
-                ValueRange{index(element), index(piece.first)});
-          Value &sum = sums[(first + pixel) * pieces.size() + which];
-          sum = accumulate(loc, x, weight[tap], sum);
-        }
-      }
-    }
-    dead.push_back(op);
-    return success();
-  }
-
-  /// sum + x * weight; where those have fewer lanes, the rest stay.
-  Value accumulate(Location loc, Value x, Value weight, Value sum) {
-    if (x.getType() == sum.getType())
-      return vector::FMAOp::create(b, loc, x, weight, sum);
-    int64_t lanes = cast<VectorType>(x.getType()).getNumElements();
-    Value part = vector::ExtractStridedSliceOp::create(
-        b, loc, sum, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{lanes},
-        ArrayRef<int64_t>{1});
-    part = vector::FMAOp::create(b, loc, x, weight, part);
-    return vector::InsertStridedSliceOp::create(
-        b, loc, part, sum, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{1});
   }
 
   LogicalResult visitEpilogue(linalg::GenericOp op) {
