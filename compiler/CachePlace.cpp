@@ -24,8 +24,9 @@ static Digest sha256(std::string_view bytes) {
       {reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size()});
 }
 
+/// Empty in a program that runs with another user's rights.
 static std::string environment(const char *name) {
-  const char *value = std::getenv(name);
+  const char *value = secure_getenv(name);
   return value ? value : "";
 }
 

@@ -59,7 +59,7 @@ static std::mutex &debuggerMutex() {
 }
 
 static bool isOn(const char *variable, bool byDefault) {
-  const char *value = std::getenv(variable);
+  const char *value = secure_getenv(variable);
   return !value || !*value ? byDefault : std::strcmp(value, "0") != 0;
 }
 

@@ -49,6 +49,7 @@ KernelCache::~KernelCache() = default;
 
 Expected<std::unique_ptr<KernelCache>>
 KernelCache::create(KernelCacheOptions options) {
+  installErrorHandlers();
   const Target &target = options.compile.target;
   // The host is known to be good, and finding out would start LLVM.
   if (!target.cpu.empty() || !target.features.empty() || !target.triple.empty())

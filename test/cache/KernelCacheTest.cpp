@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -304,6 +305,37 @@ TEST_F(KernelCacheTest, ListsAndRemoves) {
   EXPECT_EQ(gone->kernels, 1u);
   EXPECT_EQ(cache->clearDisk()->kernels, 2u);
   EXPECT_TRUE(cache->onDisk()->empty());
+}
+
+TEST_F(KernelCacheTest, ProcessesCompileAtOnceAndSomeAreKilled) {
+  pid_t children[4];
+  for (int c = 0; c < 4; ++c) {
+    children[c] = fork();
+    if (children[c] != 0)
+      continue;
+    auto cache = KernelCache::create(options);
+    for (int64_t i = 0; cache && i < 12; ++i) {
+      auto kernel = (*cache)->kernel(layer(1 + i));
+      if (!kernel || !isRight(**kernel, layer(1 + i)) ||
+          (*cache)->stats().diskFailures)
+        _exit(1);
+    }
+    _exit(cache ? 0 : 2);
+  }
+  usleep(30'000);
+  kill(children[0], SIGKILL);
+  for (int c = 0; c < 4; ++c) {
+    int status = 0;
+    ASSERT_EQ(waitpid(children[c], &status, 0), children[c]);
+    EXPECT_TRUE(status == 0 || (c == 0 && WIFSIGNALED(status))) << c;
+  }
+  auto cache = open();
+  for (int64_t i = 0; i < 12; ++i) {
+    auto kernel = cache->kernel(layer(1 + i));
+    EXPECT_TRUE(kernel && isRight(**kernel, layer(1 + i)));
+  }
+  EXPECT_EQ(cache->stats().compiled, 0u);
+  EXPECT_EQ(cache->stats().found, 12u);
 }
 
 TEST_F(KernelCacheTest, AForkedChildCompilesAndReleases) {
