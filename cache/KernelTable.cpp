@@ -82,6 +82,8 @@ SharedKernel KernelTable::find(const Convolution &conv) {
 
 Expected<SharedKernel> KernelTable::get(const Convolution &conv,
                                         const Make &make) {
+  if (SharedKernel kernel = find(conv))
+    return kernel;
   if (!(conv == conv)) { // a NaN in the mask: would never be found again
     Expected<Kernel> made = make(conv);
     if (!made)
@@ -90,8 +92,6 @@ Expected<SharedKernel> KernelTable::get(const Convolution &conv,
   }
   Shard &shard = shardOf(conv);
   for (;;) {
-    if (SharedKernel kernel = find(conv))
-      return kernel;
     std::shared_ptr<Flight> flight;
     bool mine = false;
     {
