@@ -6,11 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Kernels lie side by side in slabs. With mappings of its own, as JITLink makes
-// them, each kernel takes two or three of the 65,530 that Linux gives a process
-// (vm.max_map_count), and 24,000 kernels are too many. Side by side, code and
-// constants under the same protection, the kernel merges neighbours into one
-// mapping.
+// Kernels lie side by side in slabs. As JITLink's own memory manager lays them
+// out, each kernel with constants takes two of the 65,530 mappings that Linux
+// gives a process (vm.max_map_count), and 24,000 kernels nearly all of them.
+// Side by side, code and constants under the same protection, the system merges
+// neighbours into one mapping.
 //
 // No page is ever writable and executable at once, and none is shared with
 // another kernel: one is written while its neighbours run. The memory is

@@ -192,8 +192,8 @@ std::string symbolFile(const std::string &name, DebugFunction kernel,
 // perf
 //===----------------------------------------------------------------------===//
 
-/// One line a function: address and size in hexadecimal, name. perf takes the
-/// last that covers an address, so released kernels need no line.
+/// One line a function: address and size in hexadecimal, name. A released
+/// kernel's lines stay: the format has no way to take one back.
 void tellPerf(const std::string &name, DebugFunction kernel,
               DebugFunction pack) {
   static bool on = isOn("CONVJIT_PERF_MAP", false);

@@ -8,8 +8,8 @@
 
 // JITLink alone, without ORC: a kernel is one object, complete but for a few
 // functions of the C library, so there is nothing to look up, to order or to
-// materialize lazily. A load takes a third of the time, and code and constants
-// of all kernels share mappings (CodeArena.h).
+// materialize lazily. Code and constants of all kernels share mappings
+// (CodeArena.h).
 //
 //===----------------------------------------------------------------------===//
 
