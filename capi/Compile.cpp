@@ -22,8 +22,7 @@ namespace {
 /// What a context compiles with, made when first needed.
 class State final : public CompilerState {
 public:
-  State(std::unique_ptr<Compiler> compiler, SourceOptions options)
-      : compiler(std::move(compiler)), options(std::move(options)) {}
+  explicit State(SourceOptions options) : options(std::move(options)) {}
 
   /// The kernels of one plan; the empty one is the compiler's choice.
   Expected<KernelSource *> source(const std::string &plan) {
@@ -38,7 +37,7 @@ public:
     SourceOptions own = options;
     own.compile.plan = plan;
     Expected<std::unique_ptr<KernelSource>> made =
-        makeKernelSource(*compiler, std::move(own));
+        makeKernelSource(std::move(own));
     if (!made)
       return made.takeError();
     entry = std::move(*made);
@@ -51,12 +50,22 @@ public:
     return {options.compile.target, plan};
   }
 
-  // Before the sources, which use it.
-  const std::unique_ptr<Compiler> compiler;
+  /// For plans and stages; kernels that are found need none.
+  Expected<const Compiler *> compiler() {
+    std::lock_guard lock(mutex);
+    if (!made) {
+      Expected<std::unique_ptr<Compiler>> created = Compiler::create();
+      if (!created)
+        return created.takeError();
+      made = std::move(*created);
+    }
+    return static_cast<const Compiler *>(made.get());
+  }
 
 private:
   const SourceOptions options;
   std::mutex mutex;
+  std::unique_ptr<Compiler> made;
   std::map<std::string, std::unique_ptr<KernelSource>> sources;
   std::atomic<KernelSource *> chosen{nullptr};
 };
@@ -67,17 +76,13 @@ Expected<State *> stateOf(convjit_context &context) {
     return static_cast<State *>(known);
   std::lock_guard lock(context.mutex);
   if (!context.compiler) {
-    Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
-    if (!compiler)
-      return compiler.takeError();
     SourceOptions options;
     options.compile.target = {context.triple, context.cpu, context.features};
     options.disk = context.cache != CONVJIT_CACHE_MEMORY;
     options.directory = context.cacheDirectory;
     options.maxBytes = context.cacheMaxBytes;
     options.maxKernels = context.cacheMaxKernels;
-    context.compiler =
-        std::make_unique<State>(std::move(*compiler), std::move(options));
+    context.compiler = std::make_unique<State>(std::move(options));
     context.ready.store(context.compiler.get(), std::memory_order_release);
   }
   return static_cast<State *>(context.compiler.get());
@@ -218,7 +223,10 @@ convjit_status convjit_emit(convjit_context *context,
       if (std::strcmp(name, stage) != 0)
         continue;
       const Layer &asked = *request.layer;
-      Expected<std::string> made = request.state->compiler->emit(
+      Expected<const Compiler *> compiler = request.state->compiler();
+      if (!compiler)
+        return compiler.takeError();
+      Expected<std::string> made = (*compiler)->emit(
           asked.conv, value, request.state->compileOptions(request.plan),
           asked.problem ? &*asked.problem : nullptr);
       if (!made)
@@ -241,7 +249,10 @@ convjit_status convjit_explain(convjit_context *context,
     Request request;
     if (Outcome o = request.read(context, layer, options); !o)
       return o;
-    Expected<PlanReport> plan = request.state->compiler->plan(
+    Expected<const Compiler *> compiler = request.state->compiler();
+    if (!compiler)
+      return compiler.takeError();
+    Expected<PlanReport> plan = (*compiler)->plan(
         request.layer->conv, request.state->compileOptions(request.plan));
     if (!plan)
       return plan.takeError();

@@ -28,9 +28,8 @@ struct SourceOptions {
   uint64_t maxBytes = 0, maxKernels = 0;
 };
 
-/// `compiler` outlives the source.
-Expected<std::unique_ptr<KernelSource>>
-makeKernelSource(const Compiler &compiler, SourceOptions options);
+/// Does not start a compiler before a kernel is found nowhere.
+Expected<std::unique_ptr<KernelSource>> makeKernelSource(SourceOptions options);
 
 } // namespace convjit::capi
 

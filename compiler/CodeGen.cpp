@@ -14,6 +14,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "CodeGen.h"
+#include "Guard.h"
 
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/DiagnosticInfo.h"
@@ -72,6 +73,8 @@ convjit::translateToLLVM(mlir::ModuleOp module, llvm::LLVMContext &context,
     // Some CPUs are tuned to avoid 512-bit vectors; the plan has decided.
     function.addFnAttr("prefer-vector-width", "512");
     function.addFnAttr(llvm::Attribute::NoUnwind);
+    // Nothing unwinds through a kernel but a debugger's backtrace.
+    function.setUWTableKind(llvm::UWTableKind::Sync);
     // Spilled vectors that straddle cache lines cost up to 1.4 times the whole
     // kernel's time, where the stack happens to lie so. The register allocator
     // aligns them only if it knows in time that the frame will be aligned.
@@ -97,12 +100,13 @@ Expected<std::string> convjit::generateCode(llvm::Module &module,
     return internalError("the generated LLVM IR is not valid");
   llvm::SmallVector<char, 0> buffer;
   llvm::raw_svector_ostream stream(buffer);
-  llvm::legacy::PassManager passes;
-  if (machine.addPassesToEmitFile(passes, stream, nullptr,
+  // Half-way through, its functions cannot be taken apart.
+  Leaky<llvm::legacy::PassManager> passes(new llvm::legacy::PassManager);
+  if (machine.addPassesToEmitFile(*passes, stream, nullptr,
                                   assembly ? llvm::CodeGenFileType::AssemblyFile
                                            : llvm::CodeGenFileType::ObjectFile))
     return internalError("the target cannot emit this kind of file");
-  passes.run(module);
+  passes->run(module);
   if (!errors.empty())
     return internalError("code generation: " + errors);
   return std::string(buffer.begin(), buffer.end());

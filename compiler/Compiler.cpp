@@ -10,10 +10,11 @@
 #include "BuildModule.h"
 #include "CodeGen.h"
 #include "Geometry.h"
+#include "Guard.h"
 #include "LibraryBuilder.h"
+#include "Loader.h"
 #include "Passes.h"
 #include "PlanReport.h"
-#include "Session.h"
 #include "TargetInfo.h"
 
 #include "mlir/AsmParser/AsmParser.h"
@@ -31,8 +32,6 @@
 using namespace convjit;
 
 namespace {
-
-constexpr const char *symbolPrefix = "convjit";
 
 /// One compilation: a context of its own, so that any number can run at once,
 /// and the module as it moves through the pipeline.
@@ -72,10 +71,10 @@ public:
   }
 
   template <typename Builder> Status run(Builder builder) {
-    mlir::PassManager pm(&context);
-    pm.enableVerifier(false);
-    builder(pm);
-    if (mlir::failed(pm.run(*module)))
+    Leaky<mlir::PassManager> pm(new mlir::PassManager(&context));
+    pm->enableVerifier(false);
+    builder(*pm);
+    if (mlir::failed(pm->run(*module)))
       return internalError("compilation failed: " + takeErrors());
     return {};
   }
@@ -160,25 +159,27 @@ private:
   }
 };
 
-Expected<MachineUnit> toLLVM(Compilation &compilation) {
-  MachineUnit unit;
+Expected<Leaky<MachineUnit>> toLLVM(Compilation &compilation) {
+  Leaky<MachineUnit> unit(new MachineUnit);
   Expected<std::unique_ptr<llvm::TargetMachine>> machine =
       createTargetMachine(compilation.target);
   if (!machine)
     return machine.takeError();
-  unit.machine = std::move(*machine);
-  unit.context = std::make_unique<llvm::LLVMContext>();
-  auto module = translateToLLVM(*compilation.module, *unit.context,
-                                compilation.target, *unit.machine);
+  unit->machine = std::move(*machine);
+  unit->context = std::make_unique<llvm::LLVMContext>();
+  auto module = translateToLLVM(*compilation.module, *unit->context,
+                                compilation.target, *unit->machine);
   if (!module)
     return module.takeError();
-  unit.module = std::move(*module);
+  unit->module = std::move(*module);
   return unit;
 }
 
-/// The target, when the convolution is one that can be compiled at all.
+/// The target, when the convolution is one that can be compiled at all. The
+/// host's has been found out already, which takes a quarter of a millisecond.
 Expected<TargetInfo> checkedTarget(const Convolution &conv,
-                                   const CompileOptions &options) {
+                                   const CompileOptions &options,
+                                   const TargetInfo &host) {
   if (Status valid = validate(conv); !valid)
     return valid.takeError();
   // Each phase of a dimension is described on its own.
@@ -192,7 +193,10 @@ Expected<TargetInfo> checkedTarget(const Convolution &conv,
                       std::to_string(phases) + " output phases; valid: up to " +
                       std::to_string(maxPhases));
   }
-  return resolveTarget(options.target);
+  const Target &target = options.target;
+  if (target.triple.empty() && target.cpu.empty() && target.features.empty())
+    return host;
+  return resolveTarget(target);
 }
 
 double now() {
@@ -204,19 +208,31 @@ double now() {
 } // namespace
 
 struct Compiler::Impl {
+  Expected<CompiledKernel> compile(const Convolution &conv,
+                                   const CompileOptions &options) const;
+  Expected<std::string> emit(const Convolution &conv, Stage stage,
+                             const CompileOptions &options,
+                             const Problem *problem) const;
+  Expected<PlanReport> plan(const Convolution &conv,
+                            const CompileOptions &options) const;
+  Expected<Library> library(const std::vector<LibraryLayer> &layers,
+                            const LibraryOptions &options) const;
+
   mlir::DialectRegistry registry;
-  std::shared_ptr<Session> session;
+  TargetInfo host;
 };
 
 Compiler::Compiler(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
 Compiler::~Compiler() = default;
 
 Expected<std::unique_ptr<Compiler>> Compiler::create() {
+  installErrorHandlers();
   // Also initializes LLVM's targets.
   Expected<TargetInfo> host = resolveTarget({});
   if (!host)
     return host.takeError();
   auto impl = std::make_unique<Impl>();
+  impl->host = *host;
   impl->registry.insert<conv::ConvDialect, mlir::arith::ArithDialect,
                         mlir::func::FuncDialect, mlir::linalg::LinalgDialect,
                         mlir::LLVM::LLVMDialect, mlir::math::MathDialect,
@@ -224,10 +240,6 @@ Expected<std::unique_ptr<Compiler>> Compiler::create() {
                         mlir::vector::VectorDialect>();
   mlir::registerBuiltinDialectTranslation(impl->registry);
   mlir::registerLLVMDialectTranslation(impl->registry);
-  Expected<std::shared_ptr<Session>> session = Session::create();
-  if (!session)
-    return session.takeError();
-  impl->session = *session;
   return std::unique_ptr<Compiler>(new Compiler(std::move(impl)));
 }
 
@@ -249,42 +261,58 @@ static size_t sectionBytes(const std::string &object) {
 Expected<Kernel> Compiler::compile(const Convolution &conv,
                                    const CompileOptions &options) const {
   double start = now();
-  Expected<TargetInfo> target = checkedTarget(conv, options);
+  Expected<CompiledKernel> compiled = compileObject(conv, options);
+  if (!compiled)
+    return compiled.takeError();
+  return guarded([&]() -> Expected<Kernel> {
+    Expected<Kernel> kernel = loadKernel(conv, std::move(*compiled));
+    if (kernel)
+      kernel->compileMilliseconds = now() - start;
+    return kernel;
+  });
+}
+
+Expected<CompiledKernel>
+Compiler::compileObject(const Convolution &conv,
+                        const CompileOptions &options) const {
+  if (Status s = enoughMemory(); !s)
+    return s.takeError();
+  return guarded([&] { return impl->compile(conv, options); });
+}
+
+Expected<CompiledKernel>
+Compiler::Impl::compile(const Convolution &conv,
+                        const CompileOptions &options) const {
+  double start = now();
+  Expected<TargetInfo> target = checkedTarget(conv, options, host);
   if (!target)
     return target.takeError();
   if (std::string missing = missingOnHost(*target); !missing.empty())
     return badInput("target-cpu=" + target->cpu +
                     ": this machine cannot run it, it lacks " + missing +
                     "; valid: a CPU whose features it has");
-  Compilation compilation(impl->registry, *target);
-  compilation.module = buildModule(&compilation.context, conv);
-  if (Status s = compilation.runUntil(Stage::General, options.plan); !s)
+  Leaky<Compilation> compilation(new Compilation(registry, *target));
+  compilation->module = buildModule(&compilation->context, conv);
+  if (Status s = compilation->runUntil(Stage::General, options.plan); !s)
     return s.takeError();
-  Kernel kernel;
+  CompiledKernel kernel;
   {
     llvm::raw_string_ostream stream(kernel.plan);
-    mlir::Attribute(compilation.convolution().getPlanAttr()).print(stream);
+    mlir::Attribute(compilation->convolution().getPlanAttr()).print(stream);
   }
-  if (Status s = compilation.runUntil(Stage::LLVM, ""); !s)
+  if (Status s = compilation->runUntil(Stage::LLVM, ""); !s)
     return s.takeError();
-  Expected<MachineUnit> unit = toLLVM(compilation);
+  Expected<Leaky<MachineUnit>> unit = toLLVM(*compilation);
   if (!unit)
     return unit.takeError();
   Expected<std::string> object =
-      generateCode(*unit->module, *unit->machine, /*assembly=*/false);
+      generateCode(*(*unit)->module, *(*unit)->machine, /*assembly=*/false);
   if (!object)
     return object.takeError();
-  kernel.codeBytes = sectionBytes(*object);
-  Expected<LoadedObject> loaded =
-      impl->session->load(std::move(*object), symbolPrefix);
-  if (!loaded)
-    return loaded.takeError();
-  kernel.conv = conv;
-  kernel.run = reinterpret_cast<ConvjitKernelFn>(loaded->kernel);
-  kernel.pack = reinterpret_cast<ConvjitPackFn>(loaded->pack);
-  kernel.code = std::move(loaded->code);
-  kernel.packedWeightBytes = compilation.packedWeightBytes;
-  kernel.tasksPerImage = compilation.tasksPerImage;
+  kernel.object = std::move(*object);
+  kernel.codeBytes = sectionBytes(kernel.object);
+  kernel.packedWeightBytes = compilation->packedWeightBytes;
+  kernel.tasksPerImage = compilation->tasksPerImage;
   kernel.compileMilliseconds = now() - start;
   return kernel;
 }
@@ -292,62 +320,78 @@ Expected<Kernel> Compiler::compile(const Convolution &conv,
 Expected<std::string> Compiler::emit(const Convolution &conv, Stage stage,
                                      const CompileOptions &options,
                                      const Problem *problem) const {
-  Expected<TargetInfo> target = checkedTarget(conv, options);
+  if (Status s = enoughMemory(); !s)
+    return s.takeError();
+  return guarded([&] { return impl->emit(conv, stage, options, problem); });
+}
+
+Expected<std::string> Compiler::Impl::emit(const Convolution &conv, Stage stage,
+                                           const CompileOptions &options,
+                                           const Problem *problem) const {
+  Expected<TargetInfo> target = checkedTarget(conv, options, host);
   if (!target)
     return target.takeError();
-  Compilation compilation(impl->registry, *target);
+  Leaky<Compilation> compilation(new Compilation(registry, *target));
   bool layer = problem && problem->gradient == Gradient::None;
-  compilation.module =
-      layer ? buildLayerModule(&compilation.context, *problem, conv)
-            : buildModule(&compilation.context, conv);
-  if (Status s = compilation.runUntil(stage, options.plan); !s)
+  compilation->module =
+      layer ? buildLayerModule(&compilation->context, *problem, conv)
+            : buildModule(&compilation->context, conv);
+  if (Status s = compilation->runUntil(stage, options.plan); !s)
     return s.takeError();
   if (stage < Stage::LLVM) {
     // Shown as people want to read it, not as the pipeline leaves it.
     if (stage >= Stage::Tiles)
-      if (Status s = compilation.run(
+      if (Status s = compilation->run(
               [](mlir::PassManager &pm) { addReadabilityPasses(pm); });
           !s)
         return s.takeError();
-    return compilation.print(*compilation.module);
+    return compilation->print(*compilation->module);
   }
-  Expected<MachineUnit> unit = toLLVM(compilation);
+  Expected<Leaky<MachineUnit>> unit = toLLVM(*compilation);
   if (!unit)
     return unit.takeError();
   if (stage == Stage::LLVM) {
     std::string text;
     llvm::raw_string_ostream stream(text);
-    unit->module->print(stream, nullptr);
+    (*unit)->module->print(stream, nullptr);
     return text;
   }
-  return generateCode(*unit->module, *unit->machine, stage == Stage::Asm);
+  return generateCode(*(*unit)->module, *(*unit)->machine, stage == Stage::Asm);
 }
 
 Expected<Library> Compiler::library(const std::vector<LibraryLayer> &layers,
                                     const LibraryOptions &options) const {
+  if (Status s = enoughMemory(); !s)
+    return s.takeError();
+  return guarded([&] { return impl->library(layers, options); });
+}
+
+Expected<Library>
+Compiler::Impl::library(const std::vector<LibraryLayer> &layers,
+                        const LibraryOptions &options) const {
   auto compile =
       [&](const Convolution &conv,
-          const CompileOptions &options) -> Expected<CompiledKernel> {
-    Expected<TargetInfo> target = checkedTarget(conv, options);
+          const CompileOptions &options) -> Expected<LibraryKernel> {
+    Expected<TargetInfo> target = checkedTarget(conv, options, host);
     if (!target)
       return target.takeError();
-    Compilation compilation(impl->registry, *target);
-    compilation.module = buildModule(&compilation.context, conv);
-    if (Status s = compilation.runUntil(Stage::General, options.plan); !s)
+    Leaky<Compilation> compilation(new Compilation(registry, *target));
+    compilation->module = buildModule(&compilation->context, conv);
+    if (Status s = compilation->runUntil(Stage::General, options.plan); !s)
       return s.takeError();
-    CompiledKernel kernel;
+    LibraryKernel kernel;
     {
       llvm::raw_string_ostream stream(kernel.plan);
-      mlir::Attribute(compilation.convolution().getPlanAttr()).print(stream);
+      mlir::Attribute(compilation->convolution().getPlanAttr()).print(stream);
     }
-    if (Status s = compilation.runUntil(Stage::LLVM, ""); !s)
+    if (Status s = compilation->runUntil(Stage::LLVM, ""); !s)
       return s.takeError();
-    Expected<MachineUnit> unit = toLLVM(compilation);
+    Expected<Leaky<MachineUnit>> unit = toLLVM(*compilation);
     if (!unit)
       return unit.takeError();
     kernel.unit = std::move(*unit);
-    kernel.tasksPerImage = compilation.tasksPerImage;
-    kernel.packedWeightBytes = compilation.packedWeightBytes;
+    kernel.tasksPerImage = compilation->tasksPerImage;
+    kernel.packedWeightBytes = compilation->packedWeightBytes;
     return kernel;
   };
   const std::string prefix = symbolPrefix;
@@ -357,18 +401,25 @@ Expected<Library> Compiler::library(const std::vector<LibraryLayer> &layers,
 
 Expected<PlanReport> Compiler::plan(const Convolution &conv,
                                     const CompileOptions &options) const {
-  Expected<TargetInfo> target = checkedTarget(conv, options);
+  if (Status s = enoughMemory(); !s)
+    return s.takeError();
+  return guarded([&] { return impl->plan(conv, options); });
+}
+
+Expected<PlanReport> Compiler::Impl::plan(const Convolution &conv,
+                                          const CompileOptions &options) const {
+  Expected<TargetInfo> target = checkedTarget(conv, options, host);
   if (!target)
     return target.takeError();
-  Compilation compilation(impl->registry, *target);
-  compilation.module = buildModule(&compilation.context, conv);
-  if (Status s = compilation.runUntil(Stage::General, options.plan); !s)
+  Leaky<Compilation> compilation(new Compilation(registry, *target));
+  compilation->module = buildModule(&compilation->context, conv);
+  if (Status s = compilation->runUntil(Stage::General, options.plan); !s)
     return s.takeError();
-  PlanReport report = reportPlan(compilation.convolution(), *target);
-  if (Status s = compilation.runUntil(Stage::Tiles, ""); !s)
+  PlanReport report = reportPlan(compilation->convolution(), *target);
+  if (Status s = compilation->runUntil(Stage::Tiles, ""); !s)
     return s.takeError();
-  report.tasksPerImage = compilation.tasksPerImage;
-  report.packedWeightBytes = compilation.packedWeightBytes;
+  report.tasksPerImage = compilation->tasksPerImage;
+  report.packedWeightBytes = compilation->packedWeightBytes;
   report.target = target->describe(conv.dtype);
   return report;
 }

@@ -81,10 +81,10 @@ Status readObject(const std::string &object, LibraryKernel &kernel) {
 }
 
 /// A module's definitions become its own, and the descriptor its only symbol.
-Status describeKernel(CompiledKernel &kernel, const LibraryLayer &layer,
+Status describeKernel(LibraryKernel &kernel, const LibraryLayer &layer,
                       const TargetInfo &target, const std::string &symbol,
                       const std::string &run, const std::string &pack) {
-  llvm::Module &module = *kernel.unit.module;
+  llvm::Module &module = *kernel.unit->module;
   llvm::LLVMContext &context = module.getContext();
   llvm::Function *runs = module.getFunction(run);
   llvm::Function *packs = module.getFunction(pack);
@@ -224,7 +224,7 @@ private:
         CompileOptions compileOptions;
         compileOptions.target = targets[t].asked;
         compileOptions.plan = options.plan;
-        Expected<CompiledKernel> kernel = compile(layer.conv, compileOptions);
+        Expected<LibraryKernel> kernel = compile(layer.conv, compileOptions);
         if (!kernel)
           return Error{kernel.error().kind,
                        layer.problem + ": " + kernel.error().message};
@@ -237,7 +237,7 @@ private:
             !s)
           return s;
         Expected<std::string> bytes =
-            generateCode(*kernel->unit.module, *kernel->unit.machine,
+            generateCode(*kernel->unit->module, *kernel->unit->machine,
                          /*assembly=*/false);
         if (!bytes)
           return bytes.takeError();

@@ -9,6 +9,7 @@
 #ifndef CONVJIT_COMPILER_LIBRARYBUILDER_H
 #define CONVJIT_COMPILER_LIBRARYBUILDER_H
 
+#include "Guard.h"
 #include "TargetInfo.h"
 #include "convjit/AheadOfTime.h"
 
@@ -26,15 +27,15 @@ struct MachineUnit {
 };
 
 /// A kernel before code generation.
-struct CompiledKernel {
-  MachineUnit unit;
+struct LibraryKernel {
+  Leaky<MachineUnit> unit;
   std::string plan;
   int64_t tasksPerImage = 0;
   size_t packedWeightBytes = 0;
 };
 
 /// Compiles one layer for one target, with CompileOptions' plan.
-using KernelCompiler = llvm::function_ref<Expected<CompiledKernel>(
+using KernelCompiler = llvm::function_ref<Expected<LibraryKernel>(
     const Convolution &, const CompileOptions &)>;
 
 /// Compiler::library; the symbols of its kernels are `run` and `pack`.

@@ -219,6 +219,14 @@ std::string TargetInfo::describe(DataType dtype) const {
          (sveBits ? " (SVE of " + std::to_string(sveBits) + " bits)" : "");
 }
 
+const std::string &convjit::hostText() {
+  static const std::string text =
+      llvm::sys::getProcessTriple() + " " + llvm::sys::getHostCPUName().str() +
+      " " + hostFeatures() +
+      (hostSVEBits() ? " sve" + std::to_string(hostSVEBits()) : "");
+  return text;
+}
+
 std::string convjit::missingOnHost(const TargetInfo &target) {
   if (target.isHost)
     return "";

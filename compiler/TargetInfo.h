@@ -37,6 +37,10 @@ struct TargetInfo {
 /// CPU that LLVM does not know, a feature that it does not.
 Expected<TargetInfo> resolveTarget(const Target &target);
 
+/// Triple, CPU and features of this machine, as code depends on them. Needs no
+/// target of LLVM's initialized.
+const std::string &hostText();
+
 /// Features that the target has and the host lacks, comma-separated; empty
 /// when code for the target can run here.
 std::string missingOnHost(const TargetInfo &target);

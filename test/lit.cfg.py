@@ -25,4 +25,6 @@ config.substitutions.append(("%python", config.python))
 for name in ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
+# Tests compile what they test.
+config.environment["CONVJIT_CACHE"] = "off"
 config.environment["CONVJIT_BIN"] = os.path.join(config.convjit_tools_dir, "convjit")

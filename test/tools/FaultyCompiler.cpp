@@ -14,6 +14,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "convjit/AheadOfTime.h"
+#include "convjit/KernelCache.h"
 #include "convjit/Reference.h"
 
 #include <chrono>
@@ -194,4 +195,34 @@ Expected<PlanReport> Compiler::plan(const Convolution &,
   PlanReport report;
   report.plan = "#conv.plan<faulty>";
   return report;
+}
+
+Expected<CompiledKernel> Compiler::compileObject(const Convolution &,
+                                                 const CompileOptions &) const {
+  return internalError("the faulty compiler makes no objects");
+}
+
+// And no cache, but the command line wants one to link with.
+struct KernelCache::Impl {};
+KernelCache::~KernelCache() = default;
+Expected<std::unique_ptr<KernelCache>> KernelCache::create(KernelCacheOptions) {
+  return internalError("the faulty compiler has no cache");
+}
+Expected<std::shared_ptr<const Kernel>>
+KernelCache::kernel(const Convolution &) {
+  return internalError("");
+}
+KernelCacheStats KernelCache::stats() const { return {}; }
+Status KernelCache::diskStatus() const { return {}; }
+const std::string &KernelCache::directory() const { return fault; }
+uint64_t KernelCache::maxBytes() const { return 0; }
+Expected<std::vector<CachedKernel>> KernelCache::onDisk() const {
+  return internalError("");
+}
+Expected<CacheRemoval> KernelCache::clearDisk() { return internalError(""); }
+Expected<CacheRemoval> KernelCache::collectDisk(uint64_t) {
+  return internalError("");
+}
+Expected<uint64_t> convjit::parseCacheSize(const std::string &) {
+  return internalError("");
 }

@@ -40,6 +40,7 @@ Verb addVerify(CLI::App &parent);
 Verb addBench(CLI::App &parent);
 Verb addPlan(CLI::App &parent);
 Verb addEmit(CLI::App &parent);
+Verb addCache(CLI::App &parent);
 
 void printJson(const Json &document);
 

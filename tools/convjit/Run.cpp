@@ -8,6 +8,7 @@
 
 #include "Common.h"
 #include "Reproducer.h"
+#include "convjit/KernelCache.h"
 #include "convjit/WeightGradient.h"
 
 #include <iostream>
@@ -190,14 +191,15 @@ Expected<int> run(const RunOptions &options) {
   if (!tensors)
     return tensors.takeError();
   noteLayer(layer->text, options.common.compile);
-  Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
-  if (!compiler)
-    return compiler.takeError();
-  Expected<Kernel> kernel =
-      (*compiler)->compile(layer->conv, options.common.compile);
+  KernelCacheOptions place;
+  place.compile = options.common.compile;
+  Expected<std::unique_ptr<KernelCache>> cache = KernelCache::create(place);
+  if (!cache)
+    return cache.takeError();
+  auto kernel = (*cache)->kernel(layer->conv);
   if (!kernel)
     return kernel.takeError();
-  if (Status s = runKernelOn(*tensors, *layer, *kernel, options.threads); !s)
+  if (Status s = runKernelOn(*tensors, *layer, **kernel, options.threads); !s)
     return s.takeError();
   if (Status s = writeNpy(options.output, tensors->output); !s)
     return s.takeError();
@@ -205,8 +207,9 @@ Expected<int> run(const RunOptions &options) {
     printJson({{"problem", layer->text},
                {"output", options.output},
                {"shape", tensors->output.shape},
-               {"compile_ms", kernel->compileMilliseconds},
-               {"plan", kernel->plan}});
+               {"cached", (*cache)->stats().compiled == 0},
+               {"compile_ms", (*kernel)->compileMilliseconds},
+               {"plan", (*kernel)->plan}});
   else
     std::cout << options.output << ": " << shapeText(tensors->output.shape)
               << "\n";

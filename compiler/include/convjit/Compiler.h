@@ -44,7 +44,6 @@ enum class Stage {
   Object   ///< an object file's bytes
 };
 
-/// A candidate of the plan and why it was or was not taken.
 /// A way of carrying the layer out: a plan, or one that is not possible.
 struct Candidate {
   std::string name; ///< the plan's text, or what else there might be
@@ -75,6 +74,16 @@ struct Library;
 struct LibraryLayer;
 struct LibraryOptions;
 
+/// A kernel's code before it is loaded, and what its callers must know.
+struct CompiledKernel {
+  std::string object; ///< relocatable; defines convjit_kernel and convjit_pack
+  std::string plan;
+  size_t packedWeightBytes = 0;
+  int64_t tasksPerImage = 0;
+  size_t codeBytes = 0;
+  double compileMilliseconds = 0;
+};
+
 /// Compiles layers and owns the machinery for it. Thread-safe: any number of
 /// threads may compile at once; kernels outlive the compiler.
 class Compiler {
@@ -87,6 +96,11 @@ public:
   /// execute is an error of kind BadInput: use `emit` for it.
   Expected<Kernel> compile(const Convolution &conv,
                            const CompileOptions &options = {}) const;
+
+  /// The same without loading.
+  Expected<CompiledKernel>
+  compileObject(const Convolution &conv,
+                const CompileOptions &options = {}) const;
 
   /// The text (or bytes) of one stage, for any target. Stage::Conv shows the
   /// layer form when `problem` is given.

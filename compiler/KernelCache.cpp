@@ -1,0 +1,225 @@
+//===- KernelCache.cpp - kernels found again -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "convjit/KernelCache.h"
+#include "CachePlace.h"
+#include "Guard.h"
+#include "KernelTable.h"
+#include "Loader.h"
+#include "TargetInfo.h"
+
+#include <ctime>
+#include <mutex>
+
+using namespace convjit;
+
+struct KernelCache::Impl {
+  Impl(KernelCacheOptions given)
+      : options(std::move(given)), table(options.maxKernels) {}
+
+  Expected<Kernel> make(const Convolution &conv);
+  Expected<Kernel> compile(const Convolution &conv, const std::string &key);
+  Expected<const Compiler *> compiler();
+  void failed(const Error &error);
+  Expected<DiskStore *> disk() const {
+    if (!store)
+      return diskStatus.error();
+    return store.get();
+  }
+
+  const KernelCacheOptions options;
+  KernelTable table;
+  std::unique_ptr<DiskStore> store; ///< or null, and diskStatus says why
+  Status diskStatus;
+
+  std::mutex starting;
+  std::unique_ptr<Compiler> started;
+
+  mutable std::mutex counting;
+  KernelCacheStats counts;
+};
+
+KernelCache::KernelCache(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
+KernelCache::~KernelCache() = default;
+
+Expected<std::unique_ptr<KernelCache>>
+KernelCache::create(KernelCacheOptions options) {
+  installErrorHandlers();
+  const Target &target = options.compile.target;
+  // The host is known to be good, and finding out would start LLVM.
+  if (!target.cpu.empty() || !target.features.empty() || !target.triple.empty())
+    if (Expected<TargetInfo> info = resolveTarget(target); !info)
+      return info.takeError();
+  auto impl = std::make_unique<Impl>(std::move(options));
+  Expected<std::unique_ptr<DiskStore>> store = openStore(impl->options);
+  if (store)
+    impl->store = std::move(*store);
+  else
+    impl->diskStatus = store.takeError();
+  return std::unique_ptr<KernelCache>(new KernelCache(std::move(impl)));
+}
+
+void KernelCache::Impl::failed(const Error &error) {
+  std::unique_lock lock(counting);
+  ++counts.diskFailures;
+  counts.lastFailure = error.message;
+}
+
+Expected<const Compiler *> KernelCache::Impl::compiler() {
+  std::unique_lock lock(starting);
+  if (!started) {
+    Expected<std::unique_ptr<Compiler>> made = Compiler::create();
+    if (!made)
+      return made.takeError();
+    started = std::move(*made);
+  }
+  return started.get();
+}
+
+/// Not in memory: from disk, or compiled.
+Expected<Kernel> KernelCache::Impl::make(const Convolution &conv) {
+  // The key's text is made of valid convolutions only.
+  if (Status valid = validate(conv); !valid)
+    return valid.takeError();
+  std::string key;
+  if (store) {
+    key = cacheKey(conv, options.compile);
+    Expected<std::optional<StoredKernel>> stored = store->load(key);
+    if (!stored)
+      failed(stored.error());
+    else if (*stored) {
+      StoredKernel &from = **stored;
+      Expected<Kernel> kernel = loadKernel(
+          conv,
+          {std::move(from.object), std::move(from.plan),
+           static_cast<size_t>(from.packedWeightBytes), from.tasksPerImage,
+           static_cast<size_t>(from.codeBytes), from.compileMilliseconds});
+      if (kernel) {
+        std::unique_lock lock(counting);
+        ++counts.found;
+        return kernel;
+      }
+      failed(kernel.error());
+    }
+  }
+  return compile(conv, key);
+}
+
+Expected<Kernel> KernelCache::Impl::compile(const Convolution &conv,
+                                            const std::string &key) {
+  Expected<const Compiler *> compiler = this->compiler();
+  if (!compiler)
+    return compiler.takeError();
+  Expected<CompiledKernel> compiled =
+      (*compiler)->compileObject(conv, options.compile);
+  if (!compiled)
+    return compiled.takeError();
+  if (store) {
+    StoredKernel kept;
+    kept.key = key;
+    kept.plan = compiled->plan;
+    kept.object = compiled->object;
+    kept.packedWeightBytes = compiled->packedWeightBytes;
+    kept.tasksPerImage = compiled->tasksPerImage;
+    kept.codeBytes = compiled->codeBytes;
+    kept.compileMilliseconds = compiled->compileMilliseconds;
+    kept.created = std::time(nullptr);
+    if (Status s = store->store(kept); !s)
+      failed(s.error());
+  }
+  {
+    std::unique_lock lock(counting);
+    ++counts.compiled;
+  }
+  return loadKernel(conv, std::move(*compiled));
+}
+
+Expected<std::shared_ptr<const Kernel>>
+KernelCache::kernel(const Convolution &conv) {
+  return guarded([&] {
+    return impl->table.get(
+        conv, [this](const Convolution &conv) { return impl->make(conv); });
+  });
+}
+
+std::shared_ptr<const Kernel> KernelCache::find(const Convolution &conv) {
+  return impl->table.find(conv);
+}
+
+void KernelCache::clearMemory() { impl->table.clear(); }
+
+KernelCacheStats KernelCache::stats() const {
+  std::unique_lock lock(impl->counting);
+  KernelCacheStats stats = impl->counts;
+  stats.kernels = impl->table.size();
+  return stats;
+}
+
+Status KernelCache::diskStatus() const { return impl->diskStatus; }
+
+const std::string &KernelCache::directory() const {
+  static const std::string none;
+  return impl->store ? impl->store->directory() : none;
+}
+
+uint64_t KernelCache::maxBytes() const {
+  return impl->store ? impl->store->maxBytes() : 0;
+}
+
+Expected<std::vector<CachedKernel>> KernelCache::onDisk() const {
+  Expected<DiskStore *> store = impl->disk();
+  if (!store)
+    return store.takeError();
+  Expected<std::vector<StoredFile>> files = (*store)->list();
+  if (!files)
+    return files.takeError();
+  std::vector<CachedKernel> kernels;
+  for (const StoredFile &file : *files) {
+    CachedKernel kernel;
+    kernel.name = file.name;
+    kernel.bytes = file.bytes;
+    kernel.lastUse = static_cast<double>(file.lastUse) / 1e9;
+    if (file.temporary) {
+      kernel.damage = "is being written, or its writer was killed";
+    } else if (Expected<StoredKernel> read = (*store)->read(file.name)) {
+      kernel.layer = keyField(read->key, "layer");
+      kernel.target = keyField(read->key, "target");
+      if (kernel.target.empty())
+        kernel.target = keyField(read->key, "host");
+      kernel.compiler = keyField(read->key, "compiler");
+      kernel.plan = read->plan;
+      kernel.created = static_cast<double>(read->created);
+      kernel.compileMilliseconds = read->compileMilliseconds;
+      kernel.codeBytes = static_cast<size_t>(read->codeBytes);
+    } else {
+      kernel.damage = read.takeError().message;
+    }
+    kernels.push_back(std::move(kernel));
+  }
+  return kernels;
+}
+
+static Expected<CacheRemoval> removalOf(Expected<Collected> gone) {
+  if (!gone)
+    return gone.takeError();
+  return CacheRemoval{gone->files, gone->bytes};
+}
+
+Expected<CacheRemoval> KernelCache::clearDisk() {
+  Expected<DiskStore *> store = impl->disk();
+  if (!store)
+    return store.takeError();
+  return removalOf((*store)->clear());
+}
+
+Expected<CacheRemoval> KernelCache::collectDisk(uint64_t maxBytes) {
+  Expected<DiskStore *> store = impl->disk();
+  if (!store)
+    return store.takeError();
+  return removalOf((*store)->collect(maxBytes));
+}
