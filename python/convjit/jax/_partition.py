@@ -191,7 +191,11 @@ def _rule(parameters: _Parameters, mesh: Any, operands: Any, results: Any) -> An
         whole += ["i", "j", "o", "p"]
     if batch_grouped:
         whole += ["b", "q"]
-    options: dict[str, Any] = {"need_replication_factors": tuple(whole)}
+    # Shardy wants them in the order of their first appearance.
+    order = f"{lhs} {rhs} {out}".split()
+    options: dict[str, Any] = {
+        "need_replication_factors": tuple(sorted(whole, key=order.index))
+    }
     if together:
         options["reduction_factors"] = ("i",)
     return f"{lhs}, {rhs} -> {out}", options
