@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,11 +94,13 @@ def _call(
     operation: str, x: Any, w: Any, problem: str | Kernel | None, bias: Any,
     residual: Any, out: np.ndarray | None, mask: Any, fields: dict[str, Any],
 ) -> np.ndarray:
+    if problem is not None:
+        text = problem.problem if isinstance(problem, Kernel) else problem
+        if not re.match(rf"{operation}\dd:", text):
+            raise ValueError(f"problem={text!r}: valid: {operation}1d, 2d or 3d")
     if isinstance(problem, Kernel):
         kernel = problem
     elif problem is not None:
-        if not problem.startswith(operation):
-            raise ValueError(f"problem={problem!r}: valid: {operation}1d, 2d or 3d")
         kernel = compile(problem, mask=mask)
     else:
         kernel = compile(

@@ -6,7 +6,7 @@ wrapped in `custom_partitioning`. Each device convolves its own images, or its
 own output channels; where the channels that are summed over are split (the
 weight gradient of data-parallel training: they are the images), each device
 sums its own and the results are added by one all-reduce. Spatial dimensions and
-groups are never split.
+the channels of groups are never split.
 
 Inside `shard_map` and `pmap` there is nothing to decide: shapes are a device's.
 """
@@ -122,14 +122,15 @@ def _shardings(parameters: _Parameters, mesh: Any, args: Any, result: Any) -> An
         return None
 
     grouped = params["feature_group_count"] > 1
-    if params["batch_group_count"] > 1:
-        return None, None, None
+    batch_grouped = params["batch_group_count"] > 1
     out = getattr(result, "sharding", None)
-    batch = split(x.shape[lhs_spec[0]], _axis(x.sharding, lhs_spec[0]),
-                  _axis(out, out_spec[0]))
-    summed = channels = None
+    batch = summed = channels = None
+    if not batch_grouped:
+        batch = split(x.shape[lhs_spec[0]], _axis(x.sharding, lhs_spec[0]),
+                      _axis(out, out_spec[0]))
     if not grouped:
         summed = split(x.shape[lhs_spec[1]], _axis(x.sharding, lhs_spec[1]))
+    if not grouped and not batch_grouped:
         channels = split(w.shape[rhs_spec[0]], _axis(w.sharding, rhs_spec[0]),
                          _axis(out, out_spec[1]))
     return batch, channels, summed
@@ -185,10 +186,12 @@ def _rule(parameters: _Parameters, mesh: Any, operands: Any, results: Any) -> An
 
     together = not grouped and not batch_grouped
     lhs = names(lhs_spec, "b", "i", "x")
-    rhs = names(rhs_spec, "o", "i" if together else "j", "k")
+    rhs = names(rhs_spec, "o", "j" if grouped else "i", "k")
     out = names(out_spec, "q" if batch_grouped else "b", "o" if together else "p", "y")
     if not together:
-        whole += ["i", "j", "o", "p"]
+        whole += ["o", "p"]
+    if grouped:
+        whole += ["i", "j"]
     if batch_grouped:
         whole += ["b", "q"]
     # Shardy wants them in the order of their first appearance.
@@ -196,7 +199,7 @@ def _rule(parameters: _Parameters, mesh: Any, operands: Any, results: Any) -> An
     options: dict[str, Any] = {
         "need_replication_factors": tuple(sorted(whole, key=order.index))
     }
-    if together:
+    if not grouped:
         options["reduction_factors"] = ("i",)
     return f"{lhs}, {rhs} -> {out}", options
 
