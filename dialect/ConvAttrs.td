@@ -52,7 +52,9 @@ def Conv_Lanes : I32EnumAttr<"Lanes", "what the lanes of a vector hold", [
     // the same output channel of neighbouring groups
     I32EnumAttrCase<"Groups", 1, "groups">,
     // pixels of a row, of one output channel
-    I32EnumAttrCase<"Pixels", 2, "pixels">]> {
+    I32EnumAttrCase<"Pixels", 2, "pixels">,
+    // input channels: partial sums of one output, added up at the end
+    I32EnumAttrCase<"Reduction", 3, "reduction">]> {
   let cppNamespace = "::convjit::conv";
 }
 
@@ -179,7 +181,9 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     - `lanes`: what a vector's lanes hold;
     - `width`: output channels (or groups) of one register tile;
     - `pixels`: pixels of an output row in one register tile;
-    - `unroll`: input channels in one iteration of the innermost loop;
+    - `unroll`: input channels in one iteration of the innermost loop. With
+      `lanes = reduction`, those of one vector: a register tile is then
+      `pixels` x `width` vectors of as many partial sums;
     - `row`: how rows are cut into tiles;
     - `chunks`: pieces of a row that are separate tasks;
     - `merged`: trailing spatial dimensions whose output phases share the

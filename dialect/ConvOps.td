@@ -148,7 +148,8 @@ def Conv_PhasesOp : Conv_Op<"phases", [AttrSizedOperandSegments]> {
     the input through exactly its own taps and stores with a stride.
 
     The filter is either a layer's (`packed` absent) or the result of
-    `conv.pack_filter`: [block][tap of each dimension][ic][width].
+    `conv.pack_filter`: [block][tap of each dimension][ic][width], or with
+    `lanes = reduction` [block][tap of each dimension][width][ic].
   }];
   let arguments = (ins
     Arg<Conv_Buffer, "", [MemRead]>:$input,
@@ -191,6 +192,9 @@ def Conv_PackFilterOp : Conv_Op<"pack_filter"> {
     are multiplied by the mask. In a dimension that `splits` merges, t counts
     the taps of all its phases, and lanes whose phase has no such tap are zero. The tap order serves every phase: a phase steps
     through it with a stride, so one packed filter does for all of them.
+
+    With `lanes = reduction` the last two axes change places: a lane is an input
+    channel, and those past the last one are zero.
 
     `groups` is the number of channel groups whose blocks are separate:
     feature groups or batch groups.
@@ -237,10 +241,13 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     the number of such phases of each dimension, `output_at` the output of lane
     0 (it may lie outside), and lanes whose output lies outside are not stored.
     `clipped` says where any can: in each outer dimension, in the first pixel,
-    in the last. `channels` is their number in the group, and `bias` has an
-    element for each lane. `first_lane` is the lane of the whole group
+    in the last. `channels` is their number in the group (given with `lanes =
+    groups` too), and `bias` has an element for each lane. `first_lane` is the lane of the whole group
     that the block starts with. Where phases differ in their taps, `active`
     lists for each phase of each dimension its taps j as [lo, hi).
+
+    With `lanes = reduction`, vectors hold `unroll` of the group's `reduction`
+    input channels, and the packed filter has these last.
 
     `whole_lines`: what a pixel stores is whole cache lines, if the output
     begins with one, and the output is large.
@@ -261,13 +268,13 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     Conv_DimensionNumbersAttr:$dimension_numbers,
     Conv_Lanes:$lanes, I64Attr:$pixels, I64Attr:$width, I64Attr:$valid,
     I64Attr:$unroll, I64Attr:$input_step, I64Attr:$output_step,
-    I64Attr:$channel_step,
     DenseI64ArrayAttr:$input_tap_steps, DenseI64ArrayAttr:$filter_tap_steps,
     OptionalAttr<DenseI64ArrayAttr>:$tap_pixels,
     OptionalAttr<DenseI64ArrayAttr>:$merged,
     OptionalAttr<I64Attr>:$channels,
     OptionalAttr<DenseBoolArrayAttr>:$clipped,
     OptionalAttr<DenseI64ArrayAttr>:$active,
+    OptionalAttr<I64Attr>:$reduction,
     UnitAttr:$whole_lines,
     OptionalAttr<Conv_EpilogueAttr>:$epilogue);
   let assemblyFormat = [{

@@ -252,11 +252,13 @@ LogicalResult PhasesOp::verify() {
           split.getShift() > 0 || split.getShift() <= -split.getStep() ||
           split.getLaneTapStep() < 1 || getLive() ||
           static_cast<int64_t>(split.getLaneTaps().size()) != lanePhases ||
-          getPlan().getLanes() != Lanes::Channels)
+          (getPlan().getLanes() != Lanes::Channels &&
+           getPlan().getLanes() != Lanes::Reduction))
         return fail() << "splits[" << dim
                       << "]: a merged split; valid: one phase, step "
                       << lanePhases << ", shift from " << 1 - lanePhases
-                      << " to 0, lanes = channels and no live taps";
+                      << " to 0, lanes = channels or reduction, and no live "
+                         "taps";
       if (getPacked() && split.getTaps().front() != kernel)
         return fail() << "splits[" << dim << "]: " << split.getTaps().front()
                       << " taps; valid: those of the packed filter, " << kernel;
@@ -325,6 +327,13 @@ LogicalResult TileOp::verify() {
   if (filter.getRank() != rank + 3 || !filter.hasStaticShape())
     return emitOpError() << "filter is " << Type(filter)
                          << "; valid: a packed filter of rank " << rank + 3;
+  bool ofReduction = getLanes() == Lanes::Reduction;
+  if (ofReduction != getReduction().has_value() ||
+      (ofReduction &&
+       (getLive() || *getReduction() > uint64_t(filter.getDimSize(rank + 2)))))
+    return emitOpError() << "reduction; valid: with lanes = reduction and no "
+                            "live taps, at most "
+                         << filter.getDimSize(rank + 2);
   auto positive = [&](StringRef what, int64_t value, int64_t most) {
     if (value >= 1 && value <= most)
       return success();
@@ -332,7 +341,8 @@ LogicalResult TileOp::verify() {
                          << what << " = " << value << "; valid: 1 to " << most);
   };
   if (failed(positive("pixels", getPixels(), 64)) ||
-      failed(positive("width", getWidth(), filter.getDimSize(rank + 2))) ||
+      failed(positive("width", getWidth(),
+                      filter.getDimSize(ofReduction ? rank + 1 : rank + 2))) ||
       failed(positive("unroll", getUnroll(), 64)) ||
       failed(positive("input_step", getInputStep(), maxWindowField)) ||
       failed(positive("output_step", getOutputStep(), maxWindowField)))

@@ -42,8 +42,7 @@ constexpr double sharedCache = 8 << 20;
 constexpr double smallImage = 32 << 10;
 constexpr int64_t l1Sets = 64, l1Ways = 8;
 
-/// Instructions of an activation on a vector, as upstream's polynomials have
-/// them.
+/// Instructions that an epilogue repeats for each vector of a tile.
 int64_t opsOf(EpilogueAttr epilogue) {
   if (!epilogue)
     return 1;
@@ -56,10 +55,10 @@ int64_t opsOf(EpilogueAttr epilogue) {
   case Activation::Sigmoid:
   case Activation::Silu:
   case Activation::Tanh:
-    return 25;
   case Activation::Gelu:
   case Activation::GeluTanh:
-    return 40;
+    // A store; the rest is in a loop over the vectors.
+    return 2;
   }
   llvm_unreachable("unknown activation");
 }
@@ -96,6 +95,12 @@ PlanShape::PlanShape(ConvolutionOp op, const Machine &machine, int64_t merged,
   inputBytes = imageBytes(input);
   outputBytes = imageBytes(cast<RankedTensorType>(op.getType()));
   epilogueOps = opsOf(op.getEpilogueAttr());
+  auto output = cast<RankedTensorType>(op.getType());
+  int64_t apart = 1;
+  for (int64_t axis = numbers.getOutputSpatial().back() + 1;
+       axis < output.getRank(); ++axis)
+    apart *= output.isDynamicDim(axis) ? 2 : output.getDimSize(axis);
+  outputPixelsAreNeighbours = apart == 1;
   inputChannelsLast = numbers.getInputFeature() + 1 == input.getRank();
 }
 
@@ -125,9 +130,15 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
   }
   bool loadsVectors = channels.lanes == Lanes::Groups;
   double each = fmaCycles(width) * share;
-  // Across groups one load serves all the taps of the row that read it.
-  double loads = loadsVectors ? each * (1 + (pixels - 1.0) / rowTaps()) + each
-                              : 0.5 * pixels + each;
+  double loads = 0.5 * pixels + each;
+  if (loadsVectors) {
+    // One load serves all the taps of the row that read it, where their code is
+    // not too long; a shuffle puts each lane's channel into its place.
+    double rows = pixels;
+    if (pixels * vectors(width) * reduction * rowTaps() <= maxGroupRowFMAs)
+      rows = 1 + (pixels - 1) / rowTaps();
+    loads = (shufflesGroups() ? 1.4 : 1) * each * rows + each;
+  }
   // Pixels whose lines fall into one set of the first-level cache push each
   // other out, and every element comes from the second level.
   if (inputChannelsLast && pixelBytes % lineBytes == 0) {
@@ -182,9 +193,10 @@ double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
              2.0 * pixels * channels.phases / splits.back().getLanePhases();
     return 2 * stores + 2.0 * pixels * width;
   }
-  return last && channels.lanes == Lanes::Channels
-             ? stores
-             : stores + 2.0 * pixels * width;
+  if (channels.lanes == Lanes::Reduction && width == 1 &&
+      splits.back().getStep() == 1 && outputPixelsAreNeighbours)
+    return vectors(pixels);
+  return last ? stores : stores + 2.0 * pixels * width;
 }
 
 double PlanShape::rowCycles(int64_t pixels, int64_t width) const {
@@ -211,6 +223,10 @@ double PlanShape::rowCycles(int64_t pixels, int64_t width) const {
       if (count == 0)
         continue;
       double one = tileStart + storeCycles(m, w);
+      if (channels.lanes == Lanes::Reduction) {
+        cycles += count * (one + reductionTileCycles(m, w, spans, weightRate));
+        continue;
+      }
       for (size_t i = 0; i < spans.size(); i += 2)
         if (int64_t pixels = spans[i + 1] - spans[i])
           one +=

@@ -93,9 +93,10 @@ namespace {
 /// Stores some pixels of a tile.
 class TileStore {
 public:
-  TileStore(TileOp op, Value accumulators, OpBuilder &b)
-      : op(op), accumulators(accumulators), b(b), loc(op.getLoc()),
-        numbers(op.getDimensionNumbers()), feature(numbers.getOutputFeature()),
+  TileStore(TileOp op, Value accumulators, bool ofPixels, OpBuilder &b)
+      : op(op), accumulators(accumulators), ofPixels(ofPixels), b(b),
+        loc(op.getLoc()), numbers(op.getDimensionNumbers()),
+        feature(numbers.getOutputFeature()),
         row(numbers.getOutputSpatial().back()), valid(op.getValid()) {
     if (op.getMerged())
       lanes.emplace(op, b);
@@ -103,7 +104,7 @@ public:
 
   void run() {
     int64_t pixels = op.getPixels();
-    if (op.getLanes() == Lanes::Pixels)
+    if (ofPixels)
       return store(0, valid, false);
     if (!lanes)
       return store(0, pixels, false);
@@ -119,6 +120,7 @@ private:
 
   TileOp op;
   Value accumulators;
+  bool ofPixels;
   OpBuilder &b;
   Location loc;
   DimensionNumbersAttr numbers;
@@ -131,9 +133,7 @@ private:
 Value TileStore::biasView(Value channel) {
   if (lanes)
     return laneView(b, loc, op.getBias(), valid);
-  return tensorView(
-      b, loc, op.getBias(), channel,
-      ViewAxis{0, valid, static_cast<int64_t>(op.getChannelStep())});
+  return tensorView(b, loc, op.getBias(), channel, ViewAxis{0, valid, 1});
 }
 
 void TileStore::store(int64_t first, int64_t count, bool staged) {
@@ -147,17 +147,15 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
   AffineMap outputMap = tileMap;
   SmallVector<Value> at(op.getOutputAt());
   auto step = static_cast<int64_t>(op.getOutputStep());
-  SmallVector<ViewAxis> axes = {
-      {row, count, step},
-      {feature, valid, static_cast<int64_t>(op.getChannelStep())}};
+  SmallVector<ViewAxis> axes = {{row, count, step}, {feature, valid, 1}};
   at[row] = math.add(at[row], first * step);
-  bool ofPixels = op.getLanes() == Lanes::Pixels;
   if (ofPixels) {
     // The tile is (channel, pixel).
     laneMap = AffineMap::get(2, 0, {m}, context);
     axes = {{feature, valid, 1},
             {row, static_cast<int64_t>(op.getPixels()), step}};
-    if (row < feature) {
+    // One channel: its axis may come first, which it does in memory.
+    if (row < feature && valid > 1) {
       outputMap = AffineMap::get(2, 0, {n, m}, context);
       std::swap(axes[0], axes[1]);
     }
@@ -216,6 +214,7 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
     generic->setAttr(streamingAttr, b.getUnitAttr());
 }
 
-void convjit::storeTile(TileOp op, Value accumulators, OpBuilder &b) {
-  TileStore(op, accumulators, b).run();
+void convjit::storeTile(TileOp op, Value accumulators, bool lanesOfPixels,
+                        OpBuilder &b) {
+  TileStore(op, accumulators, lanesOfPixels, b).run();
 }

@@ -14,8 +14,10 @@
 namespace convjit {
 
 /// One linalg.generic that adds bias and residual to the accumulators, applies
-/// the activation and writes the tile's outputs.
-void storeTile(conv::TileOp op, mlir::Value accumulators, mlir::OpBuilder &b);
+/// the activation and writes the tile's outputs. Accumulators are (pixel,
+/// lane), or (channel, pixel) where lanes hold pixels.
+void storeTile(conv::TileOp op, mlir::Value accumulators, bool lanesOfPixels,
+               mlir::OpBuilder &b);
 
 } // namespace convjit
 

@@ -11,6 +11,7 @@
 #include "Passes.h"
 #include "Views.h"
 
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
 
@@ -93,6 +94,13 @@ void storeLanes(Value value, const TileOperand &operand, Value pixel,
     memref::StoreOp::create(
         b, loc, vector::ExtractOp::create(b, loc, value, lane), operand.buffer,
         operand.at(pixel, math.constant(first + lane)));
+}
+
+/// Whether a body makes tens of instructions of each vector.
+bool isLong(Block &body) {
+  return llvm::any_of(body, [](Operation &op) {
+    return isa_and_nonnull<math::MathDialect>(op.getDialect());
+  });
 }
 
 /// `inner` with vectors for scalars.
@@ -185,53 +193,90 @@ void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
     target = TileOperand(entryBuffer(func, tile, "output"),
                          AffineMap::getMultiDimIdentityMap(2, op.getContext()));
 
+  // What each pixel's vectors add or multiply, loaded once.
+  auto typeOf = [&](LanePiece piece) {
+    return VectorType::get(
+        {std::clamp<int64_t>(lanes - piece.first, 0, piece.size)}, element);
+  };
+  SmallVector<LanePiece> used;
+  for (LanePiece piece : pieces)
+    if (piece.first < lanes)
+      used.push_back(piece);
+  SmallVector<SmallVector<Value>> once;
+  for (LanePiece piece : used) {
+    once.emplace_back(inputs.size());
+    for (size_t i = 1; i < inputs.size(); ++i)
+      if (!inputs[i].pixelAxis)
+        once.back()[i] =
+            loadLanes(inputs[i], zero, piece.first, typeOf(piece), b, loc);
+  }
   struct Result {
     Value value, pixel;
     int64_t lane;
   };
   SmallVector<Result> results;
-  for (auto [which, piece] : llvm::enumerate(pieces)) {
-    int64_t used = std::clamp<int64_t>(lanes - piece.first, 0, piece.size);
-    if (!used)
-      continue;
-    auto type = VectorType::get({used}, element);
-    SmallVector<Value> once(inputs.size());
-    for (size_t i = 1; i < inputs.size(); ++i)
-      if (!inputs[i].pixelAxis)
-        once[i] = loadLanes(inputs[i], zero, piece.first, type, b, loc);
-    for (int64_t p = 0; p < pixels; ++p) {
-      Value pixel = math.constant(p);
-      IRMapping mapping;
-      Block *body = op.getBody();
-      for (size_t i = 0; i < inputs.size(); ++i) {
-        Value value = once[i];
-        if (i == 0) {
-          value = rows[p * pieces.size() + which];
-          if (value.getType() != type)
-            value = vector::ExtractStridedSliceOp::create(
-                b, loc, value, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{used},
-                ArrayRef<int64_t>{1});
-        } else if (!value) {
-          value = loadLanes(inputs[i], pixel, piece.first, type, b, loc);
-        }
-        mapping.map(body->getArgument(i), value);
-      }
-      for (Operation &inner : body->without_terminator())
-        cloneAsVector(inner, used, b, mapping);
-      Value result = mapping.lookup(body->getTerminator()->getOperand(0));
-      results.push_back({result, pixel, piece.first});
+  auto compute = [&](Value sum, Value pixel, size_t which) {
+    LanePiece piece = used[which];
+    VectorType type = typeOf(piece);
+    IRMapping mapping;
+    Block *body = op.getBody();
+    mapping.map(body->getArgument(0), sum);
+    for (size_t i = 1; i < inputs.size(); ++i) {
+      Value value = once[which][i];
+      if (!value)
+        value = loadLanes(inputs[i], pixel, piece.first, type, b, loc);
+      mapping.map(body->getArgument(i), value);
     }
-  }
-  auto store = [&](bool streaming) {
-    for (const Result &result : results)
-      storeLanes(result.value, target, result.pixel, result.lane, streaming, b,
-                 loc);
+    for (Operation &inner : body->without_terminator())
+      cloneAsVector(inner, type.getNumElements(), b, mapping);
+    Value result = mapping.lookup(body->getTerminator()->getOperand(0));
+    results.push_back({result, pixel, piece.first});
   };
-  if (op->hasAttr(streamingAttr))
-    math.branch(
-        streams(output.buffer), [&] { store(true); }, [&] { store(false); });
-  else
-    store(false);
+  auto store = [&] {
+    auto all = [&](bool streaming) {
+      for (const Result &result : results)
+        storeLanes(result.value, target, result.pixel, result.lane, streaming,
+                   b, loc);
+    };
+    if (op->hasAttr(streamingAttr))
+      math.branch(
+          streams(output.buffer), [&] { all(true); }, [&] { all(false); });
+    else
+      all(false);
+    results.clear();
+  };
+  auto sumOf = [&](int64_t pixel, size_t which) {
+    Value sum = rows[pixel * pieces.size() + which];
+    VectorType type = typeOf(used[which]);
+    if (sum.getType() == type)
+      return sum;
+    return Value(vector::ExtractStridedSliceOp::create(
+        b, loc, sum, ArrayRef<int64_t>{0}, type.getShape(),
+        ArrayRef<int64_t>{1}));
+  };
+  constexpr int64_t fewVectors = 4;
+  auto each = static_cast<int64_t>(used.size());
+  if (isLong(*op.getBody()) && pixels * each > fewVectors) {
+    Value sums = entryBuffer(func, tile, "sums");
+    for (int64_t p = 0; p < pixels; ++p)
+      for (int64_t which = 0; which < each; ++which)
+        vector::StoreOp::create(
+            b, loc, sumOf(p, which), sums,
+            ValueRange{math.constant(p), math.constant(used[which].first)});
+    math.loop(zero, math.constant(pixels), 1, [&](Value pixel) {
+      for (int64_t which = 0; which < each; ++which)
+        compute(vector::LoadOp::create(
+                    b, loc, typeOf(used[which]), sums,
+                    ValueRange{pixel, math.constant(used[which].first)}),
+                pixel, which);
+      store();
+    });
+  } else {
+    for (int64_t which = 0; which < each; ++which)
+      for (int64_t p = 0; p < pixels; ++p)
+        compute(sumOf(p, which), math.constant(p), which);
+    store();
+  }
   if (staged)
     forElements([&](Value pixel, Value lane) {
       Value value =

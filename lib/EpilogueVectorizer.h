@@ -21,7 +21,9 @@ namespace convjit {
 /// lanes are not neighbours in memory (channels first), a tile goes through a
 /// small buffer on the stack: vectors in, elements out, in a loop over the
 /// lanes, which is a quarter of the code of extracting every element and no
-/// slower.
+/// slower. Activations of tens of instructions a vector run in a loop over the
+/// tile's vectors, which are stored and loaded again for it: a depthwise 3-D
+/// layer with silu compiles in 40 ms instead of 220.
 class EpilogueVectorizer {
 public:
   explicit EpilogueVectorizer(mlir::func::FuncOp func) : func(func) {}

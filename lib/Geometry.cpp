@@ -141,82 +141,11 @@ bool convjit::mergedLanesAreContiguous(ArrayRef<int64_t> output,
   return channels == perGroup && feature == rank + 1 && row == rank;
 }
 
-std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
-  if (plan.getLanes() == Lanes::Groups && !allowsLanesAcrossGroups(op))
-    return "lanes = groups; valid only with one input channel a group, last in "
-           "memory";
-  if (plan.getLanes() == Lanes::Pixels && !allowsLanesOfPixels(op))
-    return "lanes = pixels; valid only where the pixels that a row reads are "
-           "neighbours in memory";
-  if (plan.getRow() == RowForm::Unrolled && op.getLive())
-    return "row = unrolled; valid with a mask: ranged";
-  int64_t merged = plan.getMerged();
-  if (merged == 0)
-    return "";
-  std::string field = "merged = " + std::to_string(merged);
-  DimensionNumbersAttr numbers = op.getDimensionNumbers();
-  int64_t rank = numbers.getRank();
-  if (merged > rank)
-    return field + "; valid: up to the rank, " + std::to_string(rank);
-  if (op.getLive() || plan.getLanes() != Lanes::Channels)
-    return field + "; valid with a mask or lanes other than channels: 0";
-  auto splits = splitConvolution(op, merged);
-  if (!splits)
-    return field + "; valid where phases have no common input: 0";
-  auto filter = cast<RankedTensorType>(op.getFilter().getType());
-  int64_t groups = op.getFeatureGroupCount() * op.getBatchGroupCount();
-  int64_t perGroup =
-      filterOutputFeatures(filter.getShape(), numbers,
-                           op.getFeatureGroupCount(), op.getSwappedFilter()) /
-      groups;
-  int64_t run = perGroup;
-  bool rowsOnly = true;
-  for (int64_t dim = 0; dim < rank; ++dim) {
-    run *= (*splits)[dim].getLanePhases();
-    rowsOnly &= dim == rank - 1 || !(*splits)[dim].isMerged();
-  }
-  // A block that begins in the middle of the lanes is stored as one piece of a
-  // row.
-  bool contiguous =
-      rowsOnly &&
-      mergedLanesAreContiguous(cast<RankedTensorType>(op.getType()).getShape(),
-                               numbers, perGroup);
-  bool uniform = llvm::all_of(*splits, hasUniformLanes);
-  if (plan.getWidth() < run && !uniform)
-    return field + "; valid with width = " + std::to_string(plan.getWidth()) +
-           ": 0, since the phases of the " + std::to_string(run) +
-           " lanes have different taps";
-  if (plan.getWidth() < run && !contiguous)
-    return field + "; valid with width = " + std::to_string(plan.getWidth()) +
-           ": 0, since the " + std::to_string(run) +
-           " lanes of all phases do not follow each other in the output";
-  return "";
-}
-
 int64_t convjit::imageBytes(ShapedType type) {
   int64_t bytes = type.getElementTypeBitWidth() / 8;
   for (int64_t size : type.getShape())
     bytes *= ShapedType::isDynamic(size) ? 1 : size;
   return bytes;
-}
-
-bool convjit::allowsLanesAcrossGroups(ConvolutionOp op) {
-  auto input = cast<RankedTensorType>(op.getInput().getType());
-  auto filter = cast<RankedTensorType>(op.getFilter().getType());
-  DimensionNumbersAttr numbers = op.getDimensionNumbers();
-  return op.getFeatureGroupCount() > 1 &&
-         filterInputFeatures(filter.getShape(), numbers,
-                             op.getFeatureGroupCount(),
-                             op.getSwappedFilter()) == 1 &&
-         numbers.getInputFeature() == input.getRank() - 1;
-}
-
-bool convjit::allowsLanesOfPixels(ConvolutionOp op) {
-  auto input = cast<RankedTensorType>(op.getInput().getType());
-  int64_t row = op.getDimensionNumbers().getInputSpatial().back();
-  // Every second or fourth element comes out of a load of all of them.
-  int64_t step = splitConvolution(op, 0)->back().getInputStep();
-  return row == input.getRank() - 1 && (step == 1 || step == 2 || step == 4);
 }
 
 //===----------------------------------------------------------------------===//
@@ -228,7 +157,7 @@ int64_t ChannelBlocks::blocksPerGroup() const {
 }
 
 int64_t ChannelBlocks::blocks() const {
-  return blocksPerGroup() * (lanes == Lanes::Groups ? perGroup : groups);
+  return blocksPerGroup() * (lanes == Lanes::Groups ? 1 : groups);
 }
 
 int64_t ChannelBlocks::tail() const { return lanesInRun() % width; }
@@ -236,6 +165,8 @@ int64_t ChannelBlocks::tail() const { return lanesInRun() % width; }
 bool ChannelBlocks::hasFullBlock() const { return lanesInRun() >= width; }
 
 int64_t ChannelBlocks::vectorWidth(int64_t valid) const {
+  if (lanes == Lanes::Reduction)
+    return valid;
   int64_t whole = valid / 16 * 16, rest = valid % 16;
   int64_t rounded =
       whole + (rest ? int64_t(llvm::bit_ceil<uint64_t>(rest)) : 0);
@@ -256,10 +187,9 @@ SmallVector<LanePiece> convjit::lanePieces(int64_t width, int64_t most) {
 int64_t ChannelBlocks::channel(int64_t block, int64_t lane) const {
   int64_t outer = block / blocksPerGroup();
   int64_t inner = block % blocksPerGroup() * width + lane;
-  if (inner >= (lanes == Lanes::Groups ? groups : perGroup))
+  if (inner >= (lanes == Lanes::Groups ? groups * perGroup : perGroup))
     return -1;
-  return lanes != Lanes::Groups ? outer * perGroup + inner
-                                : inner * perGroup + outer;
+  return outer * perGroup + inner;
 }
 
 //===----------------------------------------------------------------------===//

@@ -48,13 +48,21 @@ constexpr int64_t lineBytes = 64;
 /// Bytes of one image of a contiguous tensor or buffer, whose batch is dynamic.
 int64_t imageBytes(mlir::ShapedType type);
 
-/// Whether lanes may hold neighbouring groups: each has one input channel, and
-/// those are neighbours in memory, so that one load reads a vector of them.
+/// Input channels of a group up to which neighbouring groups share vectors:
+/// each is a shuffle of its own.
+constexpr int64_t maxChannelsAcrossGroups = 16;
+
+/// Whether lanes may hold neighbouring groups: each has few input channels, one
+/// with a mask, and those of a pixel are neighbours in memory.
 bool allowsLanesAcrossGroups(conv::ConvolutionOp op);
 
 /// Whether lanes may hold pixels: the row is last in memory, and each phase
 /// reads it with step 1, 2 or 4.
 bool allowsLanesOfPixels(conv::ConvolutionOp op);
+
+/// Whether lanes may hold input channels: those of a pixel are neighbours in
+/// memory.
+bool allowsLanesOfReduction(conv::ConvolutionOp op);
 
 /// How output channels are divided among vectors.
 struct ChannelBlocks {
@@ -65,10 +73,10 @@ struct ChannelBlocks {
   /// Merged phases; lane (phase, channel) comes at phase * perGroup + channel.
   int64_t phases = 1;
 
-  /// Channels (or pixels): those of one group. Lanes::Groups: those of all,
-  /// for one output channel of each. Blocks are cut from these.
+  /// Channels (or pixels): those of one group. Lanes::Groups: those of all.
+  /// Blocks are cut from these, with Lanes::Groups between groups.
   int64_t lanesInRun() const {
-    return lanes == conv::Lanes::Groups ? groups : perGroup * phases;
+    return lanes == conv::Lanes::Groups ? groups * perGroup : perGroup * phases;
   }
   int64_t blocksPerGroup() const;
   int64_t blocks() const;
@@ -76,7 +84,8 @@ struct ChannelBlocks {
   int64_t tail() const;
   bool hasFullBlock() const;
   /// Vector length for `valid` lanes: whole runs of 16 lanes and a power of two
-  /// for the rest, so that a tail costs no more than it must.
+  /// for the rest, so that a tail costs no more than it must. Lanes::Reduction:
+  /// each has a vector of its own.
   int64_t vectorWidth(int64_t valid) const;
   /// The output channel in `lane` of `block`, or -1. Without merged phases.
   int64_t channel(int64_t block, int64_t lane) const;
@@ -117,6 +126,9 @@ RowCut cutRow(conv::PhaseSplitAttr split, int64_t phase, int64_t pixels);
 
 /// Channels up to which the reduction over them is not a loop.
 constexpr int64_t maxUnrolledChannels = 4;
+
+/// FMAs up to which the taps of a row share one body, where they can.
+constexpr int64_t maxRowFMAs = 256, maxGroupRowFMAs = 512;
 
 /// Vector FMAs in the code of a row that is cut with tiles of `pixels` by
 /// `vectors` and unrolled: what such a row costs in code and compile time.

@@ -57,9 +57,15 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
   int64_t perGroup = filter.getDimSize(numbers.getKernelOutputFeature());
   if (!op.getSwappedFilter())
     perGroup /= groups;
-  int64_t reduction = packed.getDimSize(rank + 1);
+  // The axes of packed lanes and input channels.
+  int64_t laneAxis = rank + 2, inputAxis = rank + 1;
+  if (op.getLanes() == Lanes::Reduction)
+    std::swap(laneAxis, inputAxis);
+  int64_t reduction = filter.getDimSize(numbers.getKernelInputFeature());
+  if (op.getSwappedFilter())
+    reduction /= groups;
   ChannelBlocks channels{op.getLanes(), groups, perGroup,
-                         packed.getDimSize(rank + 2)};
+                         packed.getDimSize(laneAxis)};
   SmallVector<PhaseSplitAttr> splits(rank);
   if (op.getSplits())
     for (auto [dim, split] :
@@ -81,27 +87,32 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
   SmallVector<Value> to;
   auto copy = [&] {
     // The filter element of this packed element.
-    Value outer = to[0], lane = to[rank + 2], input = to[rank + 1];
+    Value outer = to[0], lane = to[laneAxis], input = to[inputAxis];
     Value block = math.takeDigit(outer, channels.blocksPerGroup());
     Value inner = math.add(math.mul(block, channels.width), lane);
-    bool byGroup = channels.lanes != Lanes::Groups;
-    Value group = byGroup ? outer : inner, channel = byGroup ? inner : outer;
+    Value group = outer, channel = inner;
+    if (channels.lanes == Lanes::Groups) {
+      group = inner;
+      channel = math.takeDigit(group, perGroup);
+    }
     Value phases = channel;
     if (channels.phases > 1)
       channel = math.takeDigit(phases, channels.perGroup);
     SmallVector<Value> from(rank + 2);
-    if (op.getSwappedFilter())
-      input = math.add(math.mul(group, reduction), input);
-    else
-      channel = math.add(math.mul(group, perGroup), channel);
-    from[numbers.getKernelInputFeature()] = input;
-    from[numbers.getKernelOutputFeature()] = channel;
     Value present;
     auto require = [&](Value condition) {
       present = present ? b.createOrFold<arith::AndIOp>(loc, present, condition)
                         : condition;
     };
     using Predicate = arith::CmpIPredicate;
+    if (packed.getDimSize(inputAxis) != reduction)
+      require(math.compare(Predicate::slt, input, math.constant(reduction)));
+    if (op.getSwappedFilter())
+      input = math.add(math.mul(group, reduction), input);
+    else
+      channel = math.add(math.mul(group, perGroup), channel);
+    from[numbers.getKernelInputFeature()] = input;
+    from[numbers.getKernelOutputFeature()] = channel;
     if (channels.tail() != 0)
       require(math.compare(Predicate::slt, inner,
                            math.constant(channels.lanesInRun())));

@@ -48,10 +48,15 @@ struct ConvPackFiltersPass
                                        : filter.getDimSize(axis));
       merged |= split.isMerged();
     }
-    shape.push_back(filterInputFeatures(filter.getShape(), numbers,
-                                        op.getFeatureGroupCount(),
-                                        op.getSwappedFilter()));
-    shape.push_back(space.channels.width);
+    int64_t reduction =
+        filterInputFeatures(filter.getShape(), numbers,
+                            op.getFeatureGroupCount(), op.getSwappedFilter());
+    if (space.channels.lanes == Lanes::Reduction)
+      shape.append(
+          {space.channels.width,
+           int64_t(llvm::alignTo(reduction, op.getPlan().getUnroll()))});
+    else
+      shape.append({reduction, space.channels.width});
     auto packed = MemRefType::get(shape, filter.getElementType());
 
     OpBuilder builder(func);

@@ -25,7 +25,7 @@ struct PlanShape {
   int64_t pixelBytes; ///< from one pixel of a row to the next, in the input
   double inputBytes, outputBytes;
   bool contiguous; ///< merged lanes follow each other in the output
-  bool inputChannelsLast;
+  bool inputChannelsLast, outputPixelsAreNeighbours;
   int64_t epilogueOps; ///< instructions for each vector that is stored
 
   PlanShape(conv::ConvolutionOp op, const Machine &machine, int64_t merged,
@@ -33,6 +33,12 @@ struct PlanShape {
 
   bool onlyRowsMerge() const {
     return channels.phases == splits.back().getLanePhases();
+  }
+
+  /// Whether vectors across groups take more than a load.
+  bool shufflesGroups() const {
+    return channels.lanes == conv::Lanes::Groups &&
+           (reduction > 1 || channels.perGroup > 1);
   }
 
   double rowTaps() const {
@@ -51,6 +57,14 @@ struct PlanShape {
 
   /// The mean over taps of the share of lanes that have one, in whole vectors.
   double activeShare(int64_t width) const;
+
+  /// With input channels in the lanes: how many, registers that a tile takes,
+  /// and its cycles without stores; `spans` are the pixels of each tap.
+  int64_t reductionLanes() const;
+  int64_t reductionRegisters(int64_t pixels, int64_t width) const;
+  double reductionTileCycles(int64_t pixels, int64_t width,
+                             llvm::ArrayRef<int64_t> spans,
+                             double weightRate) const;
 
   double storeCycles(int64_t pixels, int64_t width) const;
 

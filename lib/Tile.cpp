@@ -142,9 +142,11 @@ void Tiler::run() {
     outputAt[numbers.getOutputBatch()] = image;
     Value inBatch = image, inFeature = zero, first;
     if (channels.lanes == Lanes::Groups) {
-      // Lane l is group blockOfGroup*width + l; `outer` the channel in each.
-      inFeature = math.mul(blockOfGroup, channels.width);
-      first = math.add(math.mul(inFeature, channels.perGroup), outer);
+      // Lane l is output channel blockOfGroup*width + l, and lane 0 the first
+      // of its group.
+      inFeature = math.mul(blockOfGroup, channels.width / channels.perGroup *
+                                             channelsPerGroup());
+      first = math.mul(blockOfGroup, channels.width);
     } else {
       first = math.mul(outer, channels.perGroup);
       firstLane = math.mul(blockOfGroup, channels.width);
@@ -156,8 +158,7 @@ void Tiler::run() {
         inBatch = math.add(
             b.createOrFold<arith::MulIOp>(op.getLoc(), outer, images), image);
       } else {
-        auto filter = cast<MemRefType>(op.getFilter().getType());
-        inFeature = math.mul(outer, filter.getDimSize(rank + 1));
+        inFeature = math.mul(outer, channelsPerGroup());
       }
     }
     inputAt[numbers.getInputBatch()] = inBatch;
@@ -208,6 +209,12 @@ Value Tiler::laneBias(Value group) {
     memref::StoreOp::create(b, loc, value, lanes, n);
   });
   return lanes;
+}
+
+int64_t Tiler::channelsPerGroup() {
+  auto input = cast<MemRefType>(op.getInput().getType());
+  return input.getDimSize(numbers.getInputFeature()) /
+         static_cast<int64_t>(op.getFeatureGroupCount());
 }
 
 bool Tiler::storesWholeLines() const {

@@ -19,8 +19,16 @@ TileContraction::TileContraction(TileOp op, OpBuilder &b)
       pixels(op.getPixels()), width(op.getWidth()),
       acrossGroups(op.getLanes() == Lanes::Groups),
       lanesOfPixels(op.getLanes() == Lanes::Pixels),
+      lanesOfReduction(op.getLanes() == Lanes::Reduction),
       filter(cast<MemRefType>(op.getFilter().getType())),
-      reduction(filter.getDimSize(rank + 1)) {}
+      reduction(lanesOfReduction ? static_cast<int64_t>(*op.getReduction())
+                                 : filter.getDimSize(rank + 1)) {}
+
+static void multiplyAdd(OpBuilder &b, Location loc, ValueRange args) {
+  Value product = arith::MulFOp::create(b, loc, args[0], args[1]);
+  Value sum = arith::AddFOp::create(b, loc, args[2], product);
+  linalg::YieldOp::create(b, loc, sum);
+}
 
 int64_t TileContraction::distinctTaps(int64_t dim) {
   if (!op.getActive())
@@ -69,8 +77,9 @@ bool TileContraction::channelsAfterPixels() const {
 
 Value TileContraction::inputRow(ArrayRef<Value> taps, int64_t first,
                                 int64_t count, int64_t step) {
-  int64_t channels =
-      acrossGroups ? static_cast<int64_t>(op.getValid()) : reduction * folded;
+  int64_t channels = reduction * folded;
+  if (acrossGroups)
+    channels *= llvm::divideCeil(op.getValid(), *op.getChannels());
   SmallVector<Value> at(op.getInputAt());
   for (int64_t dim = 0; dim < rank; ++dim) {
     Value &here = at[numbers.getInputSpatial()[dim]];
@@ -98,17 +107,6 @@ Value TileContraction::filterRow(ArrayRef<Value> taps) {
                     {{rank + 1, reduction * folded, 1}, {rank + 2, width, 1}});
 }
 
-std::pair<Value, Value> TileContraction::existingLanes(Value weights,
-                                                       int64_t rows, Value sums,
-                                                       int64_t count) {
-  int64_t valid = op.getValid();
-  if (valid == width)
-    return {weights, sums};
-  OpFoldResult zero = b.getIndexAttr(0);
-  return {matrixView(b, loc, weights, zero, zero, rows, valid),
-          matrixView(b, loc, sums, zero, zero, count, valid)};
-}
-
 linalg::GenericOp TileContraction::contraction(Value input, Value weights,
                                                Value sums, Value at,
                                                int64_t count,
@@ -116,18 +114,50 @@ linalg::GenericOp TileContraction::contraction(Value input, Value weights,
   AffineExpr m, n, k;
   bindDims(b.getContext(), m, n, k);
   bool pixelsFirst = channelsAfterPixels();
-  SmallVector<AffineExpr> inputExprs = {m, acrossGroups ? n : k};
+  SmallVector<AffineExpr> inputExprs = {m, k};
   if (!pixelsFirst)
     std::swap(inputExprs[0], inputExprs[1]);
-  if (acrossGroups) {
-    std::tie(weights, sums) = existingLanes(weights, 1, sums, count);
-  } else if (channels != reduction * folded) {
+  if (channels != reduction * folded) {
     OpFoldResult zero = b.getIndexAttr(0);
     input = pixelsFirst ? matrixView(b, loc, input, zero, at, count, channels)
                         : matrixView(b, loc, input, at, zero, channels, count);
     weights = matrixView(b, loc, weights, at, zero, channels, width);
   }
   return contract(input, weights, sums, inputExprs, {k, n});
+}
+
+void TileContraction::groupContraction(ArrayRef<Value> taps,
+                                       ArrayRef<int64_t> spans) {
+  MLIRContext *context = b.getContext();
+  auto count = static_cast<int64_t>(spans.size() / 2);
+  int64_t step = op.getInputStep(), valid = op.getValid();
+  int64_t tapStep = op.getInputTapSteps()[rank - 1];
+  Value input =
+      inputRow(taps, 0, (pixels - 1) * step + (count - 1) * tapStep + 1,
+               /*step=*/1);
+  // Lanes that do not exist are not read.
+  Value weights = tensorView(b, loc, op.getFilter(), filterAt(taps),
+                             {{rank, count, op.getFilterTapSteps()[rank - 1]},
+                              {rank + 1, reduction, 1},
+                              {rank + 2, valid, 1}});
+  Value sums = accumulators;
+  if (valid != width)
+    sums = matrixView(b, loc, sums, b.getIndexAttr(0), b.getIndexAttr(0),
+                      pixels, valid);
+  AffineExpr m, n, j, i;
+  bindDims(context, m, n, j, i);
+  AffineExpr source =
+      n.floorDiv(static_cast<int64_t>(*op.getChannels())) * reduction + i;
+  using utils::IteratorType;
+  auto generic = linalg::GenericOp::create(
+      b, loc, TypeRange(), ValueRange{input, weights}, ValueRange{sums},
+      ArrayRef{AffineMap::get(4, 0, {m * step + j * tapStep, source}, context),
+               AffineMap::get(4, 0, {j, i, n}, context),
+               AffineMap::get(4, 0, {m, n}, context)},
+      ArrayRef{IteratorType::parallel, IteratorType::parallel,
+               IteratorType::reduction, IteratorType::reduction},
+      multiplyAdd);
+  generic->setAttr("conv.tap_pixels", b.getDenseI64ArrayAttr(spans));
 }
 
 int64_t TileContraction::pixelSpan() {
@@ -147,6 +177,108 @@ linalg::GenericOp TileContraction::pixelContraction(Value input, Value weights,
   return contract(weights, input, accumulators, {k, c}, {k, m * step});
 }
 
+//===----------------------------------------------------------------------===//
+// Lanes of input channels
+//===----------------------------------------------------------------------===//
+
+void TileContraction::reductionContraction(ArrayRef<Value> taps,
+                                           ArrayRef<int64_t> spans, Value at,
+                                           int64_t channels) {
+  MLIRContext *context = b.getContext();
+  auto count = static_cast<int64_t>(spans.size() / 2);
+  int64_t lanes = op.getUnroll(), step = op.getInputStep();
+  int64_t tapStep = op.getInputTapSteps()[rank - 1];
+  // Which outputs have which tap.
+  SmallVector<bool> active;
+  bool all = true;
+  SmallVector<Value> here(taps);
+  for (int64_t j = 0; j < count; ++j) {
+    here.back() = math.add(taps.back(), j);
+    SmallVector<bool> outputs = activeLanes(here);
+    all &= outputs.empty();
+    outputs.resize(width, true);
+    active.append(outputs);
+  }
+  if (llvm::none_of(active, [](bool has) { return has; }))
+    return;
+  OpFoldResult zero = b.getIndexAttr(0), one = b.getIndexAttr(1);
+  int64_t rows = (pixels - 1) * step + (count - 1) * tapStep + 1;
+  Value input = inputRow(taps, 0, rows, /*step=*/1);
+  if (channels != reduction)
+    input = matrixView(b, loc, input, zero, at, rows, channels);
+  SmallVector<Value> start = filterAt(taps);
+  start[rank + 2] = at;
+  Value weights = tensorView(b, loc, op.getFilter(), start,
+                             {{rank, count, op.getFilterTapSteps()[rank - 1]},
+                              {rank + 1, width, 1},
+                              {rank + 2, channels, 1}});
+  Value sums = accumulators;
+  if (channels != lanes)
+    sums = memref::SubViewOp::create(
+        b, loc, sums, ArrayRef<OpFoldResult>{zero, zero, zero},
+        ArrayRef<OpFoldResult>{b.getIndexAttr(pixels), b.getIndexAttr(width),
+                               b.getIndexAttr(channels)},
+        ArrayRef<OpFoldResult>{one, one, one});
+  AffineExpr m, n, l, j;
+  bindDims(context, m, n, l, j);
+  using utils::IteratorType;
+  auto generic = linalg::GenericOp::create(
+      b, loc, TypeRange(), ValueRange{input, weights}, ValueRange{sums},
+      ArrayRef{AffineMap::get(4, 0, {m * step + j * tapStep, l}, context),
+               AffineMap::get(4, 0, {j, n, l}, context),
+               AffineMap::get(4, 0, {m, n, l}, context)},
+      ArrayRef{IteratorType::parallel, IteratorType::parallel,
+               IteratorType::parallel, IteratorType::reduction},
+      multiplyAdd);
+  generic->setAttr("conv.tap_pixels", b.getDenseI64ArrayAttr(spans));
+  if (!all)
+    generic->setAttr("conv.active", b.getDenseBoolArrayAttr(active));
+}
+
+bool TileContraction::pixelsAreNeighbours() {
+  auto output = cast<MemRefType>(op.getOutput().getType());
+  int64_t apart = op.getOutputStep();
+  for (int64_t axis = numbers.getOutputSpatial().back() + 1;
+       axis < output.getRank(); ++axis)
+    apart *= output.isDynamicDim(axis) ? 2 : output.getDimSize(axis);
+  return apart == 1;
+}
+
+Value TileContraction::addLanes(bool transposed) {
+  MLIRContext *context = b.getContext();
+  auto func = op->getParentOfType<func::FuncOp>();
+  Value outputs;
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(&func.getBody().front());
+    SmallVector<int64_t> shape = {pixels, width};
+    if (transposed)
+      std::swap(shape[0], shape[1]);
+    outputs = memref::AllocaOp::create(
+        b, loc, MemRefType::get(shape, filter.getElementType()));
+  }
+  Value zero =
+      arith::ConstantOp::create(b, loc, b.getZeroAttr(filter.getElementType()));
+  linalg::FillOp::create(b, loc, zero, outputs);
+  AffineExpr m, n, l;
+  bindDims(context, m, n, l);
+  SmallVector<AffineExpr> at = {m, n};
+  if (transposed)
+    std::swap(at[0], at[1]);
+  using utils::IteratorType;
+  linalg::GenericOp::create(
+      b, loc, TypeRange(), accumulators, outputs,
+      ArrayRef{AffineMap::get(3, 0, {m, n, l}, context),
+               AffineMap::get(3, 0, at, context)},
+      ArrayRef{IteratorType::parallel, IteratorType::parallel,
+               IteratorType::reduction},
+      [](OpBuilder &b, Location loc, ValueRange args) {
+        Value sum = arith::AddFOp::create(b, loc, args[1], args[0]);
+        linalg::YieldOp::create(b, loc, sum);
+      });
+  return outputs;
+}
+
 linalg::GenericOp TileContraction::contract(Value input, Value weights,
                                             Value sums,
                                             ArrayRef<AffineExpr> inputExprs,
@@ -163,9 +295,5 @@ linalg::GenericOp TileContraction::contract(Value input, Value weights,
       ArrayRef{map(inputExprs), map(weightExprs), map({m, n})},
       ArrayRef{IteratorType::parallel, IteratorType::parallel,
                IteratorType::reduction},
-      [](OpBuilder &b, Location loc, ValueRange args) {
-        Value product = arith::MulFOp::create(b, loc, args[0], args[1]);
-        Value sum = arith::AddFOp::create(b, loc, args[2], product);
-        linalg::YieldOp::create(b, loc, sum);
-      });
+      multiplyAdd);
 }

@@ -46,17 +46,17 @@ protected:
   /// The weights of one tap: (channels, lanes).
   mlir::Value filterRow(llvm::ArrayRef<mlir::Value> taps);
 
-  /// Weights and sums without the lanes that do not exist, which are not read.
-  std::pair<mlir::Value, mlir::Value> existingLanes(mlir::Value weights,
-                                                    int64_t rows,
-                                                    mlir::Value sums,
-                                                    int64_t count);
-
-  /// sums(m, n) += input(m, k) * weights(k, n) for k in [at, at + channels);
-  /// across groups sums(m, n) += input(m, n) * weights(0, n).
+  /// sums(m, n) += input(m, k) * weights(k, n) for k in [at, at + channels).
   mlir::linalg::GenericOp contraction(mlir::Value input, mlir::Value weights,
                                       mlir::Value sums, mlir::Value at,
                                       int64_t count, int64_t channels);
+
+  /// sums(m, n) += input(m * step + j * tap_step, n / c * r + i) *
+  /// weights(j, i, n), of groups with r input and c output channels, for the
+  /// taps j of the row that follow `taps`, tap j in pixels [spans[2j],
+  /// spans[2j+1]).
+  void groupContraction(llvm::ArrayRef<mlir::Value> taps,
+                        llvm::ArrayRef<int64_t> spans);
 
   /// Elements of the row from the first pixel's to the last one's.
   int64_t pixelSpan();
@@ -66,6 +66,20 @@ protected:
   mlir::linalg::GenericOp pixelContraction(mlir::Value input,
                                            mlir::Value weights, mlir::Value at,
                                            int64_t channels);
+
+  /// sums(m, n, l) += input(m * step + j * tap_step, l) * weights(j, n, l) for
+  /// the taps j of the row that follow `taps`, tap j in pixels [spans[2j],
+  /// spans[2j+1]), and input channels at + l, l in [0, channels).
+  void reductionContraction(llvm::ArrayRef<mlir::Value> taps,
+                            llvm::ArrayRef<int64_t> spans, mlir::Value at,
+                            int64_t channels);
+
+  /// A buffer of (pixels, width) sums, or (1, pixels) with `transposed` and one
+  /// output: outputs(m, n) += sums(m, n, l).
+  mlir::Value addLanes(bool transposed);
+
+  /// Whether the outputs of a tile with one channel are neighbours in memory.
+  bool pixelsAreNeighbours();
 
   /// sums(d0, d1) += input * weights over loops (d0, d1, reduction d2).
   mlir::linalg::GenericOp
@@ -79,7 +93,7 @@ protected:
   IndexMath math;
   conv::DimensionNumbersAttr numbers;
   int64_t rank, pixels, width;
-  bool acrossGroups, lanesOfPixels;
+  bool acrossGroups, lanesOfPixels, lanesOfReduction;
   mlir::MemRefType filter;
   int64_t reduction;
   int64_t folded = 1; ///< taps of the row that the reduction takes in

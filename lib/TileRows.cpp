@@ -161,9 +161,14 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
       live ? liveFirst : Value(), live ? liveLast : Value(),
       merged ? firstLane : Value(), numbers, space.channels.lanes, pixels,
       width, valid, op.getPlan().getUnroll(), row.getInputStep(), row.getStep(),
-      acrossGroups ? space.channels.perGroup : 1,
       b.getDenseI64ArrayAttr(inputSteps), b.getDenseI64ArrayAttr(filterSteps),
       tapPixels ? b.getDenseI64ArrayAttr(*tapPixels) : DenseI64ArrayAttr(),
-      merged, merged ? b.getI64IntegerAttr(space.channels.perGroup) : nullptr,
-      clipped, active, storesWholeLines(), op.getEpilogueAttr());
+      merged,
+      merged || acrossGroups ? b.getI64IntegerAttr(space.channels.perGroup)
+                             : nullptr,
+      clipped, active,
+      space.channels.lanes == Lanes::Reduction
+          ? b.getI64IntegerAttr(channelsPerGroup())
+          : nullptr,
+      storesWholeLines(), op.getEpilogueAttr());
 }

@@ -54,6 +54,8 @@ private:
             std::optional<llvm::ArrayRef<int64_t>> tapPixels, mlir::Value lo,
             mlir::Value hi, int partial = Whole);
   mlir::Value laneBias(mlir::Value group);
+  /// Input channels that an output channel reads.
+  int64_t channelsPerGroup();
   bool storesWholeLines() const;
   void liveRange(mlir::Value phaseIndex);
 

@@ -43,12 +43,15 @@ public:
       SmallVector<int64_t> shape = {pixels, width};
       if (lanesOfPixels)
         shape = {valid, pixels};
+      if (lanesOfReduction)
+        shape.push_back(op.getUnroll());
       accumulators = memref::AllocaOp::create(
           b, loc, MemRefType::get(shape, filter.getElementType()));
     }
     // A line: one vector of the widest, two of the next.
     constexpr int64_t pieceBits = 512;
-    if (op.getActive() || lanesOfPixels)
+    bool shuffles = acrossGroups && (reduction > 1 || *op.getChannels() > 1);
+    if ((op.getActive() && !lanesOfReduction) || lanesOfPixels || shuffles)
       accumulators.getDefiningOp()->setAttr(
           "conv.piece",
           b.getI64IntegerAttr(pieceBits / filter.getElementTypeBitWidth()));
@@ -60,7 +63,10 @@ public:
       liveTaps();
     else
       denseTaps(taps);
-    storeTile(op, accumulators, b);
+    if (!lanesOfReduction)
+      return storeTile(op, accumulators, lanesOfPixels, b);
+    bool transposed = width == 1 && !op.getMerged() && pixelsAreNeighbours();
+    storeTile(op, addLanes(transposed), transposed, b);
   }
 
 private:
@@ -115,13 +121,17 @@ private:
     }
     Value begin = math.constant(0), end = math.constant(reduction);
     if (static_cast<int64_t>(dim) == rank)
-      return oneTap(taps, 0, pixels, begin, end);
+      return takesRowTaps() ? rowTaps(taps, {0, pixels})
+                            : oneTap(taps, 0, pixels, begin, end);
     ArrayRef<int64_t> spans = *op.getTapPixels();
     for (size_t j = 0; 2 * j < spans.size(); ++j) {
       if (spans[2 * j] == spans[2 * j + 1])
         continue;
       taps.push_back(math.constant(j));
-      oneTap(taps, spans[2 * j], spans[2 * j + 1], begin, end);
+      if (takesRowTaps())
+        rowTaps(taps, spans.slice(2 * j, 2));
+      else
+        oneTap(taps, spans[2 * j], spans[2 * j + 1], begin, end);
       taps.pop_back();
     }
   }
@@ -131,7 +141,7 @@ private:
   /// channels there is little else in a loop over taps: 1 channel and 7 taps
   /// reach half of the peak instead of a fifth.
   bool foldsRowTaps() {
-    if (op.getTapPixels() || acrossGroups || lanesOfPixels ||
+    if (op.getTapPixels() || op.getLanes() != Lanes::Channels ||
         distinctTaps(rank - 1))
       return false;
     std::optional<int64_t> taps = getConstantIntValue(op.getTapRanges().back());
@@ -145,18 +155,30 @@ private:
            op.getFilterTapSteps()[rank - 1] == 1;
   }
 
-  /// The pixels of each tap of the row, where one contraction takes all taps:
-  /// lanes are groups, so that each input vector serves several of them.
+  /// Whether a vector of input serves several taps of the row.
+  bool takesRowTaps() const { return acrossGroups || lanesOfReduction; }
+
+  /// The pixels of each tap of the row, where one contraction takes all taps.
   std::optional<SmallVector<int64_t>> rowTapsAtOnce() {
-    if (!acrossGroups)
+    if (!takesRowTaps())
       return std::nullopt;
-    if (op.getTapPixels())
+    // FMAs of a tap.
+    int64_t each = lanesOfReduction
+                       ? pixels * width
+                       : pixels * llvm::divideCeil(width, 16) * reduction;
+    int64_t most = std::clamp<int64_t>(
+        (lanesOfReduction ? maxRowFMAs : maxGroupRowFMAs) / each, 1,
+        maxUnrolledTaps);
+    if (op.getTapPixels() &&
+        static_cast<int64_t>(op.getTapPixels()->size() / 2) <= most)
       return llvm::to_vector(*op.getTapPixels());
+    if (op.getTapPixels())
+      return std::nullopt;
     std::optional<int64_t> lo =
         getConstantIntValue(op.getTapRanges()[2 * (rank - 1)]);
     std::optional<int64_t> hi =
         getConstantIntValue(op.getTapRanges()[2 * (rank - 1) + 1]);
-    if (!lo || !hi || *lo != 0 || *hi > maxUnrolledTaps)
+    if (!lo || !hi || *lo != 0 || *hi > most)
       return std::nullopt;
     SmallVector<int64_t> spans;
     for (int64_t tap = 0; tap < *hi; ++tap)
@@ -164,29 +186,26 @@ private:
     return spans;
   }
 
-  /// sums(m, n) += input(m * step + j * tap_step, n) * weights(j, n) for all
-  /// taps j of the row and the pixels m that have them.
-  void rowTaps(SmallVector<Value> &taps, ArrayRef<int64_t> spans) {
-    auto count = static_cast<int64_t>(spans.size() / 2);
-    if (count == 0)
+  /// The taps of the row that begin with the last of `taps`, or with 0 where
+  /// that has none, as one contraction.
+  void rowTaps(SmallVector<Value> taps, ArrayRef<int64_t> spans) {
+    if (spans.empty())
       return;
-    int64_t step = op.getInputStep();
-    int64_t tapStep = op.getInputTapSteps()[rank - 1];
-    taps.push_back(math.constant(0));
-    Value input =
-        inputRow(taps, 0, (pixels - 1) * step + (count - 1) * tapStep + 1,
-                 /*step=*/1);
-    SmallVector<Value> at = filterAt(taps);
-    taps.pop_back();
-    Value weights = tensorView(b, loc, op.getFilter(), at,
-                               {{rank, count, op.getFilterTapSteps()[rank - 1]},
-                                {rank + 2, width, 1}});
-    auto [lanes, sums] = existingLanes(weights, count, accumulators, pixels);
-    AffineExpr m, n, j;
-    bindDims(b.getContext(), m, n, j);
-    auto generic =
-        contract(input, lanes, sums, {m * step + j * tapStep, n}, {j, n});
-    generic->setAttr("conv.tap_pixels", b.getDenseI64ArrayAttr(spans));
+    taps.resize(rank, math.constant(0));
+    if (lanesOfReduction)
+      reductionTaps(taps, spans);
+    else
+      groupContraction(taps, spans);
+  }
+
+  /// The reduction over input channels in the lanes.
+  void reductionTaps(ArrayRef<Value> taps, ArrayRef<int64_t> spans) {
+    int64_t lanes = op.getUnroll(), whole = reduction / lanes * lanes;
+    math.loop(math.constant(0), math.constant(whole), lanes,
+              [&](Value at) { reductionContraction(taps, spans, at, lanes); });
+    if (whole != reduction)
+      reductionContraction(taps, spans, math.constant(whole),
+                           reduction - whole);
   }
 
   /// A loop over rows of the live table; rows outside the tap ranges are
@@ -217,6 +236,8 @@ private:
   /// [first, last) of the tile.
   void oneTap(ArrayRef<Value> taps, int64_t first, int64_t last, Value begin,
               Value end) {
+    if (acrossGroups)
+      return rowTaps(llvm::to_vector(taps), {first, last});
     int64_t count = last - first;
     SmallVector<bool> active = activeLanes(taps);
     if (!active.empty() &&

@@ -9,8 +9,10 @@
 
 #include "EpilogueVectorizer.h"
 #include "Geometry.h"
+#include "GroupVectorizer.h"
 #include "LaneMasks.h"
 #include "Passes.h"
+#include "ReductionVectorizer.h"
 
 namespace convjit {
 #define GEN_PASS_DEF_CONVVECTORIZE
@@ -34,8 +36,9 @@ public:
         allocas.push_back(alloca);
     for (memref::AllocaOp alloca : allocas) {
       MemRefType type = alloca.getType();
-      if (type.getRank() != 2 || !type.hasStaticShape())
-        return alloca.emitOpError("valid: a static (pixels, lanes) buffer");
+      if (type.getRank() < 2 || type.getRank() > 3 || !type.hasStaticShape())
+        return alloca.emitOpError("valid: a static (pixels, lanes) or (pixels, "
+                                  "outputs, lanes) buffer");
       rows[alloca] = {};
     }
     if (failed(visit(func.getBody().front())))
@@ -50,10 +53,11 @@ public:
 private:
   using Rows = SmallVector<Value>;
 
-  /// The vectors of one pixel. Where lanes differ in their taps, small ones, so
-  /// that those without a tap cost nothing.
+  /// The vectors of one pixel, or of one output where lanes hold input
+  /// channels. Where lanes differ in their taps, small ones, so that those
+  /// without a tap cost nothing.
   static SmallVector<LanePiece> piecesOf(memref::AllocaOp alloca) {
-    int64_t lanes = alloca.getType().getDimSize(1);
+    int64_t lanes = alloca.getType().getShape().back();
     if (auto most = alloca->getAttrOfType<IntegerAttr>("conv.piece"))
       return lanePieces(lanes, most.getInt());
     return lanePieces(lanes);
@@ -121,7 +125,8 @@ private:
           op.getInputs().front()));
     Rows &sums = rows[alloca];
     sums.clear();
-    for (int64_t pixel = 0; pixel < buffer.getDimSize(0); ++pixel)
+    int64_t count = buffer.getNumElements() / buffer.getShape().back();
+    for (int64_t row = 0; row < count; ++row)
       llvm::append_range(sums, zeros);
     dead.push_back(op);
   }
@@ -183,19 +188,26 @@ private:
   /// One FMA for each pixel, channel and piece of the lanes.
   LogicalResult visitContraction(linalg::GenericOp op) {
     Location loc = op.getLoc();
-    Value input = op.getInputs()[0], weights = op.getInputs()[1];
     auto [alloca, first] = accumulator(op.getDpsInits().front());
     if (!alloca)
       return op.emitOpError("valid: a contraction into an accumulator");
-    if (op->hasAttr("conv.tap_pixels"))
-      return visitRowTaps(op, alloca, first);
+    if (op.getInputs().size() == 1)
+      return visitLaneSums(op, alloca);
+    if (alloca.getType().getRank() == 3) {
+      vectorizeReductionTaps(op, rows[alloca], masks, b);
+      dead.push_back(op);
+      return success();
+    }
+    if (op->hasAttr("conv.tap_pixels")) {
+      vectorizeGroupTaps(op, rows[alloca], piecesOf(alloca), masks, b);
+      dead.push_back(op);
+      return success();
+    }
+    Value input = op.getInputs()[0], weights = op.getInputs()[1];
     AffineMap map = op.getIndexingMapsArray()[0];
-    auto positionOf = [&](unsigned dim) {
-      return map.getResultPosition(getAffineDimExpr(dim, op.getContext()));
-    };
     // Loops are (pixel, lane, channel).
-    bool inputHasLanes = positionOf(1).has_value();
-    unsigned pixelAxis = *positionOf(0);
+    unsigned pixelAxis =
+        *map.getResultPosition(getAffineDimExpr(0, op.getContext()));
     SmallVector<int64_t, 4> sizes = op.getStaticLoopRanges();
     int64_t pixels = sizes[0], lanes = sizes[1], channels = sizes[2];
     MemRefType buffer = alloca.getType();
@@ -247,23 +259,16 @@ private:
       for (int64_t pixel = 0; pixel < pixels; ++pixel) {
         SmallVector<Value> at(2);
         at[pixelAxis] = index(pixel);
-        Value element;
-        if (!inputHasLanes) {
-          at[1 - pixelAxis] = index(channel);
-          element = memref::LoadOp::create(b, loc, input, at);
-        }
+        at[1 - pixelAxis] = index(channel);
+        Value element = memref::LoadOp::create(b, loc, input, at);
         for (auto [which, weight] : llvm::enumerate(weightPieces)) {
           LanePiece piece = pieces[which];
           if (!weight)
             continue;
-          int64_t used = usedLanes(piece);
-          at[1 - pixelAxis] = index(piece.first);
-          Value x = inputHasLanes ? Value(vector::LoadOp::create(
-                                        b, loc, typeOf(used), input, at))
-                                  : Value(vector::BroadcastOp::create(
-                                        b, loc, typeOf(used), element));
+          Value x = vector::BroadcastOp::create(
+              b, loc, typeOf(usedLanes(piece)), element);
           Value &sum = sums[(first + pixel) * pieces.size() + which];
-          Value next = accumulate(loc, x, weight, sum);
+          Value next = accumulateLanes(b, loc, x, weight, sum);
           sum = active ? masks.select(
                              b, loc,
                              active.asArrayRef().slice(piece.first, piece.size),
@@ -276,72 +281,23 @@ private:
     return success();
   }
 
-  /// sums(m, n) += input(m * step + j * tap_step, n) * weights(j, n): each
-  /// input vector is loaded once, for all the taps and pixels that read it.
-  LogicalResult visitRowTaps(linalg::GenericOp op, memref::AllocaOp alloca,
-                             int64_t first) {
-    Location loc = op.getLoc();
-    Value input = op.getInputs()[0], weights = op.getInputs()[1];
-    auto spans =
-        op->getAttrOfType<DenseI64ArrayAttr>("conv.tap_pixels").asArrayRef();
-    SmallVector<int64_t, 4> sizes = op.getStaticLoopRanges();
-    int64_t lanes = sizes[1], taps = sizes[2];
-    AffineExpr position = op.getIndexingMapsArray()[0].getResult(0);
-    auto at = [&](int64_t pixel, int64_t tap) {
-      MLIRContext *context = op.getContext();
-      auto value = [&](int64_t v) { return getAffineConstantExpr(v, context); };
-      return cast<AffineConstantExpr>(
-                 position.replaceDims({value(pixel), value(0), value(tap)}))
-          .getValue();
-    };
-    int64_t step = at(1, 0), tapStep = at(0, 1);
-    auto index = [&](int64_t value) -> Value {
-      return arith::ConstantIndexOp::create(b, loc, value);
-    };
-    SmallVector<LanePiece> pieces = piecesOf(alloca);
-    Rows &sums = rows[alloca];
-    int64_t length = cast<MemRefType>(input.getType()).getDimSize(0);
-    for (auto [which, piece] : llvm::enumerate(pieces)) {
-      int64_t used = std::clamp<int64_t>(lanes - piece.first, 0, piece.size);
-      if (!used)
-        continue;
-      auto type = VectorType::get({used}, alloca.getType().getElementType());
-      SmallVector<Value> weight(taps);
-      for (int64_t element = 0; element < length; ++element) {
-        Value x;
-        for (int64_t tap = 0; tap < taps; ++tap) {
-          int64_t ahead = element - tap * tapStep, pixel = ahead / step;
-          if (ahead < 0 || ahead % step || pixel < spans[2 * tap] ||
-              pixel >= spans[2 * tap + 1])
-            continue;
-          if (!weight[tap])
-            weight[tap] = vector::LoadOp::create(
-                b, loc, type, weights,
-                ValueRange{index(tap), index(piece.first)});
-          if (!x)
-            x = vector::LoadOp::create(
-                b, loc, type, input,
-                ValueRange{index(element), index(piece.first)});
-          Value &sum = sums[(first + pixel) * pieces.size() + which];
-          sum = accumulate(loc, x, weight[tap], sum);
-        }
-      }
+  /// outputs(m, n), or (n, m), += sums(m, n, l).
+  LogicalResult visitLaneSums(linalg::GenericOp op, memref::AllocaOp outputs) {
+    memref::AllocaOp sums = accumulator(op.getInputs()[0]).first;
+    if (!sums)
+      return op.emitOpError("valid: the lanes of an accumulator");
+    LaneSums total(rows[sums], b, op.getLoc());
+    Rows &result = rows[outputs];
+    int64_t width = outputs.getType().getDimSize(1), at = 0;
+    SmallVector<LanePiece> pieces = piecesOf(outputs);
+    for (auto [which, row] : llvm::enumerate(result)) {
+      LanePiece piece = pieces[which % pieces.size()];
+      row = total.slice(at + piece.first, piece.size);
+      if (which % pieces.size() + 1 == pieces.size())
+        at += width;
     }
     dead.push_back(op);
     return success();
-  }
-
-  /// sum + x * weight; where those have fewer lanes, the rest stay.
-  Value accumulate(Location loc, Value x, Value weight, Value sum) {
-    if (x.getType() == sum.getType())
-      return vector::FMAOp::create(b, loc, x, weight, sum);
-    int64_t lanes = cast<VectorType>(x.getType()).getNumElements();
-    Value part = vector::ExtractStridedSliceOp::create(
-        b, loc, sum, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{lanes},
-        ArrayRef<int64_t>{1});
-    part = vector::FMAOp::create(b, loc, x, weight, part);
-    return vector::InsertStridedSliceOp::create(
-        b, loc, part, sum, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{1});
   }
 
   LogicalResult visitEpilogue(linalg::GenericOp op) {

@@ -17,6 +17,16 @@ func.func @f32(%x: vector<16xf32>) -> (vector<16xf32>, vector<16xf32>, vector<16
   return %a, %b, %c : vector<16xf32>, vector<16xf32>, vector<16xf32>
 }
 
+// erf is one rational function: 10 multiply-adds and a division.
+// CHECK-LABEL: @erf
+// CHECK-COUNT-10: vector.fma
+// CHECK-NOT: vector.fma
+// CHECK: arith.divf
+func.func @erf(%x: vector<16xf32>) -> vector<16xf32> {
+  %a = math.erf %x : vector<16xf32>
+  return %a : vector<16xf32>
+}
+
 // f64 is left to the C library.
 // CHECK-LABEL: @f64
 // CHECK: math.tanh

@@ -9,7 +9,7 @@
 // CHECK-LABEL: func.func @even(
 // CHECK-SAME: memref<1x2x8x16xf32> {conv.operand = "filter"}
 // CHECK: conv.tile
-// CHECK-SAME: first_lane({{.*}}) {channel_step = 1 : i64, channels = 8 : i64, clipped = array<i1: true, false>
+// CHECK-SAME: first_lane({{.*}}) {channels = 8 : i64, clipped = array<i1: true, false>
 // CHECK-SAME: merged = array<i64: 2>, output_step = 2
 // CHECK: scf.for
 // CHECK: conv.tile {{.*}} clipped = array<i1: false, false>

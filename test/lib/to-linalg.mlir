@@ -37,7 +37,7 @@ func.func @pixels(%x: tensor<?x4x8xf32>, %w: tensor<3x4x2xf32>) -> tensor<?x2x8x
 
 // Depthwise: lanes are channels of the input as well, and one contraction takes
 // all the taps of the row.
-// CHECK: affine_map<(d0, d1, d2) -> (d0 + d2, d1)>
+// CHECK: affine_map<(d0, d1, d2, d3) -> (d0 + d2, d1 + d3)>
 // CHECK-LABEL: func.func @depthwise(
 // CHECK: memref.reinterpret_cast %{{.*}} sizes: [8, 32], strides: [32, 1] : memref<?x8x32xf32>
 // CHECK: linalg.generic {{.*}} {conv.tap_pixels = array<i64: 0, 6, 0, 6, 0, 6>}

@@ -243,9 +243,15 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
   if (random.chance(50))
     replaceField(own.plan, "order",
                  random.pick({"filter", "block", "input", "batch"}));
-  if (random.chance(20))
-    replaceField(own.plan, "lanes",
-                 random.pick({"channels", "groups", "pixels"}));
+  if (random.chance(35)) {
+    const char *lanes =
+        random.pick({"channels", "groups", "pixels", "reduction", "reduction"});
+    replaceField(own.plan, "lanes", lanes);
+    // Vectors of input channels are powers of two.
+    if (lanes == std::string_view("reduction"))
+      replaceField(own.plan, "unroll",
+                   std::to_string(random.pick<int64_t>({2, 4, 8, 16, 32})));
+  }
   setPlan(own.plan);
   Expected<Kernel> kernel = compiler.compile(item.conv, own);
   if (!kernel && kernel.error().kind == ErrorKind::BadInput) {

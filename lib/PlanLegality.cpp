@@ -1,0 +1,112 @@
+//===- PlanLegality.cpp - which plans a convolution can have -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Geometry.h"
+
+using namespace convjit;
+using namespace convjit::conv;
+using namespace mlir;
+
+bool convjit::allowsLanesAcrossGroups(ConvolutionOp op) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  int64_t channels =
+      filterInputFeatures(filter.getShape(), numbers, op.getFeatureGroupCount(),
+                          op.getSwappedFilter());
+  return op.getFeatureGroupCount() > 1 && channels >= 1 &&
+         channels <= (op.getLive() ? 1 : maxChannelsAcrossGroups) &&
+         numbers.getInputFeature() == input.getRank() - 1;
+}
+
+bool convjit::allowsLanesOfPixels(ConvolutionOp op) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  int64_t row = op.getDimensionNumbers().getInputSpatial().back();
+  // Every second or fourth element comes out of a load of all of them.
+  int64_t step = splitConvolution(op, 0)->back().getInputStep();
+  return row == input.getRank() - 1 && (step == 1 || step == 2 || step == 4);
+}
+
+bool convjit::allowsLanesOfReduction(ConvolutionOp op) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  return op.getDimensionNumbers().getInputFeature() == input.getRank() - 1;
+}
+
+std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
+  if (plan.getLanes() == Lanes::Groups && !allowsLanesAcrossGroups(op))
+    return "lanes = groups; valid only with up to " +
+           std::to_string(maxChannelsAcrossGroups) +
+           " input channels a group, one with a mask, last in memory";
+  if (plan.getLanes() == Lanes::Groups) {
+    auto filter = cast<RankedTensorType>(op.getFilter().getType());
+    int64_t outputs =
+        filterOutputFeatures(filter.getShape(), op.getDimensionNumbers(),
+                             op.getFeatureGroupCount(), op.getSwappedFilter());
+    int64_t perGroup = outputs / op.getFeatureGroupCount();
+    if (plan.getWidth() % perGroup && plan.getWidth() < outputs)
+      return "width = " + std::to_string(plan.getWidth()) +
+             "; valid with lanes = groups: a multiple of the " +
+             std::to_string(perGroup) + " output channels of a group";
+  }
+  if (plan.getLanes() == Lanes::Pixels && !allowsLanesOfPixels(op))
+    return "lanes = pixels; valid only where the pixels that a row reads are "
+           "neighbours in memory";
+  if (plan.getLanes() == Lanes::Reduction) {
+    if (!allowsLanesOfReduction(op) || op.getLive())
+      return "lanes = reduction; valid only without a mask and where the "
+             "channels of an input pixel are neighbours in memory";
+    if (plan.getUnroll() < 2 || !llvm::isPowerOf2_64(plan.getUnroll()))
+      return "unroll = " + std::to_string(plan.getUnroll()) +
+             "; valid with lanes = reduction: 2, 4, 8, 16, 32 or 64";
+  }
+  if (plan.getRow() == RowForm::Unrolled && op.getLive())
+    return "row = unrolled; valid with a mask: ranged";
+  int64_t merged = plan.getMerged();
+  if (merged == 0)
+    return "";
+  std::string field = "merged = " + std::to_string(merged);
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  int64_t rank = numbers.getRank();
+  if (merged > rank)
+    return field + "; valid: up to the rank, " + std::to_string(rank);
+  if (op.getLive() || (plan.getLanes() != Lanes::Channels &&
+                       plan.getLanes() != Lanes::Reduction))
+    return field + "; valid with a mask, or lanes other than channels or "
+                   "reduction: 0";
+  auto splits = splitConvolution(op, merged);
+  if (!splits)
+    return field + "; valid where phases have no common input: 0";
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  int64_t groups = op.getFeatureGroupCount() * op.getBatchGroupCount();
+  int64_t perGroup =
+      filterOutputFeatures(filter.getShape(), numbers,
+                           op.getFeatureGroupCount(), op.getSwappedFilter()) /
+      groups;
+  int64_t run = perGroup;
+  bool rowsOnly = true;
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    run *= (*splits)[dim].getLanePhases();
+    rowsOnly &= dim == rank - 1 || !(*splits)[dim].isMerged();
+  }
+  // A block that begins in the middle of the lanes is stored as one piece of a
+  // row.
+  bool contiguous =
+      rowsOnly &&
+      mergedLanesAreContiguous(cast<RankedTensorType>(op.getType()).getShape(),
+                               numbers, perGroup);
+  bool uniform = llvm::all_of(*splits, hasUniformLanes);
+  if (plan.getWidth() < run && !uniform)
+    return field + "; valid with width = " + std::to_string(plan.getWidth()) +
+           ": 0, since the phases of the " + std::to_string(run) +
+           " lanes have different taps";
+  if (plan.getWidth() < run && !contiguous)
+    return field + "; valid with width = " + std::to_string(plan.getWidth()) +
+           ": 0, since the " + std::to_string(run) +
+           " lanes of all phases do not follow each other in the output";
+  return "";
+}
