@@ -38,20 +38,21 @@ def _bytes(kernel: Any) -> int:
     return elements * kernel.dtype.itemsize
 
 
-def predicted(kernel: Any) -> tuple[float, float]:
-    """(FLOPs a byte of one image, fraction of the peak that the plan's register
-    tiles can reach by the cost model; 0 where it says nothing)."""
-    flops = kernel.flops(1)
-    cycles = next(
-        (c["cycles"] for c in kernel.report()["candidates"] if c["chosen"]), 0.0
-    )
-    return flops / max(1, _bytes(kernel)), flops / cycles if cycles else 0.0
+def intensity_of(kernel: Any) -> float:
+    """FLOPs a byte of one image's input, output and the weight."""
+    return kernel.flops(1) / max(1, _bytes(kernel))
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Powers of four from low to high, for a logarithmic axis."""
+    first, last = (math.log(v, 4) for v in (low, high))
+    return [4.0 ** e for e in range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1)]
 
 
 def roofline(kernel: Any) -> str:
     """The roofline of one core and the layer's intensity on it, as SVG."""
     peak, bandwidth = roofs("f64" if kernel.dtype.itemsize == 8 else "f32")
-    intensity, _ = predicted(kernel)
+    intensity = max(intensity_of(kernel), 1e-3)
     ridge = peak / bandwidth
     low = 2.0 ** math.floor(math.log2(max(min(intensity, ridge) / 8, 1e-3)))
     high = 2.0 ** math.ceil(math.log2(max(intensity, ridge) * 8))
@@ -71,12 +72,24 @@ def roofline(kernel: Any) -> str:
         points[0] = (floor / bandwidth, floor)
     line = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in points)
     x, y = px(intensity), py(reach)
+    ticks = "".join(
+        f'<line x1="{px(v):.1f}" y1="{_TOP}" x2="{px(v):.1f}" y2="{_HEIGHT - _BOTTOM}"'
+        f' stroke="#ddd"/><text x="{px(v):.1f}" y="{_HEIGHT - _BOTTOM + 14}"'
+        f' text-anchor="middle">{v:g}</text>'
+        for v in _powers(low, high)
+    ) + "".join(
+        f'<line x1="{_LEFT}" y1="{py(v):.1f}" x2="{_WIDTH - _RIGHT}" y2="{py(v):.1f}"'
+        f' stroke="#ddd"/><text x="{_LEFT - 6}" y="{py(v) + 4:.1f}"'
+        f' text-anchor="end">{v:g}</text>'
+        for v in _powers(floor, top)
+    )
     anchor = "end" if x > _WIDTH / 2 else "start"
     shift = -8 if anchor == "end" else 8
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}"'
         f' viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="12">'
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>'
+        f"{ticks}"
         f'<polyline points="{line}" fill="none" stroke="#1f4e79" stroke-width="2"/>'
         f'<line x1="{x:.1f}" y1="{py(floor):.1f}" x2="{x:.1f}" y2="{y:.1f}"'
         ' stroke="#b03a2e" stroke-dasharray="4 3"/>'

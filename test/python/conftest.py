@@ -10,8 +10,8 @@ import pytest
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--random-cases", type=int, default=40,
-        help="how many random convolutions are held against XLA (default 40)",
+        "--random-cases", type=int, default=30,
+        help="how many random convolutions are held against XLA (default 30)",
     )
     parser.addoption(
         "--random-seed", type=int, default=None,
