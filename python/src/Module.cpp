@@ -88,7 +88,8 @@ void pack(const BoundKernel &self, const Array &weights,
           const MutableArray &packed) {
   const Kernel &kernel = *self.kernel;
   TensorView view = viewOf(weights);
-  if (view.shape != kernel.conv.kernelShape() || view.dtype != kernel.conv.dtype)
+  if (view.shape != kernel.conv.kernelShape() ||
+      view.dtype != kernel.conv.dtype)
     throw nb::value_error("weights: shape or dtype is not the kernel's");
   if (packed.nbytes() < kernel.packedWeightBytes)
     throw nb::value_error("packed: too few bytes");
@@ -127,9 +128,9 @@ nb::object emit(std::string_view text, const std::string &stage,
                 const std::string &features,
                 const std::optional<std::string> &problem,
                 const std::optional<std::vector<double>> &mask) {
-  static constexpr const char *names[] = {"conv",   "general", "phases",
-                                          "tiles",  "linalg",  "vector",
-                                          "llvm",   "asm",     "object"};
+  static constexpr const char *names[] = {"conv",  "general", "phases",
+                                          "tiles", "linalg",  "vector",
+                                          "llvm",  "asm",     "object"};
   auto at = std::find(std::begin(names), std::end(names), stage);
   if (at == std::end(names))
     throw nb::value_error(("stage='" + stage +
@@ -217,9 +218,10 @@ NB_MODULE(_convjit, m) {
       .def_prop_ro(
           "code_bytes",
           [](const BoundKernel &self) { return self.kernel->codeBytes; })
-      .def_prop_ro(
-          "packed_weight_bytes",
-          [](const BoundKernel &self) { return self.kernel->packedWeightBytes; })
+      .def_prop_ro("packed_weight_bytes",
+                   [](const BoundKernel &self) {
+                     return self.kernel->packedWeightBytes;
+                   })
       .def_prop_ro(
           "tasks_per_image",
           [](const BoundKernel &self) { return self.kernel->tasksPerImage; })

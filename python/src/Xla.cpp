@@ -102,8 +102,9 @@ ffi::ErrorOr<std::unique_ptr<Call>> instantiate(std::string_view convolution) {
     call->macs = countMacs((*kernel)->conv, (*kernel)->conv.batchGroups);
     return call;
   } catch (const std::exception &thrown) {
-    return ffi::Unexpected(ffi::Error(ffi::ErrorCode::kResourceExhausted,
-                                      std::string("convjit: ") + thrown.what()));
+    return ffi::Unexpected(
+        ffi::Error(ffi::ErrorCode::kResourceExhausted,
+                   std::string("convjit: ") + thrown.what()));
   }
 }
 
@@ -116,12 +117,14 @@ Status checkBuffer(const char *what, const ffi::AnyBuffer &buffer,
   auto dims = buffer.dimensions();
   bool fits = dims.size() == shape.size() &&
               std::equal(dims.begin(), dims.end(), shape.begin());
-  auto element = dtype == DataType::F32 ? ffi::DataType::F32 : ffi::DataType::F64;
+  auto element =
+      dtype == DataType::F32 ? ffi::DataType::F32 : ffi::DataType::F64;
   if (fits && buffer.element_type() == element)
     return {};
-  return badInput(std::string(what) +
-                  ": shape or dtype is not the convolution's; valid: those that "
-                  "the attribute convolution says");
+  return badInput(
+      std::string(what) +
+      ": shape or dtype is not the convolution's; valid: those that "
+      "the attribute convolution says");
 }
 
 /// A thread more for every so many multiply-adds: about 10 us of work, what
@@ -144,13 +147,15 @@ Status run(const Call &call, ffi::ThreadPool &pool, const ffi::AnyBuffer &input,
   const Convolution &conv = kernel.conv;
   auto dims = input.dimensions();
   if (dims.size() != conv.dims.size() + 2)
-    return badInput("input: rank " + std::to_string(dims.size()) + "; valid: " +
-                    std::to_string(conv.dims.size() + 2));
+    return badInput("input: rank " + std::to_string(dims.size()) +
+                    "; valid: " + std::to_string(conv.dims.size() + 2));
   int64_t batch = dims[static_cast<size_t>(conv.numbers.inputBatch)];
   if (batch % conv.batchGroups)
     return badInput("input: a batch of " + std::to_string(batch) +
-                    "; valid: multiples of " + std::to_string(conv.batchGroups));
-  if (Status s = checkBuffer("input", input, conv.inputShape(batch), conv.dtype);
+                    "; valid: multiples of " +
+                    std::to_string(conv.batchGroups));
+  if (Status s =
+          checkBuffer("input", input, conv.inputShape(batch), conv.dtype);
       !s)
     return s;
   if (Status s =
@@ -194,7 +199,8 @@ ffi::Error execute(Call *call, ffi::ThreadPool pool, ffi::AnyBuffer input,
                    ffi::AnyBuffer weights, ffi::Result<ffi::AnyBuffer> output,
                    ffi::ResultBuffer<ffi::U8> scratch, std::string_view) {
   try {
-    if (Status done = run(*call, pool, input, weights, *output, *scratch); !done)
+    if (Status done = run(*call, pool, input, weights, *output, *scratch);
+        !done)
       return xlaError(done.error());
     return ffi::Error::Success();
   } catch (const std::exception &thrown) {
@@ -203,9 +209,9 @@ ffi::Error execute(Call *call, ffi::ThreadPool pool, ffi::AnyBuffer input,
   }
 }
 
-XLA_FFI_DEFINE_HANDLER(instantiateHandler, instantiate,
-                       ffi::Ffi::BindInstantiate().Attr<std::string_view>(
-                           "convolution"));
+XLA_FFI_DEFINE_HANDLER(
+    instantiateHandler, instantiate,
+    ffi::Ffi::BindInstantiate().Attr<std::string_view>("convolution"));
 XLA_FFI_DEFINE_HANDLER(executeHandler, execute,
                        ffi::Ffi::Bind()
                            .Ctx<ffi::State<Call>>()

@@ -345,3 +345,30 @@ def _installed(name):
     import importlib.util
 
     return importlib.util.find_spec(name) is not None
+
+
+SERIALIZED = """
+import pickle, sys, numpy as np, jax
+import convjit.jax
+from jax.experimental import serialize_executable
+payload, inputs, outputs = pickle.load(open(sys.argv[1], "rb"))
+step = serialize_executable.deserialize_and_load(
+    payload, inputs, outputs, execution_devices=jax.devices()[:1])
+x, w = np.ones((3, 7, 6, 4), "float32"), np.ones((3, 2, 4, 5), "float32")
+print(float(np.asarray(step(x, w)).sum()))
+"""
+
+
+def test_a_serialized_executable_compiles_its_kernels_again(convjit_jax, tmp_path):
+    import pickle
+
+    from jax.experimental import serialize_executable
+
+    convjit_jax.install()
+    compiled = jax.jit(conv).lower(X, W).compile()
+    file = tmp_path / "executable"
+    file.write_bytes(pickle.dumps(serialize_executable.serialize(compiled)))
+    done = subprocess.run([sys.executable, "-c", SERIALIZED, str(file)],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == float(jnp.sum(conv(jnp.ones(X.shape), jnp.ones(W.shape))))
