@@ -9,6 +9,7 @@
 #include "Engine.h"
 #include "ConvolutionText.h"
 
+#include <atomic>
 #include <exception>
 #include <future>
 #include <map>
@@ -29,6 +30,8 @@ Expected<const Compiler *> convjit::python::compiler() {
 }
 
 namespace {
+
+std::atomic<int64_t> compiled{0};
 
 using SharedKernel = Expected<std::shared_ptr<const Kernel>>;
 
@@ -77,6 +80,7 @@ private:
     Expected<const Compiler *> machine = compiler();
     if (!machine)
       return machine.takeError();
+    compiled.fetch_add(1, std::memory_order_relaxed);
     Expected<Kernel> kernel = (*machine)->compile(conv);
     if (!kernel)
       return kernel.takeError();
@@ -126,6 +130,8 @@ convjit::python::kernelOf(std::string_view text) {
     return named.takeError();
   return kernels().kernel(named->conv);
 }
+
+int64_t convjit::python::compilations() { return compiled.load(); }
 
 std::shared_ptr<Executor> convjit::python::executor() {
   std::lock_guard lock(threads().mutex);

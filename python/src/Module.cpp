@@ -265,6 +265,7 @@ NB_MODULE(_convjit, m) {
   m.def("set_threads", &setThreads, "threads"_a,
         nb::call_guard<nb::gil_scoped_release>());
   m.def("threads", [] { return executor()->concurrency(); });
+  m.def("compilations", &compilations);
   m.def("xla_handlers", &xlaHandlers);
   m.def("xla_calls", &calls, "convolution"_a);
 }

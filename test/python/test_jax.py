@@ -217,14 +217,15 @@ def test_nothing_compiles_in_the_steady_state(convjit_jax):
     from convjit import _convjit
 
     convjit_jax.install()
-    step = jax.jit(conv).lower(X, W).compile()
-    step(X, W)
-    original, _convjit.compile = _convjit.compile, None
-    try:
-        for _ in range(3):
-            step(X, W)
-    finally:
-        _convjit.compile = original
+    w = integers((3, 2, 4, 11))
+    before = _convjit.compilations()
+    compiled = jax.jit(conv).lower(X, w).compile()
+    assert _convjit.compilations() == before + 1  # while lowering, and once
+    for _ in range(3):
+        compiled(X, w)
+    # Another batch is the same kernel, and so is a call without jit.
+    jax.jit(conv)(X[:2], w), conv(X, w)
+    assert _convjit.compilations() == before + 1
 
 
 def test_report_says_what_happened(convjit_jax):
