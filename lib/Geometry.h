@@ -45,6 +45,11 @@ std::string whyPlanIsImpossible(conv::ConvolutionOp op, conv::PlanAttr plan);
 /// Bytes of a cache line.
 constexpr int64_t lineBytes = 64;
 
+/// An output of this many bytes outgrows a core's own cache: its lines go to
+/// memory without being read first. 14 MB from one input channel: 2.7 ms by
+/// plain stores, 1.3 ms by these (Zen 4); layers bound by FMAs do not change.
+constexpr int64_t streamingBytes = int64_t(4) << 20;
+
 /// Bytes of one image of a contiguous tensor or buffer, whose batch is dynamic.
 int64_t imageBytes(mlir::ShapedType type);
 

@@ -26,7 +26,8 @@ struct PlanShape {
   double inputBytes, outputBytes;
   bool contiguous; ///< merged lanes follow each other in the output
   bool inputChannelsLast, outputPixelsAreNeighbours;
-  int64_t epilogueOps; ///< instructions for each vector that is stored
+  bool longEpilogue;
+  int64_t epilogueOps; ///< instructions repeated for each vector of a tile
 
   PlanShape(conv::ConvolutionOp op, const Machine &machine, int64_t merged,
             llvm::ArrayRef<conv::PhaseSplitAttr> splits, conv::Lanes lanesHold);
@@ -67,6 +68,9 @@ struct PlanShape {
                              double weightRate) const;
 
   double storeCycles(int64_t pixels, int64_t width) const;
+
+  /// Cycles of a tile that takes `cycles` and whose outputs go to memory.
+  double besideStores(int64_t pixels, int64_t width, double cycles) const;
 
   /// Cycles of one row, of one block of channels on average.
   double rowCycles(int64_t pixels, int64_t width) const;

@@ -227,10 +227,14 @@ bool Tiler::storesWholeLines() const {
   // thought.
   constexpr int64_t fewBytes = int64_t(512) << 10;
   const ChannelBlocks &channels = space.channels;
-  return imageBytes(output) >= fewBytes && channels.lanes == Lanes::Channels &&
+  // Blocks of neighbouring groups begin anywhere, those of others in a group.
+  bool blocksAreLines =
+      lines(channels.width) &&
+      (channels.lanes == Lanes::Groups ||
+       (channels.lanes == Lanes::Channels && lines(channels.perGroup)));
+  return imageBytes(output) >= fewBytes && blocksAreLines &&
          numbers.getOutputFeature() == rank + 1 &&
-         lines(channels.groups * channels.perGroup) &&
-         lines(channels.perGroup) && lines(channels.width) && lines(valid);
+         lines(channels.groups * channels.perGroup) && lines(valid);
 }
 
 /// One body for full blocks and one for the last, where both exist.
