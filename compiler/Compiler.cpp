@@ -369,9 +369,8 @@ Expected<Library> Compiler::library(const std::vector<LibraryLayer> &layers,
 Expected<Library>
 Compiler::Impl::library(const std::vector<LibraryLayer> &layers,
                         const LibraryOptions &options) const {
-  auto compile =
-      [&](const Convolution &conv,
-          const CompileOptions &options) -> Expected<LibraryKernel> {
+  auto compile = [&](const Convolution &conv,
+                     const CompileOptions &options) -> Expected<LibraryKernel> {
     Expected<TargetInfo> target = checkedTarget(conv, options, host);
     if (!target)
       return target.takeError();

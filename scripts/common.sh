@@ -35,13 +35,21 @@ find_llvm() {
   return 1
 }
 
+# For ccache, where it is: files compiled in one build directory are found again
+# from another. Fails where there is none.
+use_ccache() {
+  command -v ccache >/dev/null || return
+  if [[ -z $(ccache --get-config base_dir) ]]; then export CCACHE_BASEDIR=$root; fi
+  export CCACHE_NOHASHDIR=1
+}
+
 # configure_and_build PRESET [CMake option...]: into build/PRESET.
 configure_and_build() {
   local preset=$1 options=("${@:2}") llvm
   if llvm=$(find_llvm); then
     options+=("-DLLVM_DIR=$llvm/lib/cmake/llvm" "-DMLIR_DIR=$llvm/lib/cmake/mlir")
   fi
-  if command -v ccache >/dev/null; then
+  if use_ccache; then
     options+=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   fi
   say "configure $preset"

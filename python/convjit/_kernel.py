@@ -1,0 +1,332 @@
+"""Compiled layers, and how arrays reach them without a copy."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from . import _convjit
+
+_DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
+
+#: The stages that `Kernel.ir` shows, in the order of the pipeline.
+STAGES = ("conv", "general", "phases", "tiles", "linalg", "vector", "llvm", "asm")
+
+
+def as_array(value: Any, name: str) -> np.ndarray:
+    """A NumPy view of a NumPy or DLPack array on the CPU; never a copy."""
+    if isinstance(value, np.ndarray):
+        return value
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.from_dlpack(value)
+        except Exception as error:
+            raise TypeError(
+                f"{name}: {type(value).__name__} gives no array on the CPU"
+                f" ({error}); valid: NumPy arrays and DLPack arrays on the CPU"
+            ) from None
+    raise TypeError(
+        f"{name}: {type(value).__name__}; valid: NumPy arrays and DLPack arrays"
+        " on the CPU"
+    )
+
+
+def _memory_order(array: np.ndarray) -> tuple[int, ...] | None:
+    """The axes from slowest to fastest, if the elements lie without gaps."""
+    order = sorted(
+        range(array.ndim),
+        key=lambda a: (array.shape[a] == 1, abs(array.strides[a])), reverse=True,
+    )
+    moved = array.transpose(order)
+    return tuple(order) if moved.flags.c_contiguous else None
+
+
+def _shape_text(shape: Any) -> str:
+    return "(" + ", ".join(str(n) for n in shape) + ")"
+
+
+class Packed:
+    """A weight in the form that one kernel reads; made by `Kernel.pack`."""
+
+    def __init__(self, kernel: Kernel, axes: str, data: np.ndarray) -> None:
+        self._kernel, self._axes, self._data = kernel, axes, data
+
+    @property
+    def nbytes(self) -> int:
+        return self._data.nbytes
+
+    def __repr__(self) -> str:
+        return f"Packed({self._kernel.problem!r}, {self.nbytes} bytes)"
+
+
+class Kernel:
+    """One layer, compiled for this CPU. Immutable and thread-safe.
+
+    Call it with arrays. The input has the layer's shape, with the batch in
+    front or without any; `kernel.input_shape(batch)`, `kernel.weight_shape` and
+    `kernel.output_shape(batch)` say them. NumPy arrays and CPU arrays that
+    speak DLPack (JAX, PyTorch) are read where they are. An array whose axes lie
+    in another order in memory (a transposed view) is not copied either: a
+    kernel for that order is compiled once. An array with gaps (a slice) is
+    copied.
+    """
+
+    def __init__(
+        self, problem: str, convolution: str, plan: str = "",
+        mask: np.ndarray | None = None,
+    ) -> None:
+        self._problem, self._text, self._plan, self._mask = (
+            problem, convolution, plan, mask,
+        )
+        self._x, self._w, self._y = re.search(
+            r",x=(\w+),w=(\w+),y=(\w+)", convolution
+        ).groups()
+        self._dtype = _DTYPES["f64" if ",dtype=f64" in convolution else "f32"]
+        self._bias = ",bias" in convolution
+        self._residual = ",residual" in convolution
+        self._natives: dict[tuple[str, str, str], Any] = {}
+        self._kernel = self._native(self._x, self._w, self._y)
+
+    def _native(self, x: str, w: str, y: str) -> Any:
+        """The kernel for these axes, as letters from slowest to fastest."""
+        if (x, w, y) not in self._natives:
+            self._natives[x, w, y] = self._compile(x, w, y)
+        return self._natives[x, w, y]
+
+    def _compile(self, x: str, w: str, y: str) -> Any:
+        text = self._text.replace(
+            f",x={self._x},w={self._w},y={self._y}", f",x={x},w={w},y={y}"
+        )
+        mask = None
+        if self._mask is not None:
+            mask = self._mask.transpose([self._w.index(a) for a in w]).ravel().tolist()
+        return _convjit.compile(text, self._plan, mask)
+
+    @property
+    def problem(self) -> str:
+        """The layer in one line, in its canonical form."""
+        return self._problem
+
+    @property
+    def convolution(self) -> str:
+        """The general convolution that the layer means, in one line."""
+        return self._text
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._dtype
+
+    @property
+    def plan(self) -> str:
+        """The plan that was compiled; `compile(problem, plan=...)` takes it."""
+        return self._kernel.plan
+
+    @property
+    def compile_ms(self) -> float:
+        """How long compiling took, in milliseconds."""
+        return self._kernel.compile_ms
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of machine code and constants."""
+        return self._kernel.code_bytes
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """(k..., in/groups, out) of a plain layer, (k..., out, in/groups) of a
+        transposed one."""
+        return tuple(self._kernel.weight_shape())
+
+    def input_shape(self, batch: int) -> tuple[int, ...]:
+        return tuple(self._kernel.input_shape(batch))
+
+    def output_shape(self, batch: int) -> tuple[int, ...]:
+        return tuple(self._kernel.output_shape(batch))
+
+    def flops(self, batch: int = 1) -> int:
+        """Floating-point operations over true taps, zeros not counted."""
+        mask = None if self._mask is None else self._mask.ravel().tolist()
+        return 2 * _convjit.macs(self._text, batch, mask)
+
+    def report(self) -> dict[str, Any]:
+        """The plan, the candidates with their predicted cycles, the target."""
+        mask = None if self._mask is None else self._mask.ravel().tolist()
+        return _convjit.plan_report(self._text, self._plan, mask)
+
+    def ir(self, stage: str = "linalg", *, cpu: str = "", features: str = "") -> str:
+        """The layer's IR at one of `convjit.STAGES`.
+
+        `cpu` and `features` name another target, as LLVM does ("haswell",
+        "+avx2,-fma").
+        """
+        if stage not in STAGES:
+            raise ValueError(f"stage={stage!r}: valid: {', '.join(STAGES)}")
+        mask = None if self._mask is None else self._mask.ravel().tolist()
+        problem = self._problem if "grad=" not in self._problem else None
+        if mask is not None:
+            problem = None
+        return _convjit.emit(
+            self._text, stage, self._plan, cpu, features, problem, mask
+        )
+
+    def asm(self, *, cpu: str = "", features: str = "") -> str:
+        """The assembly of the kernel."""
+        return self.ir("asm", cpu=cpu, features=features)
+
+    def pack(self, w: Any) -> Packed:
+        """The weight in the kernel's own form, for many calls with one weight.
+
+        Args:
+          w: of shape `weight_shape`.
+        """
+        weights, axes = self._operand(w, "w", self.weight_shape, self._w)
+        kernel = self._native(self._x, axes, self._y)
+        packed = np.empty(kernel.packed_weight_bytes, np.uint8)
+        kernel.pack(weights, packed)
+        return Packed(self, axes, packed)
+
+    def __call__(
+        self, x: Any, w: Any, bias: Any = None, residual: Any = None, *,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Runs the layer.
+
+        Args:
+          x: `input_shape(batch)`, or without its batch axis.
+          w: `weight_shape`, or what `pack` returned.
+          bias: (out_channels,), where the problem says `bias`.
+          residual: the output's shape, where the problem says `residual`.
+          out: written and returned if given: a NumPy array of the output's
+            shape that shares no memory with the others.
+
+        Returns:
+          The output, `output_shape(batch)`, or without its batch axis.
+        """
+        x = as_array(x, "x")
+        shape = self.input_shape(1)
+        at = self._x.index("b")
+        unbatched = x.ndim == len(shape) - 1
+        if unbatched:
+            x = np.expand_dims(x, at)
+        if x.ndim != len(shape):
+            raise ValueError(
+                f"x has shape {_shape_text(x.shape)}; valid:"
+                f" {_shape_text(['batch' if a == 'b' else n for a, n in zip(self._x, shape)])}"
+                " or the same without the batch"
+            )
+        batch = x.shape[at]
+        if isinstance(w, Packed):
+            if w._kernel is not self:
+                raise ValueError(
+                    f"w was packed for {w._kernel.problem}; valid: by this kernel,"
+                    f" {self.problem}"
+                )
+            packed, w_axes = w._data, w._axes
+        else:
+            packed = None
+            weights, w_axes = self._operand(w, "w", self.weight_shape, self._w)
+        input, x_axes = self._operand(x, "x", self.input_shape(batch), self._x)
+
+        y_shape = self.output_shape(batch)
+        y_at = self._y.index("b")
+        if out is None:
+            y = np.empty(y_shape, self._dtype)
+        else:
+            y = self._check_out(out, y_shape, y_at, unbatched)
+            for value, name in ((x, "x"), (w, "w"), (bias, "bias"), (residual, "residual")):
+                if isinstance(value, np.ndarray) and np.may_share_memory(out, value):
+                    raise ValueError(
+                        f"out shares memory with {name}; valid: an array of its own"
+                    )
+        target, y_axes = y, self._y
+        order = _memory_order(y)
+        if order is None:
+            target = np.empty(y_shape, self._dtype)  # out has gaps
+        else:
+            target = y.transpose(order)
+            y_axes = "".join(self._y[a] for a in order)
+
+        kernel = self._native(x_axes, w_axes, y_axes)
+        if packed is None:
+            packed = np.empty(kernel.packed_weight_bytes, np.uint8)
+            kernel.pack(weights, packed)
+        extra = []
+        for value, wanted, name, want_shape in (
+            (bias, self._bias, "bias", (y_shape[self._y.index("f")],)),
+            (residual, self._residual, "residual", y_shape),
+        ):
+            if (value is not None) != wanted:
+                valid = f"an array of shape {_shape_text(want_shape)}" if wanted else "None"
+                raise ValueError(
+                    f"{name} is {'None' if value is None else 'given'}; valid:"
+                    f" {valid}, as the problem says: {self.problem}"
+                )
+            if value is None:
+                extra.append(None)
+                continue
+            array = as_array(value, name)
+            if name == "residual":
+                if unbatched and array.ndim == len(want_shape) - 1:
+                    array = np.expand_dims(array, y_at)
+                self._check(array, name, want_shape)
+                array = array.transpose([self._y.index(a) for a in y_axes])
+            else:
+                self._check(array, name, want_shape)
+            extra.append(np.ascontiguousarray(array))
+        kernel.run(input, packed, target, *extra)
+        if order is None:
+            y[...] = target
+        if out is not None:
+            return out
+        return y.squeeze(y_at) if unbatched else y
+
+    def _check(self, array: np.ndarray, name: str, shape: tuple[int, ...]) -> None:
+        if array.dtype != self._dtype:
+            raise TypeError(f"{name} has dtype {array.dtype}; valid: {self._dtype}")
+        if array.shape != tuple(shape):
+            raise ValueError(
+                f"{name} has shape {_shape_text(array.shape)}; valid:"
+                f" {_shape_text(shape)}"
+            )
+
+    def _operand(
+        self, value: Any, name: str, shape: tuple[int, ...], axes: str
+    ) -> tuple[np.ndarray, str]:
+        """A contiguous view and its axes; a copy only where there are gaps."""
+        array = as_array(value, name)
+        self._check(array, name, shape)
+        order = _memory_order(array)
+        if order is None:
+            return np.ascontiguousarray(array), axes
+        return array.transpose(order), "".join(axes[a] for a in order)
+
+    def _check_out(
+        self, out: Any, shape: tuple[int, ...], at: int, unbatched: bool
+    ) -> np.ndarray:
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"out: {type(out).__name__}; valid: a NumPy array")
+        if not out.flags.writeable:
+            raise ValueError("out is read-only; valid: a writeable array")
+        y = np.expand_dims(out, at) if unbatched else out
+        if y.dtype != self._dtype or y.shape != tuple(shape):
+            want = [n for i, n in enumerate(shape) if not unbatched or i != at]
+            raise ValueError(
+                f"out has shape {_shape_text(out.shape)} and dtype {out.dtype};"
+                f" valid: {_shape_text(want)} and {self._dtype}"
+            )
+        return y
+
+    def __repr__(self) -> str:
+        return f"Kernel({self.problem!r}, plan={self.plan!r})"
+
+    def _repr_svg_(self) -> str:
+        from ._picture import roofline
+
+        return roofline(self)
+
+    def _repr_html_(self) -> str:
+        from ._picture import page
+
+        return page(self)

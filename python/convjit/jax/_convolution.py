@@ -1,0 +1,92 @@
+"""JAX's convolution parameters as the text of a general convolution."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+# As jaxlib names them, whatever the array's class.
+_DTYPES = {"float32": "f32", "float64": "f64"}
+
+
+class NotTaken(Exception):
+    """Why a convolution is left to XLA; the message is for the report."""
+
+
+def _axes(spec: Sequence[int], first: str, second: str) -> str:
+    """The letters of a tensor's axes; `spec` is (first, second, spatial...)."""
+    letters = [""] * len(spec)
+    letters[spec[0]], letters[spec[1]] = first, second
+    for i, axis in enumerate(spec[2:]):
+        letters[axis] = str(i)
+    return "".join(letters)
+
+
+def _x(values: Sequence[int]) -> str:
+    return "x".join(str(operator.index(v)) for v in values)
+
+
+def describe(
+    lhs_shape: Sequence[int],
+    rhs_shape: Sequence[int],
+    lhs_dtype: Any,
+    rhs_dtype: Any,
+    out_dtype: Any,
+    out_shape: Sequence[int],
+    *,
+    window_strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int],
+    rhs_dilation: Sequence[int],
+    dimension_numbers: Any,
+    feature_group_count: int,
+    batch_group_count: int,
+    **_: Any,
+) -> str:
+    """The text of `conv_general_dilated` with these parameters.
+
+    The batch is not part of it. Raises NotTaken, with the reason, for what
+    convjit has no kernels for: such a convolution is XLA's.
+    """
+    names = {str(d) for d in (lhs_dtype, rhs_dtype, out_dtype)}
+    if len(names) != 1 or not names <= _DTYPES.keys():
+        raise NotTaken(
+            f"dtypes {lhs_dtype}, {rhs_dtype} -> {out_dtype}; taken: float32 or"
+            " float64 throughout"
+        )
+    lhs_spec, rhs_spec, out_spec = dimension_numbers
+    rank = len(lhs_spec) - 2
+    if not 1 <= rank <= 3:
+        raise NotTaken(f"{rank} spatial dimensions; taken: 1, 2 or 3")
+    try:
+        sizes = [operator.index(n) for n in (*lhs_shape, *rhs_shape, *out_shape)]
+        pads = [(operator.index(lo), operator.index(hi)) for lo, hi in padding]
+    except Exception:
+        raise NotTaken("symbolic shapes; taken: sizes known when lowering") from None
+    if not math.prod(sizes):
+        raise NotTaken("an array without elements; nothing to compute")
+    text = (
+        "convolution:n="
+        + _x([lhs_shape[a] for a in lhs_spec[2:]])
+        + ",k="
+        + _x([rhs_shape[a] for a in rhs_spec[2:]])
+        + f",ws={_x(window_strides)},ld={_x(lhs_dilation)},rd={_x(rhs_dilation)}"
+        + ",pad="
+        + "x".join(f"{lo}:{hi}" for lo, hi in pads)
+        + ",rev="
+        + "x".join("0" * rank)
+        + f",ic={lhs_shape[lhs_spec[1]]},oc={rhs_shape[rhs_spec[0]]}"
+    )
+    if feature_group_count != 1:
+        text += f",g={feature_group_count}"
+    if batch_group_count != 1:
+        text += f",bg={batch_group_count}"
+    text += (
+        f",x={_axes(lhs_spec, 'b', 'f')},w={_axes(rhs_spec, 'o', 'i')}"
+        f",y={_axes(out_spec, 'b', 'f')}"
+    )
+    if str(out_dtype) == "float64":
+        text += ",dtype=f64"
+    return text

@@ -1,0 +1,141 @@
+"""The CPU lowering of JAX's convolution primitive, and its custom call.
+
+The rule stands in JAX's table beside XLA's own, for the platform "cpu", while
+convjit is installed or enabled somewhere. It asks a user context, which is part
+of every cache key of JAX: a function that was compiled without convjit is
+compiled again with it, and the old executable serves again afterwards.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import jax
+import numpy as np
+from jax.interpreters import mlir
+
+try:  # jax.lax has it, but only for those who know where
+    from jax.lax import conv_general_dilated_p
+except ImportError:
+    from jax._src.lax.convolution import conv_general_dilated_p
+
+from .. import _convjit
+from . import _convolution, _report
+from ._convolution import NotTaken
+
+#: Target of the custom call. XLA names it when it is not registered: import
+#: convjit.jax before running an executable that has it.
+TARGET = "convjit.jax.convolution"
+
+enabled = jax.make_user_context(False)
+#: Whether modules made by jax.export get the custom call as well.
+exporting = jax.make_user_context(False)
+
+_lock = threading.RLock()
+_users = 0
+_saved: list[Any] = []  # what the table had before: an entry, or nothing
+_registered = False
+
+
+def register_target() -> None:
+    """Makes the custom call known to XLA; once."""
+    global _registered
+    with _lock:
+        if _registered:
+            return
+        # Before there is a backend JAX keeps them until there is.
+        jax.ffi.register_ffi_target(TARGET, _convjit.xla_handlers(), platform="cpu")
+        _registered = True
+
+
+def acquire() -> None:
+    """Puts the rule into JAX's table; as often as `release` is called."""
+    global _users
+    with _lock:
+        register_target()
+        _users += 1
+        if _users > 1:
+            return
+        table = mlir._platform_specific_lowerings["cpu"]
+        _saved[:] = [table[conv_general_dilated_p]] if conv_general_dilated_p in table else []
+        mlir.register_lowering(conv_general_dilated_p, _rule, platform="cpu")
+        from . import _partition
+
+        _partition.acquire()
+
+
+def release() -> None:
+    """Takes the rule out again with the last user: the table is as it was."""
+    global _users
+    with _lock:
+        _users -= 1
+        if _users:
+            return
+        table = mlir._platform_specific_lowerings["cpu"]
+        if _saved:
+            table[conv_general_dilated_p] = _saved[0]
+        else:
+            table.pop(conv_general_dilated_p, None)
+        from . import _partition
+
+        _partition.release()
+
+
+def _original(ctx: Any, *operands: Any, **params: Any) -> Any:
+    """XLA's own lowering, as it would have been called without us."""
+    entry = _saved[0] if _saved else mlir._lowerings[conv_general_dilated_p]
+    return entry.rule(ctx, *operands, **params)
+
+
+def kernel_for(lhs: Any, rhs: Any, out: Any, params: dict[str, Any]) -> tuple[str, Any]:
+    """The text and the compiled kernel; raises NotTaken with a reason.
+
+    `lhs`, `rhs` and `out` have a shape and a dtype.
+    """
+    text = _convolution.describe(
+        lhs.shape, rhs.shape, lhs.dtype, rhs.dtype, out.dtype, out.shape, **params
+    )
+    try:
+        return text, _convjit.compile(text)
+    except (ValueError, RuntimeError) as error:
+        raise NotTaken(f"{text}: {error}") from None
+
+
+def _rule(ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
+    if not enabled.value:
+        return _original(ctx, lhs, rhs, **params)
+    lhs_aval, rhs_aval = ctx.avals_in
+    (out_aval,) = ctx.avals_out
+    batch_axis = params["dimension_numbers"].lhs_spec[0]
+    batch = lhs_aval.shape[batch_axis]
+    text = f"{lhs_aval.str_short()}, {rhs_aval.str_short()}"
+    try:
+        if ctx.module_context.lowering_parameters.for_export and not exporting.value:
+            raise NotTaken("jax.export; taken: with convjit.jax.install(export=True)")
+        from . import _partition
+
+        where = _partition.place(ctx)
+        if where == "partitioned":
+            return _partition.lower(ctx, lhs, rhs, out_aval, params)
+        text, kernel = kernel_for(lhs_aval, rhs_aval, out_aval, params)
+    except NotTaken as reason:
+        _report.record(text, batch, str(reason).removeprefix(f"{text}: "))
+        return _original(ctx, lhs, rhs, **params)
+    _report.record(text, batch, kernel=kernel)
+    return [with_sharding(ctx, emit(ctx, lhs, rhs, text, kernel), out_aval)]
+
+
+def emit(ctx: Any, lhs: Any, rhs: Any, text: str, kernel: Any) -> Any:
+    """The custom call; its second result is where the weights are packed."""
+    scratch = jax.core.ShapedArray((kernel.packed_weight_bytes,), np.dtype("uint8"))
+    ctx = ctx.replace(avals_out=[*ctx.avals_out, scratch])
+    call = jax.ffi.build_ffi_lowering_function(TARGET)
+    return call(ctx, lhs, rhs, convolution=text).results[0]
+
+
+def with_sharding(ctx: Any, value: Any, aval: Any) -> Any:
+    """Says the sharding of a type (explicit meshes) as JAX's own rule does."""
+    from jax._src.interpreters import mlir as internal
+
+    return internal.lower_with_sharding_in_types(ctx, value, aval)

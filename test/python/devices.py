@@ -1,0 +1,146 @@
+"""Run by test_jax_devices.py in a process of its own: NAME [ARGUMENTS...]."""
+
+import functools
+import os
+import sys
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec as P
+
+import convjit.jax
+
+rng = np.random.default_rng(0)
+integers = lambda *shape: rng.integers(-3, 4, shape).astype(np.float32)
+X, W = integers(4, 7, 6, 4), integers(3, 2, 4, 6)
+NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def conv(x, w, **options):
+    options = {"dimension_numbers": NHWC, **options}
+    return lax.conv_general_dilated(x, w, (2, 1), ((1, 0), (0, 2)), **options)
+
+
+def loss(w, x):
+    return jnp.sum(conv(x, w) ** 2)
+
+
+def mesh():
+    return jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def calls():
+    return sum(entry.calls for entry in convjit.jax.report())
+
+
+def check(step, *arguments, gathers=None):
+    """The same bits as XLA, by convjit alone; `gathers` counts collectives."""
+    convjit.jax.uninstall()
+    expected = step(*arguments)
+    convjit.jax.install()
+    found = step(*arguments)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    left = [entry for entry in convjit.jax.report() if not entry.taken]
+    assert not left and calls(), str(convjit.jax.report())
+    if gathers is not None:
+        text = step.lower(*arguments).compile().as_text()
+        count = {name: text.count(f" {name}(") + text.count(f" {name}-start(")
+                 for name in ("all-gather", "all-reduce", "all-to-all")}
+        assert count == {"all-gather": 0, "all-to-all": 0, **gathers}, (count, text)
+    return found
+
+
+def pmap():
+    step = jax.pmap(jax.value_and_grad(loss), in_axes=(None, 0))
+    check(step, W, X.reshape(2, 2, *X.shape[1:]))
+
+
+def shard_map():
+    step = jax.shard_map(
+        lambda w, x: jax.tree.map(lambda v: lax.psum(v, "data"),
+                                  jax.value_and_grad(loss)(w, x)),
+        mesh=mesh(), in_specs=(P(), P("data")), out_specs=P(), check_vma=False,
+    )
+    check(jax.jit(step), W, X)
+
+
+def shard_map_checked():
+    step = jax.shard_map(lambda w, x: conv(x, w), mesh=mesh(),
+                         in_specs=(P(), P("data")), out_specs=P("data"))
+    check(jax.jit(step), W, X)
+
+
+def sharded(w, x, w_spec=P(), x_spec=P("data")):
+    m = mesh()
+    return (jax.device_put(w, NamedSharding(m, w_spec)),
+            jax.device_put(x, NamedSharding(m, x_spec)))
+
+
+def jit_forward():
+    w, x = sharded(W, X)
+    y = check(jax.jit(lambda w, x: conv(x, w)), w, x, gathers={"all-reduce": 0})
+    assert y.sharding.spec[0] == "data", y.sharding
+
+
+def jit_gradients():
+    w, x = sharded(W, X)
+    step = jax.jit(jax.grad(loss, (0, 1)))
+    # One all-reduce: the weight's gradient.
+    dw, dx = check(step, w, x, gathers={"all-reduce": 1})
+    assert dx.sharding.spec[0] == "data" and dw.sharding.is_fully_replicated
+
+
+def jit_output_channels():
+    w, x = sharded(W, X, P(None, None, None, "data"), P())
+    y = check(jax.jit(lambda w, x: conv(x, w)), w, x, gathers={"all-reduce": 0})
+    assert y.sharding.spec[3] == "data", y.sharding
+
+
+def jit_groups():
+    w, x = sharded(integers(3, 2, 2, 6), X)
+    step = jax.jit(lambda w, x: conv(x, w, feature_group_count=2))
+    check(step, w, x, gathers={"all-reduce": 0})
+
+
+def jit_groups_gradients():
+    w, x = sharded(integers(3, 2, 2, 6), X)
+    grouped = lambda w, x: jnp.sum(conv(x, w, feature_group_count=2) ** 2)
+    check(jax.jit(jax.grad(grouped, (0, 1))), w, x, gathers={"all-reduce": 1})
+
+
+def jit_space():
+    """Space is not split by us: the rows are gathered, and the result right."""
+    w, x = sharded(W, integers(4, 8, 6, 4), P(), P(None, "data"))
+    check(jax.jit(lambda w, x: conv(x, w)), w, x)
+
+
+def jit_odd_batch():
+    w, x = sharded(W, integers(3, 7, 6, 4), P(), P())
+    check(jax.jit(lambda w, x: conv(x, w)), w, x)
+
+
+def jit_channels_first():
+    """Axes in any order, and the gradients' forms of them."""
+    w, x = sharded(integers(6, 4, 3, 2), integers(4, 4, 7, 6))
+    loss = lambda w, x: jnp.sum(lax.conv_general_dilated(
+        x, w, (2, 1), ((1, 0), (0, 2)), dimension_numbers=("NCWH", "OIWH", "NCWH")) ** 2)
+    check(jax.jit(jax.grad(loss, (0, 1))), w, x, gathers={"all-reduce": 1})
+
+
+def explicit_mesh():
+    m = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    with jax.set_mesh(m):
+        w, x = jax.device_put(W, P()), jax.device_put(X, P("data"))
+        step = jax.jit(lambda w, x: conv(x, w, out_sharding=P("data")))
+        y = check(step, w, x)
+        assert y.sharding.spec[0] == "data", y.sharding
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
+    print("good")

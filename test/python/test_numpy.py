@@ -1,0 +1,212 @@
+"""convjit.conv, conv_transpose and compile on arrays."""
+
+import threading
+
+import numpy as np
+import pytest
+
+convjit = pytest.importorskip("convjit")
+PROBLEM = "convT2d:in=5x4x6,oc=7,k=4x3,s=2,pad=2:1x1:3"
+
+
+def integers(shape, seed=0, dtype=np.float32):
+    return np.random.default_rng(seed).integers(-4, 5, shape).astype(dtype)
+
+
+def reference(x, w, stride, lo, hi):
+    """A transposed convolution in two dimensions, by its formula."""
+    batch, *sizes, _ = x.shape
+    dilated = np.zeros((batch, *((n - 1) * stride + 1 + a + b
+                                 for n, a, b in zip(sizes, lo, hi)), x.shape[-1]))
+    rows = slice(lo[0], lo[0] + (sizes[0] - 1) * stride + 1, stride)
+    columns = slice(lo[1], lo[1] + (sizes[1] - 1) * stride + 1, stride)
+    dilated[:, rows, columns] = x
+    out = [n - k + 1 for n, k in zip(dilated.shape[1:3], w.shape)]
+    y = np.zeros((batch, *out, w.shape[2]))
+    for i in range(w.shape[0]):
+        for j in range(w.shape[1]):
+            window = dilated[:, i:i + out[0], j:j + out[1]]
+            y += window @ w[-1 - i, -1 - j].T.astype(float)
+    return y
+
+
+X, W = integers((3, 5, 4, 6)), integers((4, 3, 7, 6), 1)
+Y = reference(X, W, 2, (2, 1), (1, 3))
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    return convjit.compile(PROBLEM)
+
+
+def test_compiled_layer(kernel):
+    assert kernel.input_shape(3) == X.shape and kernel.weight_shape == W.shape
+    assert kernel.output_shape(3) == Y.shape
+    np.testing.assert_array_equal(kernel(X, W), Y)
+    np.testing.assert_array_equal(kernel(X[1], W), Y[1])
+    assert kernel(X[:0], W).shape == (0, *Y.shape[1:])
+
+
+def test_arguments_say_the_same_as_a_problem(kernel):
+    by_arguments = convjit.conv_transpose(X, W, stride=2, padding=((2, 1), (1, 3)))
+    np.testing.assert_array_equal(by_arguments, Y)
+    np.testing.assert_array_equal(convjit.conv_transpose(X, W, PROBLEM), Y)
+    np.testing.assert_array_equal(convjit.conv_transpose(X, W, kernel), Y)
+
+
+@pytest.mark.parametrize("order", [(3, 0, 1, 2), (0, 3, 2, 1), (2, 1, 3, 0)])
+def test_transposed_arrays_are_read_in_place(kernel, order, monkeypatch):
+    """By a kernel for that order of axes; nothing is copied."""
+    view = lambda a: np.ascontiguousarray(a.transpose(order)).transpose(np.argsort(order))
+    x, w, out = view(X), view(W), view(np.empty(Y.shape, np.float32))
+    assert not x.flags.c_contiguous
+    monkeypatch.setattr(np, "ascontiguousarray", None)
+    assert kernel(x, w, out=out) is out
+    np.testing.assert_array_equal(out, Y)
+
+
+def test_arrays_with_gaps_are_copied(kernel):
+    x = np.repeat(X, 2, axis=2)[:, :, ::2]
+    out = np.zeros((*Y.shape[:-1], 9), np.float32)
+    kernel(x, W[::-1][::-1], out=out[..., 1:8])
+    np.testing.assert_array_equal(out[..., 1:8], Y)
+    assert not out[..., 0].any() and not out[..., 8].any()
+
+
+def test_dlpack(kernel):
+    jax = pytest.importorskip("jax")
+    np.testing.assert_array_equal(kernel(jax.numpy.asarray(X), jax.numpy.asarray(W)), Y)
+
+
+def test_torch(kernel):
+    torch = pytest.importorskip("torch")
+    np.testing.assert_array_equal(kernel(torch.tensor(X), torch.tensor(W)), Y)
+
+
+def test_packed_weights(kernel):
+    packed = kernel.pack(W)
+    np.testing.assert_array_equal(kernel(X, packed), Y)
+    np.testing.assert_array_equal(kernel(X, kernel.pack(np.asfortranarray(W))), Y)
+    with pytest.raises(ValueError, match="packed for convT2d.*; valid: by this kernel"):
+        convjit.compile(PROBLEM + ",dtype=f64")(X.astype(float), packed)
+
+
+def test_bias_residual_activation_mask():
+    bias, residual = integers(7, 2), integers(Y.shape, 3)
+    mask = integers(W.shape, 4) > 0
+    y = convjit.conv_transpose(
+        X, W, stride=2, padding=((2, 1), (1, 3)), bias=bias, residual=residual,
+        activation="relu", mask=mask,
+    )
+    expected = reference(X, W * mask, 2, (2, 1), (1, 3)) + bias + residual
+    np.testing.assert_array_equal(y, np.maximum(expected, 0))
+
+
+def test_mask_with_axes_in_another_order():
+    mask = integers(W.shape, 4) > 0
+    kernel = convjit.compile(PROBLEM, mask=mask)
+    w = np.asfortranarray(W)
+    np.testing.assert_array_equal(kernel(X, w), reference(X, W * mask, 2, (2, 1), (1, 3)))
+    assert kernel.flops() < convjit.compile(PROBLEM).flops()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_plain_convolution(dtype, layout):
+    x, w = integers((2, 9, 4), dtype=dtype), integers((3, 2, 6), 1, dtype)
+    padded = np.pad(x.astype(float), ((0, 0), (1, 2), (0, 0)))
+    expected = np.zeros((2, 5, 6))
+    for o in range(5):
+        for t in range(3):
+            for g in range(2):
+                at = padded[:, 2 * o + t, 2 * g:2 * g + 2] if 2 * o + t < 12 else 0
+                expected[:, o, 3 * g:3 * g + 3] += at @ w[t, :, 3 * g:3 * g + 3]
+    first = layout == "channels_first"
+    y = convjit.conv(np.moveaxis(x, -1, 1) if first else x, w, stride=2,
+                     padding=[(1, 2)], groups=2, layout=layout)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(np.moveaxis(y, 1, -1) if first else y, expected)
+
+
+def test_ir_asm_and_report(kernel):
+    assert "conv.conv_transpose" in kernel.ir("conv")
+    for stage in convjit.STAGES:
+        assert len(kernel.ir(stage)) > 100
+    assert ".text" in kernel.asm() and "zmm" not in kernel.asm(cpu="haswell")
+    assert any(c["chosen"] for c in kernel.report()["candidates"])
+    assert kernel.plan in repr(kernel) and kernel.compile_ms > 0
+    again = convjit.compile(PROBLEM, plan=kernel.plan)
+    np.testing.assert_array_equal(again(X, W), Y)
+
+
+def test_pictures(kernel):
+    from xml.etree import ElementTree
+
+    svg = kernel._repr_svg_()
+    ElementTree.fromstring(svg)
+    page = kernel._repr_html_()
+    assert svg in page and kernel.problem in page and "GFLOP/s" in svg
+
+
+ERRORS = [
+    (lambda k: k(X[:, :3], W), ValueError, r"x has shape \(3, 3, 4, 6\); valid: \(3, 5, 4, 6\)"),
+    (lambda k: k(X[0, 0], W), ValueError, r"valid: \(batch, 5, 4, 6\)"),
+    (lambda k: k(X.astype(float), W), TypeError, "x has dtype float64; valid: float32"),
+    (lambda k: k(X, W[:3]), ValueError, r"w has shape .*; valid: \(4, 3, 7, 6\)"),
+    (lambda k: k(X.tolist(), W), TypeError, "x: list; valid: NumPy arrays"),
+    (lambda k: k(X, W, integers(7)), ValueError, "bias is given; valid: None"),
+    (lambda k: convjit.compile(PROBLEM + ",bias")(X, W), ValueError, "bias is None; valid: an array of shape"),
+    (lambda k: k(X, W, out=np.empty(3, np.float32)), ValueError, "out has shape"),
+    (lambda k: k(X, W, out=[]), TypeError, "out: list"),
+    (lambda k: k(X, W, out=X), ValueError, "out shares memory with x|out has shape"),
+    (lambda k: k.ir("mlir"), ValueError, "stage='mlir': valid: conv"),
+    (lambda k: convjit.compile("conv2d:in=3x3,oc=1,k=1"), ValueError, "in=3x3"),
+    (lambda k: convjit.compile(PROBLEM, plan="#conv.plan<>"), ValueError, "plan="),
+    (lambda k: convjit.compile(PROBLEM, mask=np.ones(3)), ValueError, "mask has shape"),
+    (lambda k: convjit.conv(X, W, PROBLEM), ValueError, "valid: conv1d, 2d or 3d"),
+    (lambda k: convjit.conv(X, W, stride=(1, 2, 3)), ValueError, "stride="),
+    (lambda k: convjit.conv(X.astype(int), W), TypeError, "float32 or float64"),
+    (lambda k: convjit.conv(X, W[0, 0]), ValueError, "w has 2 axes"),
+    (lambda k: convjit.set_threads(-1), ValueError, "threads=-1"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(ERRORS)))
+def test_errors_say_what_would_be_valid(kernel, case):
+    call, kind, message = ERRORS[case]
+    with pytest.raises(kind, match=message):
+        call(kernel)
+
+
+def test_any_number_of_threads_gives_the_same(kernel):
+    try:
+        for count in (1, 2, 5, 0):
+            convjit.set_threads(count)
+            np.testing.assert_array_equal(kernel(X, W), Y)
+    finally:
+        convjit.set_threads(0)
+    assert convjit.threads() >= 1
+
+
+def test_calls_from_many_threads(kernel):
+    wrong = []
+
+    def work():
+        for _ in range(50):
+            if not np.array_equal(kernel(X, W), Y):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert not wrong
+
+
+def test_doctor():
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-m", "convjit.doctor"], capture_output=True, text=True)
+    assert done.returncode == 0 and "all is well" in done.stdout, done.stdout + done.stderr
+    for word in ("numpy", "target", "cache", "threads"):
+        assert word in done.stdout
