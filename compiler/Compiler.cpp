@@ -370,7 +370,7 @@ Expected<Library>
 Compiler::Impl::library(const std::vector<LibraryLayer> &layers,
                         const LibraryOptions &options) const {
   auto compile = [&](const Convolution &conv,
-                     const CompileOptions &options) -> Expected<LibraryKernel> {
+                     const CompileOptions &options) -> Expected<LoweredKernel> {
     Expected<TargetInfo> target = checkedTarget(conv, options, host);
     if (!target)
       return target.takeError();
@@ -378,7 +378,7 @@ Compiler::Impl::library(const std::vector<LibraryLayer> &layers,
     compilation->module = buildModule(&compilation->context, conv);
     if (Status s = compilation->runUntil(Stage::General, options.plan); !s)
       return s.takeError();
-    LibraryKernel kernel;
+    LoweredKernel kernel;
     {
       llvm::raw_string_ostream stream(kernel.plan);
       mlir::Attribute(compilation->convolution().getPlanAttr()).print(stream);

@@ -81,7 +81,7 @@ Status readObject(const std::string &object, LibraryKernel &kernel) {
 }
 
 /// A module's definitions become its own, and the descriptor its only symbol.
-Status describeKernel(LibraryKernel &kernel, const LibraryLayer &layer,
+Status describeKernel(LoweredKernel &kernel, const LibraryLayer &layer,
                       const TargetInfo &target, const std::string &symbol,
                       const std::string &run, const std::string &pack) {
   llvm::Module &module = *kernel.unit->module;
@@ -224,7 +224,7 @@ private:
         CompileOptions compileOptions;
         compileOptions.target = targets[t].asked;
         compileOptions.plan = options.plan;
-        Expected<LibraryKernel> kernel = compile(layer.conv, compileOptions);
+        Expected<LoweredKernel> kernel = compile(layer.conv, compileOptions);
         if (!kernel)
           return Error{kernel.error().kind,
                        layer.problem + ": " + kernel.error().message};

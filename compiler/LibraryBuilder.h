@@ -27,7 +27,7 @@ struct MachineUnit {
 };
 
 /// A kernel before code generation.
-struct LibraryKernel {
+struct LoweredKernel {
   Leaky<MachineUnit> unit;
   std::string plan;
   int64_t tasksPerImage = 0;
@@ -35,7 +35,7 @@ struct LibraryKernel {
 };
 
 /// Compiles one layer for one target, with CompileOptions' plan.
-using KernelCompiler = llvm::function_ref<Expected<LibraryKernel>(
+using KernelCompiler = llvm::function_ref<Expected<LoweredKernel>(
     const Convolution &, const CompileOptions &)>;
 
 /// Compiler::library; the symbols of its kernels are `run` and `pack`.
