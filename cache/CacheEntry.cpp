@@ -16,7 +16,7 @@ using namespace convjit;
 namespace {
 
 constexpr std::string_view magic = "convjitK";
-constexpr uint32_t version = 1;
+constexpr uint32_t version = 2;
 constexpr size_t headerBytes = 8 + 4 + 4 + 8 + 32;
 
 void put(std::string &to, uint64_t value, int bytes = 8) {
@@ -59,11 +59,12 @@ struct Reader {
 std::string convjit::encodeEntry(const StoredKernel &kernel, DigestFn digest) {
   std::string body;
   body.reserve(kernel.key.size() + kernel.plan.size() + kernel.object.size() +
-               8 * 8);
+               9 * 8);
   put(body, kernel.key);
   put(body, kernel.plan);
   put(body, kernel.object);
   put(body, kernel.packedWeightBytes);
+  put(body, kernel.scratchBytes);
   put(body, static_cast<uint64_t>(kernel.tasksPerImage));
   put(body, kernel.codeBytes);
   put(body, std::bit_cast<uint64_t>(kernel.compileMilliseconds));
@@ -102,13 +103,14 @@ Expected<StoredKernel> convjit::decodeEntry(std::string_view bytes,
   kernel.plan = body.text();
   kernel.object = body.text();
   kernel.packedWeightBytes = body.number();
+  kernel.scratchBytes = body.number();
   kernel.tasksPerImage = static_cast<int64_t>(body.number());
   kernel.codeBytes = body.number();
   kernel.compileMilliseconds = std::bit_cast<double>(body.number());
   kernel.created = static_cast<int64_t>(body.number());
   if (!body.good || !body.rest.empty() || kernel.object.empty() ||
       kernel.tasksPerImage < 0 || kernel.packedWeightBytes >> 62 ||
-      !std::isfinite(kernel.compileMilliseconds))
+      kernel.scratchBytes >> 31 || !std::isfinite(kernel.compileMilliseconds))
     return bad("is malformed");
   return kernel;
 }

@@ -9,13 +9,13 @@
 // An entry of the cache on disk, little-endian:
 //
 //     8 bytes   "convjitK"
-//     4         version, 1
+//     4         version, 2
 //     4         0
 //     8         bytes of the body
 //     32        digest of the body
 //     body      texts and bytes after their length (8 bytes each), numbers as
-//               8 bytes: key, plan, object, packedWeightBytes, tasksPerImage,
-//               codeBytes, milliseconds (a double), created
+//               8 bytes: key, plan, object, packedWeightBytes, scratchBytes,
+//               tasksPerImage, codeBytes, milliseconds (a double), created
 //
 // The key is the whole text that the file is named after, so that a file under
 // another's name is noticed as well as one with a bit turned.
@@ -45,6 +45,7 @@ struct StoredKernel {
   std::string plan;   ///< that was compiled
   std::string object; ///< a relocatable object file
   uint64_t packedWeightBytes = 0;
+  uint64_t scratchBytes = 0; ///< for each thread
   int64_t tasksPerImage = 0;
   uint64_t codeBytes = 0;
   double compileMilliseconds = 0;

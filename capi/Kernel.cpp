@@ -33,6 +33,12 @@ static Outcome checkDescriptor(const convjit_aot_kernel *aot) {
         "aot.tasks_per_image=" + std::to_string(aot->tasks_per_image) +
         ", aot.batch_groups=" + std::to_string(aot->batch_groups) +
         ": valid: at least 0 and 1");
+  // For any number of threads, beside any tensors, below 2^64.
+  if (aot->packed_weight_bytes >> 48 || aot->scratch_bytes >> 31)
+    return invalid(
+        "aot.packed_weight_bytes=" + std::to_string(aot->packed_weight_bytes) +
+        ", aot.scratch_bytes=" + std::to_string(aot->scratch_bytes) +
+        ": valid: less than 2^48 and 2^31");
   return {};
 }
 

@@ -97,7 +97,8 @@ Expected<Kernel> KernelCache::Impl::make(const Convolution &conv) {
       Expected<Kernel> kernel = loadKernel(
           conv,
           {std::move(from.object), std::move(from.plan),
-           static_cast<size_t>(from.packedWeightBytes), from.tasksPerImage,
+           static_cast<size_t>(from.packedWeightBytes),
+           static_cast<size_t>(from.scratchBytes), from.tasksPerImage,
            static_cast<size_t>(from.codeBytes), from.compileMilliseconds});
       if (kernel) {
         std::unique_lock lock(counting);
@@ -125,6 +126,7 @@ Expected<Kernel> KernelCache::Impl::compile(const Convolution &conv,
     kept.plan = compiled->plan;
     kept.object = compiled->object;
     kept.packedWeightBytes = compiled->packedWeightBytes;
+    kept.scratchBytes = compiled->scratchBytes;
     kept.tasksPerImage = compiled->tasksPerImage;
     kept.codeBytes = compiled->codeBytes;
     kept.compileMilliseconds = compiled->compileMilliseconds;

@@ -115,7 +115,7 @@ Status describeKernel(LoweredKernel &kernel, const LibraryLayer &layer,
       type,
       {number(sizeof(convjit_aot_kernel)), text(layer.problem),
        text(target.triple + ": " + target.cpu), text(kernel.plan),
-       number(kernel.packedWeightBytes), number(/*scratch=*/0),
+       number(kernel.packedWeightBytes), number(kernel.scratchBytes),
        number(static_cast<uint64_t>(kernel.tasksPerImage)),
        number(static_cast<uint64_t>(layer.conv.batchGroups)), packs, runs});
   new llvm::GlobalVariable(module, type, /*isConstant=*/true,
@@ -246,6 +246,7 @@ private:
         entry.plan = kernel->plan;
         entry.tasksPerImage = kernel->tasksPerImage;
         entry.packedWeightBytes = kernel->packedWeightBytes;
+        entry.scratchBytes = kernel->scratchBytes;
         entry.object = entry.symbol + ".o";
         addObject(entry.object, std::move(*bytes));
         library.kernels.push_back(std::move(entry));

@@ -32,6 +32,7 @@ struct LoweredKernel {
   std::string plan;
   int64_t tasksPerImage = 0;
   size_t packedWeightBytes = 0;
+  size_t scratchBytes = 0;
 };
 
 /// Compiles one layer for one target, with CompileOptions' plan.

@@ -225,6 +225,7 @@ Expected<Kernel> convjit::loadKernel(const Convolution &conv,
   kernel.run = reinterpret_cast<ConvjitKernelFn>(linked.kernel.address);
   kernel.pack = reinterpret_cast<ConvjitPackFn>(linked.pack.address);
   kernel.packedWeightBytes = compiled.packedWeightBytes;
+  kernel.scratchBytes = compiled.scratchBytes;
   kernel.tasksPerImage = compiled.tasksPerImage;
   kernel.plan = std::move(compiled.plan);
   kernel.compileMilliseconds = compiled.compileMilliseconds;

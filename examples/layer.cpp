@@ -11,7 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "convjit/Compiler.h"
+#include "convjit/KernelCache.h"
 #include "convjit/nn/Conv.h"
 
 #include <cmath>
@@ -36,21 +36,6 @@ static void need(Status status) {
   std::exit(1);
 }
 
-/// Where layers get their kernels from: here, straight from the compiler.
-class Kernels final : public KernelProvider {
-public:
-  Expected<std::shared_ptr<const Kernel>>
-  kernel(const Convolution &conv) override {
-    Expected<Kernel> kernel = compiler->compile(conv);
-    if (!kernel)
-      return kernel.takeError();
-    return std::make_shared<const Kernel>(std::move(*kernel));
-  }
-
-private:
-  std::unique_ptr<Compiler> compiler = need(Compiler::create());
-};
-
 static std::span<float> floats(Array &array) {
   return {reinterpret_cast<float *>(array.data.data()), array.data.size() / 4};
 }
@@ -73,7 +58,8 @@ static Array waves(int64_t images, int64_t n) {
 
 int main(int argc, char **argv) {
   const char *path = argc > 1 ? argv[1] : "layer.npz";
-  auto kernels = std::make_shared<Kernels>();
+  // Where layers get their kernels from: compiled once, then found again.
+  std::shared_ptr<KernelProvider> kernels = need(KernelCache::create());
   ThreadPool threads;
 
   ConvTranspose3d up =

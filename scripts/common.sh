@@ -43,7 +43,8 @@ use_ccache() {
   export CCACHE_NOHASHDIR=1
 }
 
-# configure_and_build PRESET [CMake option...]: into build/PRESET.
+# configure_and_build PRESET [CMake option...]: into build/PRESET. Builds
+# everything, or the target that `build_target` names.
 configure_and_build() {
   local preset=$1 options=("${@:2}") llvm
   if llvm=$(find_llvm); then
@@ -56,7 +57,7 @@ configure_and_build() {
   (cd "$root" && cmake --preset "$preset" --log-level=WARNING \
     --no-warn-unused-cli "${options[@]}") >&2
   say "build $preset"
-  cmake --build "$root/build/$preset" -j "$jobs" >&2
+  cmake --build "$root/build/$preset" -j "$jobs" --target "${build_target:-all}" >&2
 }
 
 # Installs `scripts/requirements-NAME.txt` into build/venv for every NAME, and

@@ -58,6 +58,10 @@ TEST_F(RuntimeTest, RefusesBadDescriptors) {
   refused([](auto &aot) { aot.run = nullptr; }, "aot.run");
   refused([](auto &aot) { aot.batch_groups = 2; }, "aot.batch_groups=2");
   refused([](auto &aot) { aot.tasks_per_image = -1; }, "tasks_per_image=-1");
+  refused([](auto &aot) { aot.scratch_bytes = SIZE_MAX; },
+          "aot.scratch_bytes=18446744073709551615");
+  refused([](auto &aot) { aot.packed_weight_bytes = size_t(1) << 48; },
+          "aot.packed_weight_bytes=281474976710656");
 }
 
 TEST_F(RuntimeTest, StructSizes) {

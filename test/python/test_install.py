@@ -52,15 +52,21 @@ def test_what_is_installed(prefix):
     assert "bin/convjit" in files
     for name in ("convjit.h", "convjit.hpp", "convjit_aot.h"):
         assert f"include/convjit/{name}" in files
-    # Nothing of the build: neither archives nor headers of C++ classes.
-    assert not [name for name in files if name.endswith(".a")]
-    assert len([name for name in files if name.startswith("include/")]) == 3
+    # Of the build's archives the layers alone, with headers that need no other.
+    archives = [name for name in files if name.endswith(".a")]
+    assert [Path(name).name for name in archives] == ["libconvjit_layers.a"]
+    headers = {name.removeprefix("include/") for name in files
+               if name.startswith("include/")}
+    for name in headers:
+        text = (prefix / "include" / name).read_text()
+        assert set(re.findall(r'#include "(convjit/.*)"', text)) <= headers
 
 
 @pytest.mark.parametrize("host, says", [
     ("c-host", "convT3d:in=2x3x4x1,oc=1,k=2,s=2: 0 wrong"),
     ("cpp-host", ": 0 wrong"),
     ("aot-host", ": 0 wrong, no compiler"),
+    ("layer-host", "): 0 wrong"),
     ("tbb-host", "0 wrong, on oneTBB's threads"),
     ("llvm-host", "two LLVMs in one process: good"),
 ])
@@ -90,13 +96,15 @@ def test_aot_host_has_no_compiler(hosts):
 @pytest.mark.parametrize("module, source", [
     ("convjit", "c_host.c"),
     ("convjit-runtime", None),
+    ("convjit-layers convjit", "layer_host.cpp"),
 ])
 def test_pkg_config(prefix, tmp_path, module, source):
     if not shutil.which("pkg-config"):
         pytest.skip("pkg-config is not installed")
     paths = [path.parent for path in prefix.rglob("*.pc")]
     flags = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", f"--define-variable=prefix={prefix}", module],
+        ["pkg-config", "--cflags", "--libs", f"--define-variable=prefix={prefix}",
+         *module.split()],
         capture_output=True, text=True, check=True,
         env={**CLEAN, "PKG_CONFIG_PATH": str(paths[0])},
     ).stdout.split()
@@ -105,11 +113,14 @@ def test_pkg_config(prefix, tmp_path, module, source):
         "#include <convjit/convjit.h>\n"
         "int main(void) { return convjit_version() != CONVJIT_VERSION; }\n"
     )
-    (tmp_path / "host.c").write_text(text)
+    cxx = (source or "").endswith(".cpp")
+    file = tmp_path / ("host.cpp" if cxx else "host.c")
+    file.write_text(text)
     library = next(flag[2:] for flag in flags if flag.startswith("-L"))
-    run(cached("CMAKE_C_COMPILER"), tmp_path / "host.c", "-o", tmp_path / "host",
-        *flags, f"-Wl,-rpath,{library}")
-    run(tmp_path / "host")
+    compiler = ([cached("CMAKE_CXX_COMPILER"), "-std=c++20"] if cxx else
+                [cached("CMAKE_C_COMPILER")])
+    run(*compiler, file, "-o", tmp_path / "host", *flags, f"-Wl,-rpath,{library}")
+    run(tmp_path / "host", cwd=tmp_path)
 
 
 def test_a_component_that_is_missing_is_named(prefix, tmp_path):

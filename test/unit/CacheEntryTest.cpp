@@ -23,6 +23,7 @@ StoredKernel sample() {
                               "ELF\0\1\2",
                               7);
   kernel.packedWeightBytes = 4096;
+  kernel.scratchBytes = 640;
   kernel.tasksPerImage = 17;
   kernel.codeBytes = 333;
   kernel.compileMilliseconds = 12.5;
@@ -66,6 +67,7 @@ TEST(CacheEntry, RefusesWhatItsChecksumCannotKnow) {
   EXPECT_TRUE(refused([](StoredKernel &k) { k.object.clear(); }));
   EXPECT_TRUE(refused([](StoredKernel &k) { k.tasksPerImage = -1; }));
   EXPECT_TRUE(refused([](StoredKernel &k) { k.packedWeightBytes = ~0ull; }));
+  EXPECT_TRUE(refused([](StoredKernel &k) { k.scratchBytes = 1u << 31; }));
   EXPECT_TRUE(refused([](StoredKernel &k) { k.compileMilliseconds = 1 / 0.; }));
   // A body whose lengths lie, under a good checksum.
   std::string bytes = encodeEntry(sample(), testDigest);
@@ -81,10 +83,10 @@ TEST(CacheEntry, RefusesWhatItsChecksumCannotKnow) {
 
 TEST(CacheEntry, NamesTheVersionItDoesNotKnow) {
   std::string bytes = encodeEntry(sample(), testDigest);
-  bytes[8] = 2;
+  bytes[8] = 1;
   Expected<StoredKernel> kernel = decodeEntry(bytes, testDigest);
   ASSERT_FALSE(kernel);
-  EXPECT_EQ(kernel.error().message, "has version 2; valid: 1");
+  EXPECT_EQ(kernel.error().message, "has version 1; valid: 2");
 }
 
 TEST(CacheEntry, HexadecimalDigits) {

@@ -332,8 +332,9 @@ convjit_explain(convjit_context *context, const convjit_layer *layer,
 
 /** A kernel that was compiled ahead of time; `aot` and its code must outlive
     it. `context` may be NULL: malloc, no threads. Errors: a descriptor of
-    another version, a problem text that does not parse. That this machine can
-    run its code is the caller's to know. */
+    another version, a problem text that does not parse. Whether this machine
+    can run the code is not checked here but by the functions of the archive
+    that give descriptors: PREFIX_NAME_kernel() and those like it. */
 CONVJIT_API convjit_status
 convjit_kernel_from_aot(convjit_context *context, const convjit_aot_kernel *aot,
                         convjit_kernel **kernel, convjit_error **error);

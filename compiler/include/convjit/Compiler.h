@@ -79,6 +79,7 @@ struct CompiledKernel {
   std::string object; ///< relocatable; defines convjit_kernel and convjit_pack
   std::string plan;
   size_t packedWeightBytes = 0;
+  size_t scratchBytes = 0; ///< as in Kernel
   int64_t tasksPerImage = 0;
   size_t codeBytes = 0;
   double compileMilliseconds = 0;
