@@ -17,6 +17,8 @@ function(convjit_install_library target name pc description)
     COMPONENT development)
   get_target_property(library ${target} OUTPUT_NAME)
   set(more ${ARGN})
+  # Wherever --prefix puts it.
+  file(RELATIVE_PATH to_prefix /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
   configure_file(${PROJECT_SOURCE_DIR}/cmake/convjit.pc.in
     ${PROJECT_BINARY_DIR}/${pc}.pc @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/${pc}.pc

@@ -103,8 +103,7 @@ def test_pkg_config(prefix, tmp_path, module, source):
         pytest.skip("pkg-config is not installed")
     paths = [path.parent for path in prefix.rglob("*.pc")]
     flags = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", f"--define-variable=prefix={prefix}",
-         *module.split()],
+        ["pkg-config", "--cflags", "--libs", *module.split()],
         capture_output=True, text=True, check=True,
         env={**CLEAN, "PKG_CONFIG_PATH": str(paths[0])},
     ).stdout.split()
@@ -121,6 +120,19 @@ def test_pkg_config(prefix, tmp_path, module, source):
                 [cached("CMAKE_C_COMPILER")])
     run(*compiler, file, "-o", tmp_path / "host", *flags, f"-Wl,-rpath,{library}")
     run(tmp_path / "host", cwd=tmp_path)
+
+
+def test_configures_inside_another_project(tmp_path):
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.25)\nproject(p LANGUAGES C CXX)\n"
+        f"add_subdirectory({ROOT} convjit)\n"
+        "if(NOT TARGET convjit::layers OR NOT TARGET MLIRIR OR TARGET convjit-unit-tests)\n"
+        "  message(FATAL_ERROR targets)\nendif()\n"
+    )
+    run("cmake", "-G", "Ninja", "-S", tmp_path, "-B", tmp_path / "b",
+        f"-DMLIR_DIR={cached('MLIR_DIR')}", f"-DLLVM_DIR={cached('LLVM_DIR')}",
+        f"-DCMAKE_C_COMPILER={cached('CMAKE_C_COMPILER')}",
+        f"-DCMAKE_CXX_COMPILER={cached('CMAKE_CXX_COMPILER')}")
 
 
 def test_a_component_that_is_missing_is_named(prefix, tmp_path):
