@@ -22,6 +22,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/Object/ObjectFile.h"
 #include "llvm/Support/raw_ostream.h"
@@ -58,11 +59,19 @@ public:
   Status setPlan(const std::string &text) {
     if (text.empty())
       return {};
-    mlir::Attribute attribute = mlir::parseAttribute(text, &context);
+    // MLIR's parser recurses as brackets nest, and reads other attributes too.
+    constexpr size_t longest = 1024;
+    llvm::StringRef trimmed = llvm::StringRef(text).trim();
+    mlir::Attribute attribute;
+    if (trimmed.starts_with("#conv.plan<") && trimmed.size() <= longest)
+      attribute = mlir::parseAttribute(trimmed, &context);
     auto plan = llvm::dyn_cast_or_null<conv::PlanAttr>(attribute);
     if (!plan) {
       std::string why = errors.empty() ? "" : " (" + takeErrors() + ")";
-      return badInput("plan='" + text + "'" + why +
+      std::string shown = trimmed.take_front(longest).str();
+      for (char &c : shown)
+        c = llvm::isPrint(c) ? c : ' ';
+      return badInput("plan='" + shown + "'" + why +
                       "; valid: the text that `convjit plan` prints, "
                       "#conv.plan<lanes = ..., width = ..., ...>");
     }

@@ -339,6 +339,25 @@ TEST_F(CompileTest, PlansAndStagesAsText) {
   EXPECT_NE(json.find("\"plan\": \"" + plan), std::string::npos) << json;
 }
 
+TEST_F(CompileTest, TextThatIsNoPlanIsRefused) {
+  Case item = Case::of("conv1d:in=5x1,oc=1,k=2");
+  // The parser of plans recurses; its stack must not be the limit.
+  for (std::string text :
+       {std::string(100'000, '['),
+        "#conv.plan<" + std::string(100'000, '<') + ">", std::string("\n#\n"),
+        std::string("#conv.plan<lanes =\nchannels>"),
+        std::string("dense<0> : tensor<999999999999xi64>")}) {
+    Result made = item.compile(context, text.c_str());
+    EXPECT_EQ(made.status(), CONVJIT_STATUS_INVALID_ARGUMENT);
+    std::string message = made.message();
+    EXPECT_NE(message.find("valid: the text that `convjit plan` prints"),
+              std::string::npos)
+        << message;
+    EXPECT_EQ(message.find('\n'), std::string::npos);
+    EXPECT_LT(message.size(), 2000u);
+  }
+}
+
 TEST_F(CompileTest, KernelsOutliveTheContext) {
   options.threads = 3;
   create();
