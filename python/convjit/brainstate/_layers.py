@@ -124,6 +124,8 @@ class _Transposed(_Layer):
                 f" {self.stride}, which dilates the input already"
             )
         self.lhs_dilation = values
+        if _OLD and self.padding_mode != "explicit":
+            self.padding = self.padding_mode  # not the pairs it was made into
 
     if _OLD:
 

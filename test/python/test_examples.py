@@ -1,0 +1,44 @@
+"""The examples in Python that need the package, small."""
+
+import importlib.util
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("jax")
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+
+
+def run(name, *arguments):
+    return subprocess.run([sys.executable, str(EXAMPLES / name), *map(str, arguments)],
+                          capture_output=True, text=True, timeout=300)
+
+
+def need(*packages):
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+
+
+def test_brain_mri(tmp_path):
+    need("deepbrain", "nilearn", "nibabel", "matplotlib")
+    done = run("brain_mri.py", "--size", 32, "--runs", 1, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr[-4000:]
+    # The network's parameters, counted from its layers.
+    channels = [(1, 8), (8, 8), (8, 16), (16, 16), (16, 32), (32, 32), (64, 32), (32, 16),
+                (16, 8)]
+    weights = sum(27 * i * o + o for i, o in channels) + 8 + 1
+    weights += 27 * (32 * 32 + 32 * 16 + 16 * 8)
+    assert done.stdout.startswith(f"{weights} weights; 32x32x32 voxels")
+    assert re.search(r"masks differ in \d+ of 32768 voxels", done.stdout)
+    assert (tmp_path / "brain.png").stat().st_size > 10000
+
+
+def test_brain_mri_says_what_is_valid():
+    need("deepbrain", "nilearn", "nibabel")
+    done = run("brain_mri.py", "--size", 12)
+    assert done.returncode == 2 and "--size 12: expected a multiple of 8" in done.stderr
