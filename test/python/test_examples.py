@@ -42,3 +42,10 @@ def test_brain_mri_says_what_is_valid():
     need("deepbrain", "nilearn", "nibabel")
     done = run("brain_mri.py", "--size", 12)
     assert done.returncode == 2 and "--size 12: expected a multiple of 8" in done.stderr
+
+
+def test_data_parallel():
+    done = run("data_parallel.py", "--steps", 3)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "{'all-reduce': 1, 'all-gather': 0, 'all-to-all': 0}" in done.stdout
+    assert re.search(r"convolutions taken [1-9]\d*, left to XLA 0\n", done.stdout)
