@@ -49,3 +49,12 @@ def test_data_parallel():
     assert done.returncode == 0, done.stderr[-4000:]
     assert "{'all-reduce': 1, 'all-gather': 0, 'all-to-all': 0}" in done.stdout
     assert re.search(r"convolutions taken [1-9]\d*, left to XLA 0\n", done.stdout)
+
+
+@pytest.mark.parametrize("options", [[], ["--brainstate"]], ids=["jax", "brainstate"])
+def test_train_unet(tmp_path, options):
+    need("tqdm", "matplotlib", *(["brainstate"] if options else []))
+    done = run("train_unet.py", "--steps", 5, "--size", 8, "--out", tmp_path, *options)
+    assert done.returncode == 0, done.stderr[-4000:]
+    first, last = map(float, re.search(r"loss (\S+) to (\S+);", done.stdout).groups())
+    assert last < first and (tmp_path / "training.png").exists()
