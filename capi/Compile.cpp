@@ -156,10 +156,16 @@ convjit_status convjit_compile(convjit_context *context,
     Request request;
     if (Outcome o = request.read(context, layer, options); !o)
       return o;
+    const Host &host = *context->host;
+    auto failed = [&](Error why) {
+      if (host.logs(CONVJIT_LOG_ERROR))
+        host.write(CONVJIT_LOG_ERROR,
+                   "convjit: " + request.layer->text + ": " + why.message);
+      return why;
+    };
     Expected<KernelSource *> source = request.state->source(request.plan);
     if (!source)
-      return source.takeError();
-    const Host &host = *context->host;
+      return failed(source.takeError());
     std::shared_ptr<const Kernel> found = (*source)->find(request.layer->conv);
     if (found) {
       if (host.logs(CONVJIT_LOG_DEBUG))
@@ -170,12 +176,8 @@ convjit_status convjit_compile(convjit_context *context,
     auto start = std::chrono::steady_clock::now();
     Expected<std::shared_ptr<const Kernel>> made =
         (*source)->kernel(request.layer->conv);
-    if (!made) {
-      if (host.logs(CONVJIT_LOG_ERROR))
-        host.write(CONVJIT_LOG_ERROR, "convjit: " + request.layer->text + ": " +
-                                          made.error().message);
-      return made.takeError();
-    }
+    if (!made)
+      return failed(made.takeError());
     logMade(host, *request.layer, **made, start);
     return give(*context, request, std::move(*made), kernel);
   });

@@ -271,13 +271,18 @@ double PlanShape::rowCycles(int64_t pixels, int64_t width) const {
 double PlanShape::imagesCycles(int64_t images, int64_t width) const {
   ChannelBlocks blocks = channels;
   blocks.width = width;
-  double pixels = blocks.blocks();
-  for (PhaseSplitAttr split : splits)
+  double pixels = blocks.blocks(), taps = 1;
+  for (PhaseSplitAttr split : splits) {
     pixels *= split.getOutput();
+    // Of more taps than inputs, the others lie outside.
+    taps *= std::clamp<int64_t>(*llvm::max_element(split.getTaps()), 1,
+                                std::max<int64_t>(1, split.getInput()));
+  }
   // A weight is used once for all images of the tile.
-  double tile = tileStart + tapStart * splits.size() +
-                reduction * stepCycles(images, width, 1, farBytes) +
-                storeCycles(images, width);
+  double tile =
+      tileStart + tapStart * splits.size() +
+      taps * (1 + reduction * stepCycles(images, width, 1, farBytes)) +
+      storeCycles(images, width);
   return pixels * tile / images;
 }
 

@@ -75,8 +75,7 @@ struct PlanShape {
   /// Cycles of one row, of one block of channels on average.
   double rowCycles(int64_t pixels, int64_t width) const;
 
-  /// Cycles of one image of a layer whose input is one pixel, `images` of them
-  /// a tile: each output pixel has its own tap.
+  /// Cycles of one image, `images` of them a tile.
   double imagesCycles(int64_t images, int64_t width) const;
 
   /// What comes from beyond the second-level cache in this order of tasks.

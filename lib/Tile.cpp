@@ -217,7 +217,15 @@ void Tiler::imageTiles(Value image, llvm::function_ref<void()> body) {
                      math.constant(most)),
         [&] { from(image, most); },
         [&] {
-          math.loop(image, count, 1, [&](Value single) { from(single, 1); });
+          // The last few: four at a time, then one.
+          constexpr int64_t quad = 4;
+          Value rest = image;
+          if (most > quad) {
+            Value quads = math.floorDiv(math.sub(count, image), quad);
+            rest = math.add(image, math.mul(quads, quad));
+            math.loop(image, rest, quad, [&](Value at) { from(at, quad); });
+          }
+          math.loop(rest, count, 1, [&](Value single) { from(single, 1); });
         });
   });
 }
