@@ -58,7 +58,7 @@ def uninstall() -> None:
     with _lowering._lock:
         if not _installed:
             return
-        _lowering.enabled.set_global(False)
+        _lowering.enabled.set_global(None)
         _lowering.exporting.set_global(False)
         _lowering.release()
         _installed = False

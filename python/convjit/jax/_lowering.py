@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.interpreters import mlir
 
 try:  # jax.lax has it, but only for those who know where
@@ -28,9 +29,12 @@ from ._convolution import NotTaken
 #: convjit.jax before running an executable that has it.
 TARGET = "convjit.jax.convolution"
 
-enabled = jax.make_user_context(False)
+#: True, False, or None: only what is traced within `marked()`.
+enabled = jax.make_user_context(None)
 #: Whether modules made by jax.export get the custom call as well.
 exporting = jax.make_user_context(False)
+
+_MARK = "convjit"  # a frontend attribute of StableHLO, which XLA ignores
 
 _lock = threading.RLock()
 _users = 0
@@ -102,8 +106,25 @@ def kernel_for(lhs: Any, rhs: Any, out: Any, params: dict[str, Any]) -> tuple[st
         raise NotTaken(f"{text}: {error}") from None
 
 
+def marked() -> Any:
+    """A context: convolutions traced inside are convjit's wherever they are lowered.
+
+    JAX keeps the mark with the traced operations and their gradients, so that it
+    reaches the lowering of a function that is compiled outside. It counts while
+    the rule is in the table and not within `enabled(False)`.
+    """
+    return set_xla_metadata(**{_MARK: True})
+
+
+def _wanted(ctx: Any) -> bool:
+    if enabled.value is not None:
+        return enabled.value
+    equation = ctx.jaxpr_eqn_ctx
+    return equation is not None and _MARK in (equation.xla_metadata or {})
+
+
 def _rule(ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
-    if not enabled.value:
+    if not _wanted(ctx):
         return _original(ctx, lhs, rhs, **params)
     lhs_aval, rhs_aval = ctx.avals_in
     (out_aval,) = ctx.avals_out
