@@ -178,7 +178,9 @@ def test_uninstall_restores_xla(convjit_jax):
     text = step.lower(X, W).as_text()
     convjit_jax.install()
     convjit_jax.install()
-    assert convjit_jax.TARGET in step.lower(X, W).as_text() and rule() is not before
+    assert convjit_jax.TARGET in step.lower(X, W).as_text()
+    # Once imported, convjit.brainstate keeps the rule for its own layers.
+    assert rule() is not before or "convjit.brainstate" in sys.modules
     convjit_jax.uninstall()
     assert rule() is before and step.lower(X, W).as_text() == text
     convjit_jax.uninstall()
