@@ -217,6 +217,10 @@ double now() {
 } // namespace
 
 struct Compiler::Impl {
+  /// To LLVM IR, with the plan's text or, if that is empty, the model's choice.
+  Expected<LoweredKernel> lower(const Convolution &conv,
+                                const TargetInfo &target,
+                                const std::string &plan) const;
   Expected<CompiledKernel> compile(const Convolution &conv,
                                    const CompileOptions &options) const;
   Expected<std::string> emit(const Convolution &conv, Stage stage,
@@ -289,6 +293,29 @@ Compiler::compileObject(const Convolution &conv,
   return guarded([&] { return impl->compile(conv, options); });
 }
 
+Expected<LoweredKernel> Compiler::Impl::lower(const Convolution &conv,
+                                              const TargetInfo &target,
+                                              const std::string &plan) const {
+  Leaky<Compilation> compilation(new Compilation(registry, target));
+  compilation->module = buildModule(&compilation->context, conv);
+  if (Status s = compilation->runUntil(Stage::General, plan); !s)
+    return s.takeError();
+  LoweredKernel kernel;
+  {
+    llvm::raw_string_ostream stream(kernel.plan);
+    mlir::Attribute(compilation->convolution().getPlanAttr()).print(stream);
+  }
+  if (Status s = compilation->runUntil(Stage::LLVM, ""); !s)
+    return s.takeError();
+  Expected<Leaky<MachineUnit>> unit = toLLVM(*compilation);
+  if (!unit)
+    return unit.takeError();
+  kernel.unit = std::move(*unit);
+  kernel.tasksPerImage = compilation->tasksPerImage;
+  kernel.packedWeightBytes = compilation->packedWeightBytes;
+  return kernel;
+}
+
 Expected<CompiledKernel>
 Compiler::Impl::compile(const Convolution &conv,
                         const CompileOptions &options) const {
@@ -300,28 +327,19 @@ Compiler::Impl::compile(const Convolution &conv,
     return badInput("target-cpu=" + target->cpu +
                     ": this machine cannot run it, it lacks " + missing +
                     "; valid: a CPU whose features it has");
-  Leaky<Compilation> compilation(new Compilation(registry, *target));
-  compilation->module = buildModule(&compilation->context, conv);
-  if (Status s = compilation->runUntil(Stage::General, options.plan); !s)
-    return s.takeError();
+  Expected<LoweredKernel> lowered = lower(conv, *target, options.plan);
+  if (!lowered)
+    return lowered.takeError();
   CompiledKernel kernel;
-  {
-    llvm::raw_string_ostream stream(kernel.plan);
-    mlir::Attribute(compilation->convolution().getPlanAttr()).print(stream);
-  }
-  if (Status s = compilation->runUntil(Stage::LLVM, ""); !s)
-    return s.takeError();
-  Expected<Leaky<MachineUnit>> unit = toLLVM(*compilation);
-  if (!unit)
-    return unit.takeError();
-  Expected<std::string> object =
-      generateCode(*(*unit)->module, *(*unit)->machine, /*assembly=*/false);
+  kernel.plan = std::move(lowered->plan);
+  Expected<std::string> object = generateCode(
+      *lowered->unit->module, *lowered->unit->machine, /*assembly=*/false);
   if (!object)
     return object.takeError();
   kernel.object = std::move(*object);
   kernel.codeBytes = sectionBytes(kernel.object);
-  kernel.packedWeightBytes = compilation->packedWeightBytes;
-  kernel.tasksPerImage = compilation->tasksPerImage;
+  kernel.packedWeightBytes = lowered->packedWeightBytes;
+  kernel.tasksPerImage = lowered->tasksPerImage;
   kernel.compileMilliseconds = now() - start;
   return kernel;
 }
@@ -383,24 +401,7 @@ Compiler::Impl::library(const std::vector<LibraryLayer> &layers,
     Expected<TargetInfo> target = checkedTarget(conv, options, host);
     if (!target)
       return target.takeError();
-    Leaky<Compilation> compilation(new Compilation(registry, *target));
-    compilation->module = buildModule(&compilation->context, conv);
-    if (Status s = compilation->runUntil(Stage::General, options.plan); !s)
-      return s.takeError();
-    LoweredKernel kernel;
-    {
-      llvm::raw_string_ostream stream(kernel.plan);
-      mlir::Attribute(compilation->convolution().getPlanAttr()).print(stream);
-    }
-    if (Status s = compilation->runUntil(Stage::LLVM, ""); !s)
-      return s.takeError();
-    Expected<Leaky<MachineUnit>> unit = toLLVM(*compilation);
-    if (!unit)
-      return unit.takeError();
-    kernel.unit = std::move(*unit);
-    kernel.tasksPerImage = compilation->tasksPerImage;
-    kernel.packedWeightBytes = compilation->packedWeightBytes;
-    return kernel;
+    return lower(conv, *target, options.plan);
   };
   const std::string prefix = symbolPrefix;
   return buildLibrary(layers, options, prefix + "_kernel", prefix + "_pack",
