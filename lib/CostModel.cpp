@@ -176,18 +176,24 @@ double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
   double stores = pixels * vectors(width);
   bool last = numbers.getOutputFeature() ==
               static_cast<int64_t>(numbers.getOutputSpatial().size()) + 1;
+  // Elements one at a time, or transposed in blocks of four.
+  double one = 2.0, transposed = 0.4;
+  bool pixelsFollow =
+      outputPixelsAreNeighbours &&
+      (splits.back().isMerged() || splits.back().getStep() == 1);
+  double each = pixelsFollow && channels.perGroup >= 4 ? transposed : one;
   if (channels.phases > 1) {
     if (contiguous && onlyRowsMerge())
       return stores;
     if (contiguous)
       return 2 * stores +
              2.0 * pixels * channels.phases / splits.back().getLanePhases();
-    return 2 * stores + 2.0 * pixels * width;
+    return 2 * stores + each * pixels * width;
   }
   if (channels.lanes == Lanes::Reduction && width == 1 &&
       splits.back().getStep() == 1 && outputPixelsAreNeighbours)
     return vectors(pixels);
-  return last ? stores : stores + 2.0 * pixels * width;
+  return last ? stores : stores + each * pixels * width;
 }
 
 double PlanShape::besideStores(int64_t pixels, int64_t width,

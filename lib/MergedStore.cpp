@@ -15,6 +15,7 @@
 #include "MergedStore.h"
 #include "Geometry.h"
 #include "IndexMath.h"
+#include "TransposedMove.h"
 #include "Views.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -54,8 +55,12 @@ SmallVector<MergedLanes::Run> MergedLanes::runs(int64_t pixels) {
 
 MemRefType MergedLanes::bufferType() {
   auto output = cast<MemRefType>(op.getOutput().getType());
-  return MemRefType::get({static_cast<int64_t>(op.getPixels()),
-                          static_cast<int64_t>(op.getValid())},
+  int64_t lanes = op.getValid();
+  // The last block of a phase's channels is loaded whole.
+  int64_t block = TransposedMove::blockLanes(output.getElementType());
+  if (perGroup % block && !contiguous)
+    lanes = llvm::divideCeil(lanes + block - 1, block) * block;
+  return MemRefType::get({static_cast<int64_t>(op.getPixels()), lanes},
                          output.getElementType());
 }
 
@@ -154,16 +159,46 @@ void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
     }
     return;
   }
-  // Channels and pixels apart: one element at a time, pixels innermost since
-  // they are neighbours where channels come first.
-  math.loop(math.constant(0), math.constant(perGroup), 1, [&](Value channel) {
+  // Channels apart. Where rows are last, the outputs of all pixels and phases
+  // follow each other, and blocks of channels are transposed.
+  int64_t first = firstPixel, last = lastPixel;
+  auto channel = [&](Value which) {
     SmallVector<Value> element(at);
-    element[feature] = math.add(at[feature], channel);
-    for (int64_t pixel = firstPixel; pixel < lastPixel; ++pixel)
+    element[feature] = math.add(at[feature], which);
+    return element;
+  };
+  int64_t block = TransposedMove::blockLanes(
+      cast<MemRefType>(tensor.getType()).getElementType());
+  if (row + 1 == cast<MemRefType>(tensor.getType()).getRank() &&
+      perGroup >= block) {
+    while (first < last && isPartial(first))
+      ++first;
+    while (last > first && isPartial(last - 1))
+      --last;
+    auto blockAt = [&](Value from, int64_t channels) {
+      transposeBlock(tensor, lanes, channel(from), math.add(firstColumn, from),
+                     {first, last}, channels, store);
+    };
+    int64_t whole = perGroup / block * block;
+    math.loop(math.constant(0), math.constant(whole), block,
+              [&](Value from) { blockAt(from, block); });
+    if (whole != perGroup)
+      blockAt(math.constant(whole), perGroup - whole);
+  } else {
+    last = first;
+  }
+  // The other pixels one element at a time.
+  if (first == firstPixel && last == lastPixel)
+    return;
+  math.loop(math.constant(0), math.constant(perGroup), 1, [&](Value which) {
+    SmallVector<Value> element = channel(which);
+    for (int64_t pixel = firstPixel; pixel < lastPixel; ++pixel) {
+      if (first <= pixel && pixel < last)
+        continue;
       math.loop(
           math.constant(0), math.constant(rowPhases), 1, [&](Value phase) {
             element[row] = math.add(math.add(at[row], pixel * step), phase);
-            Value lane = math.add(math.add(math.mul(phase, perGroup), channel),
+            Value lane = math.add(math.add(math.mul(phase, perGroup), which),
                                   firstColumn);
             auto one = [&] {
               move(tensor, element, lanes, {math.constant(pixel), lane}, 1,
@@ -174,5 +209,57 @@ void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
             else
               one();
           });
+    }
   });
+}
+
+/// `channels` channels from `at` and `column` on, of pixels [first, last).
+void MergedLanes::transposeBlock(Value tensor, Value lanes,
+                                 SmallVector<Value> at, Value column,
+                                 std::pair<int64_t, int64_t> pixels,
+                                 int64_t channels, bool store) {
+  Location loc = op.getLoc();
+  int64_t rowPhases = phases.back();
+  int64_t feature = numbers.getOutputFeature();
+  int64_t row = numbers.getOutputSpatial().back();
+  auto type = cast<MemRefType>(tensor.getType());
+  TransposedMove blocks(b, loc, type.getElementType());
+  int64_t block = TransposedMove::blockLanes(type.getElementType());
+  auto here = [&](int64_t place) -> SmallVector<Value> {
+    return {math.constant(pixels.first + place / rowPhases),
+            math.add(column, place % rowPhases * perGroup)};
+  };
+  auto there = [&](int64_t lane, int64_t place) {
+    SmallVector<Value> element(at);
+    element[feature] = math.add(at[feature], lane);
+    element[row] = math.add(at[row], pixels.first * rowPhases + place);
+    return element;
+  };
+  int64_t count = (pixels.second - pixels.first) * rowPhases;
+  if (store)
+    return blocks.scatter(
+        count, channels,
+        [&](int64_t place) {
+          return vector::LoadOp::create(
+              b, loc, VectorType::get({block}, type.getElementType()), lanes,
+              here(place));
+        },
+        [&](int64_t lane, int64_t place, Value line) {
+          vector::StoreOp::create(b, loc, line, tensor, there(lane, place));
+        });
+  blocks.gather(
+      count, channels,
+      [&](int64_t lane, int64_t place, VectorType type) {
+        return vector::LoadOp::create(b, loc, type, tensor, there(lane, place));
+      },
+      [&](int64_t place, Value whole) {
+        for (LanePiece piece : lanePieces(channels)) {
+          Value part = vector::ExtractStridedSliceOp::create(
+              b, loc, whole, ArrayRef<int64_t>{piece.first},
+              ArrayRef<int64_t>{piece.size}, ArrayRef<int64_t>{1});
+          SmallVector<Value> at = here(place);
+          at[1] = math.add(at[1], piece.first);
+          vector::StoreOp::create(b, loc, part, lanes, at);
+        }
+      });
 }

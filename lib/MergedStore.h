@@ -44,6 +44,10 @@ private:
   bool rowIsLast() const {
     return numbers.getOutputSpatial().back() > numbers.getOutputFeature();
   }
+  void transposeBlock(mlir::Value tensor, mlir::Value lanes,
+                      llvm::SmallVector<mlir::Value> at, mlir::Value column,
+                      std::pair<int64_t, int64_t> pixels, int64_t channels,
+                      bool store);
   void copyPiece(mlir::Value tensor, mlir::Value lanes,
                  llvm::ArrayRef<mlir::Value> at, int64_t piece, bool store);
   void ifInside(mlir::Value at, int64_t axis, llvm::function_ref<void()> body);
