@@ -116,7 +116,10 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
                              double weightRate) const {
   if (channels.lanes == Lanes::Pixels) {
     double vectors = fmaCycles(pixels);
-    double loads = vectors * (2 * splits.back().getInputStep() - 1);
+    // A load; or all elements of a row loaded and shuffled apart once, and a
+    // shuffle for each tap.
+    double step = splits.back().getInputStep();
+    double loads = step == 1 ? vectors : vectors * (1 + 2 * step / rowTaps());
     double rows = width * share;
     return std::max({rows * vectors, loads + 0.5 * rows, latency});
   }
