@@ -55,10 +55,9 @@ protected:
   }
 };
 
-using Classes =
-    testing::Types<Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d,
-                   ConvTranspose3d, ScaledWSConv1d, ScaledWSConv2d,
-                   ScaledWSConv3d>;
+using Classes = testing::Types<Conv1d, Conv2d, Conv3d, ConvTranspose1d,
+                               ConvTranspose2d, ConvTranspose3d, ScaledWSConv1d,
+                               ScaledWSConv2d, ScaledWSConv3d>;
 TYPED_TEST_SUITE(Contract, Classes);
 
 /// The length of one dimension by the layer's documentation.
@@ -101,8 +100,7 @@ TYPED_TEST(Contract, SizesOfAnyForm) {
     EXPECT_EQ((get(given({2})).*field.attribute)(), TestFixture::all(2));
     EXPECT_EQ((get(given(TestFixture::counted())).*field.attribute)(),
               TestFixture::counted());
-    std::vector<int64_t> tooMany =
-        TestFixture::counted(TestFixture::rank + 1);
+    std::vector<int64_t> tooMany = TestFixture::counted(TestFixture::rank + 1);
     expectBadInput(given(tooMany), {field.name + ("=" + shapeText(tooMany))});
     expectBadInput(given(std::vector<int64_t>{}),
                    {std::string(field.name) + "=()"});
@@ -231,8 +229,8 @@ TYPED_TEST(Contract, MasksOfAnyForm) {
   for (size_t i = 0; i < size; ++i)
     numbers[i] = booleans.values[i] = i % 3 != 1;
   auto mask = [&](Parameter given) {
-    TypeParam layer = get(TestFixture::with(
-        [&](auto &arguments) { arguments.w_mask = given; }));
+    TypeParam layer = get(
+        TestFixture::with([&](auto &arguments) { arguments.w_mask = given; }));
     EXPECT_TRUE(layer.w_mask());
     EXPECT_EQ(layer.w_mask()->shape, kernel);
     return widened(*layer.w_mask());
@@ -256,9 +254,9 @@ TYPED_TEST(Contract, MasksOfAnyForm) {
     EXPECT_EQ(channels[i], channel != 1 && channel != 4);
   }
   booleans.values.pop_back();
-  expectBadInput(TestFixture::with(
-                     [&](auto &arguments) { arguments.w_mask = booleans; }),
-                 {"w_mask", "bytes of data"});
+  expectBadInput(
+      TestFixture::with([&](auto &arguments) { arguments.w_mask = booleans; }),
+      {"w_mask", "bytes of data"});
   expectBadInput(TestFixture::with([&](auto &arguments) {
                    arguments.w_mask = BoolArray{{2}, {true, false}};
                  }),
@@ -277,8 +275,8 @@ TYPED_TEST(Contract, InputsOfAnotherShape) {
     EXPECT_EQ(given(shape).error().message, "no kernel in this test");
   Shape wrong = each;
   wrong.back() = 5;
-  expectBadInput(given(wrong), {"input has shape " + shapeText(wrong),
-                                shapeText(each)});
+  expectBadInput(given(wrong),
+                 {"input has shape " + shapeText(wrong), shapeText(each)});
   wrong = batched;
   wrong.insert(wrong.begin(), 1);
   expectBadInput(given(wrong), {"input has shape " + shapeText(wrong)});

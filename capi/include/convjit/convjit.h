@@ -257,8 +257,8 @@ CONVJIT_API convjit_status convjit_layer_set_mask(convjit_layer *layer,
                                                   const double *factors,
                                                   size_t count,
                                                   convjit_error **error);
-/** Canonical; lives as long as the layer. Names no mask that was given as an
-    array. */
+/** Canonical; lives until the layer is given a mask or released. Names no mask
+    that was given as an array. */
 CONVJIT_API const char *convjit_layer_text(const convjit_layer *layer);
 CONVJIT_API void convjit_layer_release(convjit_layer *layer);
 
