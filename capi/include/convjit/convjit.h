@@ -16,7 +16,8 @@
 |*   convjit_layer_set_mask changes it.                                       *|
 |* - Structs start with struct_size: the caller's sizeof. A library that is   *|
 |*   newer fills in what is missing (zero: the default), one that is older    *|
-|*   refuses fields it does not know unless they are zero.                    *|
+|*   refuses fields it does not know unless they are zero. One has none:      *|
+|*   convjit_kernel_args, which generated code reads and which never changes. *|
 |* - Text is UTF-8 and ends with a zero. Sizes are in elements, unless a name *|
 |*   says bytes. A NULL handle given to a release is ignored.                 *|
 |*                                                                            *|
