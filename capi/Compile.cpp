@@ -93,6 +93,9 @@ struct Request {
   State *state = nullptr;
   std::shared_ptr<const Layer> layer;
   std::string plan;
+  /// Of `find`: who has the kernels, and the kernel where it is in memory.
+  KernelSource *source = nullptr;
+  std::shared_ptr<const Kernel> found;
 
   Outcome read(convjit_context *context, const convjit_layer *from,
                const convjit_compile_options *options) {
@@ -113,14 +116,36 @@ struct Request {
     layer = from->layer;
     return {};
   }
-};
 
-Outcome give(convjit_context &context, const Request &request,
-             std::shared_ptr<const Kernel> found, convjit_kernel **kernel) {
-  *kernel =
-      makeIn<convjit_kernel>(context.host, request.layer, std::move(found));
-  return *kernel ? Outcome() : outOfMemory();
-}
+  /// Reads the arguments of a function that gives a kernel, and looks for it.
+  Outcome find(convjit_context *context, const convjit_layer *from,
+               const convjit_compile_options *options,
+               convjit_kernel **kernel) {
+    if (!kernel)
+      return missing("kernel", "where to store the handle");
+    *kernel = nullptr;
+    if (Outcome o = read(context, from, options); !o)
+      return o;
+    Expected<KernelSource *> made = state->source(plan);
+    if (!made)
+      return logged(*context->host, made.takeError());
+    source = *made;
+    found = source->find(layer->conv);
+    return {};
+  }
+
+  Error logged(const Host &host, Error why) const {
+    if (host.logs(CONVJIT_LOG_ERROR))
+      host.write(CONVJIT_LOG_ERROR,
+                 "convjit: " + layer->text + ": " + why.message);
+    return why;
+  }
+
+  Outcome give(const convjit_context &context, convjit_kernel **kernel) {
+    *kernel = makeIn<convjit_kernel>(context.host, layer, std::move(found));
+    return *kernel ? Outcome() : outOfMemory();
+  }
+};
 
 void logMade(const Host &host, const Layer &layer, const Kernel &kernel,
              std::chrono::steady_clock::time_point start) {
@@ -150,36 +175,24 @@ convjit_status convjit_compile(convjit_context *context,
                                const convjit_compile_options *options,
                                convjit_kernel **kernel, convjit_error **error) {
   return guarded(error, [&]() -> Outcome {
-    if (!kernel)
-      return missing("kernel", "where to store the handle");
-    *kernel = nullptr;
     Request request;
-    if (Outcome o = request.read(context, layer, options); !o)
+    if (Outcome o = request.find(context, layer, options, kernel); !o)
       return o;
     const Host &host = *context->host;
-    auto failed = [&](Error why) {
-      if (host.logs(CONVJIT_LOG_ERROR))
-        host.write(CONVJIT_LOG_ERROR,
-                   "convjit: " + request.layer->text + ": " + why.message);
-      return why;
-    };
-    Expected<KernelSource *> source = request.state->source(request.plan);
-    if (!source)
-      return failed(source.takeError());
-    std::shared_ptr<const Kernel> found = (*source)->find(request.layer->conv);
-    if (found) {
+    if (request.found) {
       if (host.logs(CONVJIT_LOG_DEBUG))
         host.write(CONVJIT_LOG_DEBUG,
                    "convjit: " + request.layer->text + ": in memory");
-      return give(*context, request, std::move(found), kernel);
+      return request.give(*context, kernel);
     }
     auto start = std::chrono::steady_clock::now();
     Expected<std::shared_ptr<const Kernel>> made =
-        (*source)->kernel(request.layer->conv);
+        request.source->kernel(request.layer->conv);
     if (!made)
-      return failed(made.takeError());
+      return request.logged(host, made.takeError());
     logMade(host, *request.layer, **made, start);
-    return give(*context, request, std::move(*made), kernel);
+    request.found = std::move(*made);
+    return request.give(*context, kernel);
   });
 }
 
@@ -188,20 +201,13 @@ convjit_status convjit_lookup(convjit_context *context,
                               const convjit_compile_options *options,
                               convjit_kernel **kernel, convjit_error **error) {
   return guarded(error, [&]() -> Outcome {
-    if (!kernel)
-      return missing("kernel", "where to store the handle");
-    *kernel = nullptr;
     Request request;
-    if (Outcome o = request.read(context, layer, options); !o)
+    if (Outcome o = request.find(context, layer, options, kernel); !o)
       return o;
-    Expected<KernelSource *> source = request.state->source(request.plan);
-    if (!source)
-      return source.takeError();
-    std::shared_ptr<const Kernel> found = (*source)->find(request.layer->conv);
-    if (!found)
+    if (!request.found)
       return {CONVJIT_STATUS_NOT_FOUND,
               request.layer->text + ": is not in memory"};
-    return give(*context, request, std::move(found), kernel);
+    return request.give(*context, kernel);
   });
 }
 

@@ -198,7 +198,7 @@ convjit_status convjit_layer_set_mask(convjit_layer *layer,
       return missing("layer", "a layer");
     if (count && !factors)
       return missing("factors", "as many factors as the weight has");
-    // Kernels and calls of other threads share the layer as it was.
+    // Kernels of the layer share it as it was.
     auto changed = std::make_shared<Layer>(*layer->layer);
     Convolution &conv =
         changed->isWeightGradient() ? changed->forward : changed->conv;
@@ -213,6 +213,13 @@ convjit_status convjit_layer_set_mask(convjit_layer *layer,
       conv.mask.assign(factors, factors + count);
     if (Status s = validate(conv); !s)
       return s;
+    // A file's mask is no longer the layer's.
+    if (changed->problem) {
+      changed->problem->mask.clear();
+      changed->text = printProblem(*changed->problem);
+    } else {
+      changed->text = describe({changed->conv, ""});
+    }
     layer->layer = std::move(changed);
     return {};
   });

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "TargetInfo.h"
+#include "Shown.h"
 
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
@@ -53,6 +54,16 @@ subtarget(const std::string &triple, llvm::StringRef cpu,
     return nullptr;
   return std::unique_ptr<llvm::MCSubtargetInfo>(
       target->createMCSubtargetInfo(parsed, cpu, features));
+}
+
+/// What the code generators and the kernels' calling convention are for: 64-bit
+/// pointers, little-endian, ELF objects.
+static bool isSupported(const std::string &text) {
+  llvm::Triple triple(llvm::Triple::normalize(text));
+  return (triple.getArch() == llvm::Triple::x86_64 ||
+          triple.getArch() == llvm::Triple::aarch64) &&
+         triple.isOSBinFormatELF() && !triple.isX32() &&
+         !triple.getEnvironmentName().ends_with("ilp32");
 }
 
 /// The host's features as LLVM's list, so that what a hypervisor hides from
@@ -140,6 +151,10 @@ Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
   std::string hostTriple = llvm::sys::getProcessTriple();
   info.isHost =
       target.triple.empty() && target.cpu.empty() && target.features.empty();
+  if (!target.triple.empty() && !isSupported(target.triple))
+    return badInput("target triple '" + shown(target.triple) +
+                    "': not supported; valid: x86_64-...-linux-gnu, "
+                    "aarch64-...-linux-gnu");
   if (target.cpu.empty()) {
     info.triple = target.triple.empty() ? hostTriple : target.triple;
     bool hostArch = llvm::Triple(info.triple).getArch() ==
@@ -162,17 +177,19 @@ Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
     }
     if (info.cpu.empty())
       return badInput(
-          "target-cpu=" + target.cpu +
+          "target-cpu=" + shown(target.cpu) +
           ": not a CPU that LLVM knows; valid: for example "
           "x86-64-v2, haswell, sapphirerapids, znver5, neoverse-v2");
   }
   auto base = subtarget(info.triple, info.cpu, "");
   if (!base)
-    return badInput("target triple '" + info.triple +
-                    "': not supported; valid: x86_64-..., aarch64-...");
+    return badInput("target triple '" + shown(info.triple) +
+                    "': not supported; valid: x86_64-...-linux-gnu, "
+                    "aarch64-...-linux-gnu");
   std::string unknown = unknownFeature(*base, target.features);
   if (!unknown.empty())
-    return badInput("target-features: '" + unknown + "' is not a feature of " +
+    return badInput("target-features: '" + shown(unknown) +
+                    "' is not a feature of " +
                     llvm::Triple(info.triple).getArchName().str() +
                     "; valid: a list such as +avx2,-fma");
   if (!target.features.empty())

@@ -62,7 +62,7 @@ def work(options):
     import numpy as np
     from jax.sharding import NamedSharding, PartitionSpec
 
-    jax.distributed.initialize(f"localhost:{options.port}", options.processes, options.rank)
+    jax.distributed.initialize(f"127.0.0.1:{options.port}", options.processes, options.rank)
     if not options.xla:
         import convjit.jax
         convjit.jax.install()
@@ -120,7 +120,7 @@ def main():
         return
 
     with socket.socket() as free:
-        free.bind(("localhost", 0))
+        free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     workers = [
         subprocess.Popen([sys.executable, __file__, "--rank", str(rank), "--port", str(port),

@@ -13,6 +13,8 @@
 
 #include "LayerState.h"
 
+#include <algorithm>
+
 using namespace convjit;
 using namespace convjit::nn;
 
@@ -302,6 +304,15 @@ Status Builder::build() {
 }
 
 } // namespace
+
+Parameter::Parameter(const BoolArray &array) {
+  // Too few or too many values are an error where the shape is checked.
+  Array numbers{DataType::F32, array.shape, {}};
+  numbers.data.resize(array.values.size() * sizeof(float));
+  std::copy(array.values.begin(), array.values.end(),
+            elements<float>(numbers).begin());
+  form = std::move(numbers);
+}
 
 Problem LayerState::problem(Gradient gradient) const {
   Problem problem;

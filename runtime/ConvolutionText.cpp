@@ -9,6 +9,7 @@
 
 #include "ConvolutionText.h"
 #include "Random.h"
+#include "Shown.h"
 
 #include <algorithm>
 #include <charconv>
@@ -33,14 +34,6 @@ static std::string axes(char first, int64_t firstAxis, char second,
   for (size_t i = 0; i < spatial.size(); ++i)
     text[static_cast<size_t>(spatial[i])] = static_cast<char>('0' + i);
   return text;
-}
-
-/// For an error: at most 60 characters, and none that is not printable.
-static std::string shown(std::string_view text) {
-  std::string result;
-  for (char c : text.substr(0, 60))
-    result += c >= 0x20 && c < 0x7f ? c : '?';
-  return text.size() > 60 ? result + "..." : result;
 }
 
 std::string convjit::describe(const NamedConvolution &named) {

@@ -368,32 +368,51 @@ Status convjit::writeNpy(const std::string &path, const Array &array) {
   return {};
 }
 
-Expected<std::vector<double>> convjit::parseMask(std::string_view bytes,
-                                                 const std::string &what,
-                                                 const Convolution &conv) {
+Expected<Array> convjit::parseMask(std::string_view bytes,
+                                   const std::string &what) {
   Expected<Contents> contents =
       parseContents(bytes, what, /*mayBeBooleans=*/true);
   if (!contents)
     return contents.takeError();
-  const Array &array = contents->array;
-  if (array.shape != conv.kernelShape())
-    return badInput("mask=" + what + ": has shape " + shapeText(array.shape) +
+  if (!contents->booleans)
+    return std::move(contents->array);
+  Array array{DataType::F32, std::move(contents->array.shape), {}};
+  const std::vector<std::byte> &given = contents->array.data;
+  array.data.resize(given.size() * sizeof(float));
+  for (size_t i = 0; i < given.size(); ++i) {
+    auto value = std::to_integer<int>(given[i]);
+    if (value > 1)
+      return badInput("mask=" + what + ": element " + std::to_string(i) +
+                      " is the byte " + std::to_string(value) +
+                      "; valid: 0 and 1 in a file of booleans");
+    auto factor = static_cast<float>(value);
+    std::memcpy(array.data.data() + i * sizeof factor, &factor, sizeof factor);
+  }
+  return array;
+}
+
+Expected<Array> convjit::readMask(const std::string &path) {
+  return readWith(
+      path, [&](std::string_view bytes) { return parseMask(bytes, path); });
+}
+
+Expected<std::vector<double>> convjit::parseMask(std::string_view bytes,
+                                                 const std::string &what,
+                                                 const Convolution &conv) {
+  Expected<Array> array = parseMask(bytes, what);
+  if (!array)
+    return array.takeError();
+  if (array->shape != conv.kernelShape())
+    return badInput("mask=" + what + ": has shape " + shapeText(array->shape) +
                     "; valid: the weight's, " + shapeText(conv.kernelShape()));
-  std::vector<double> values(static_cast<size_t>(array.elements()));
+  std::vector<double> values(static_cast<size_t>(array->elements()));
   for (size_t i = 0; i < values.size(); ++i)
-    if (contents->booleans) {
-      auto value = std::to_integer<int>(array.data[i]);
-      if (value > 1)
-        return badInput("mask=" + what + ": element " + std::to_string(i) +
-                        " is the byte " + std::to_string(value) +
-                        "; valid: 0 and 1 in a file of booleans");
-      values[i] = value;
-    } else if (array.dtype == DataType::F32) {
+    if (array->dtype == DataType::F32) {
       float value;
-      std::memcpy(&value, array.data.data() + 4 * i, 4);
+      std::memcpy(&value, array->data.data() + 4 * i, 4);
       values[i] = value;
     } else {
-      std::memcpy(&values[i], array.data.data() + 8 * i, 8);
+      std::memcpy(&values[i], array->data.data() + 8 * i, 8);
     }
   return values;
 }

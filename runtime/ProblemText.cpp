@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Shown.h"
 #include "convjit/Problem.h"
 
 #include <algorithm>
@@ -30,14 +31,6 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
       return parts;
     text.remove_prefix(at + 1);
   }
-}
-
-/// Quoted for an error: at most 60 characters, and none that is not printable.
-std::string shown(std::string_view text) {
-  std::string result;
-  for (char c : text.substr(0, 60))
-    result += c >= 0x20 && c < 0x7f ? c : '?';
-  return text.size() > 60 ? result + "..." : result;
 }
 
 Error fieldError(std::string_view field, std::string_view value,

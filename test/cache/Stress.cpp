@@ -151,10 +151,11 @@ int rounds(int64_t count) {
     if (i == count / 10)
       early = residentKiB();
   }
-  std::printf("rounds %lld\ngrowth_KiB %lld\nmappings %zu\n",
-              static_cast<long long>(count),
-              static_cast<long long>(residentKiB()) -
-                  static_cast<long long>(early),
+  size_t late = residentKiB();
+  std::printf("rounds %lld\nafter_a_tenth_KiB %zu\nat_the_end_KiB %zu\n"
+              "growth_KiB %lld\nmappings %zu\n",
+              static_cast<long long>(count), early, late,
+              static_cast<long long>(late) - static_cast<long long>(early),
               mappings());
   return 0;
 }

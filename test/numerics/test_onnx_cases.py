@@ -13,6 +13,7 @@ import itertools
 import numpy as np
 import pytest
 
+from frameworks import run_layer
 from layers import Layer, assert_equal
 
 
@@ -295,3 +296,21 @@ def test_conv_transpose(case, convjit):
 @pytest.mark.parametrize("case", PLAIN, ids=lambda case: case.name)
 def test_conv(case, convjit):
     run_case(case, False, convjit)
+
+
+@pytest.mark.parametrize("transposed, case", [
+    pytest.param(transposed, case, id=f"{'transposed' if transposed else 'plain'}: {case.name}")
+    for transposed, cases in ((True, TRANSPOSED), (False, PLAIN)) for case in cases])
+def test_layer_reads_the_weight(transposed, case, tmp_path):
+    """Ours, with W and B as they are in a model's file."""
+    pads, sizes = (resolve_transposed if transposed else resolve_plain)(case)
+    oc = case.w.shape[1] * case.group if transposed else case.w.shape[0]
+    bias = count_up(oc, start=1)
+    expected = loops(case, pads, sizes, transposed) + bias.reshape(-1, *[1] * case.rank)
+    made = run_layer(
+        "onnx", tmp_path, {"node.W": case.w, "node.B": bias}, "node.", case.x,
+        expected.astype(np.float32), transposed=transposed,
+        stride=case.per_dimension("strides", 1), dilation=case.per_dimension("dilations", 1),
+        groups=case.group, output_padding=case.per_dimension("output_padding", 0), pads=pads)
+    assert_equal(made["y"], expected, case.name)
+    assert_equal(made["w"], stored_weight(case, transposed), case.name)

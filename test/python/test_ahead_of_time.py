@@ -249,8 +249,8 @@ def test_cmake_errors(tmp_path, arguments, words):
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.25)\nproject(p LANGUAGES NONE)\n"
         f'include("{cmake}")\nconvjit_add_kernels(k {arguments})\n')
-    done = subprocess.run(["cmake", "-S", tmp_path, "-B", tmp_path / "build",
-                           f"-DCONVJIT_EXECUTABLE={CONVJIT}"],
+    done = subprocess.run(["cmake", "-G", "Ninja", "-S", tmp_path, "-B",
+                           tmp_path / "build", f"-DCONVJIT_EXECUTABLE={CONVJIT}"],
                           capture_output=True, text=True)
     text = " ".join(done.stderr.split())
     assert done.returncode and all(word in text for word in words), done.stderr

@@ -58,7 +58,7 @@ def make(module, kind, *, first=False, groups=1, bias=True, mask=False, **option
     w = rng.integers(-3, 4, shape_of_weight(kind, k, 4, 6, groups)).astype(np.float32)
     b = rng.integers(-3, 4, 6).astype(np.float32)
     b = b.reshape((1, 6) + (1,) * rank if first else (1,) * rank + (6,))
-    m = rng.integers(0, 2, w.shape).astype(np.float32)
+    m = rng.integers(0, 2, w.shape).astype(bool if mask == "bool" else np.float32)
     return getattr(module, kind)(
         sizes(kind, first=first), 6, k, channel_first=first, groups=groups,
         w_init=jnp.asarray(w), b_init=jnp.asarray(b) if bias else None,
@@ -90,6 +90,7 @@ OPTIONS = [
     dict(rhs_dilation=2, padding=2, mask=True),
     dict(stride=2, first=True, padding=((1, 2),)),
     dict(stride=2, groups=2, mask=True),
+    dict(stride=2, mask="bool"),
 ]
 
 

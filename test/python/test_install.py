@@ -141,7 +141,7 @@ def test_a_component_that_is_missing_is_named(prefix, tmp_path):
         "find_package(convjit REQUIRED COMPONENTS runtime gpu)\n"
     )
     done = subprocess.run(
-        ["cmake", "-S", tmp_path, "-B", tmp_path / "b",
+        ["cmake", "-G", "Ninja", "-S", tmp_path, "-B", tmp_path / "b",
          f"-DCMAKE_PREFIX_PATH={prefix}",
          f"-DCMAKE_C_COMPILER={cached('CMAKE_C_COMPILER')}"],
         capture_output=True, text=True, env=CLEAN,

@@ -58,6 +58,17 @@ def test_libconvjit_runtime_exports_what_needs_no_compiler():
     assert exported_symbols(RUNTIME) == declared_functions() - COMPILING
 
 
+def test_every_struct_tells_its_size():
+    """So that it can grow; all but the one that generated code reads."""
+    text = HEADER.read_text()
+    text += (ROOT / "runtime/include/convjit/convjit_aot.h").read_text()
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    first = dict(re.findall(r"typedef struct (\w+) \{\s*([^;]*);", text))
+    assert len(first) == len(re.findall(r"struct \w+ \{", text)) >= 8
+    assert {name for name, field in first.items() if field != "size_t struct_size"} == {
+        "convjit_kernel_args"}
+
+
 def test_runtime_needs_the_system_alone():
     libraries = needed(RUNTIME)
     assert libraries and not [n for n in libraries if not SYSTEM.match(n)], libraries

@@ -338,6 +338,18 @@ TEST(Npy, BooleanMasks) {
   expectError(mask("(1, 2, 3)", "\1\1\1\1\1\xff"),
               "mask=m: element 5 is the byte 255; valid: 0 and 1 in a file of "
               "booleans");
+  // Of any shape, for who checks it himself.
+  auto any = parseMask(
+      file(1, dictionary("'|b1'", "False", "(2,)"), std::string("\0\1", 2)),
+      "m");
+  ASSERT_TRUE(any) << any.error().message;
+  EXPECT_EQ(any->dtype, DataType::F32);
+  EXPECT_EQ(any->shape, std::vector<int64_t>{2});
+  float values[2] = {-1, -1};
+  ASSERT_EQ(any->data.size(), sizeof values);
+  std::memcpy(values, any->data.data(), sizeof values);
+  EXPECT_EQ(values[0], 0);
+  EXPECT_EQ(values[1], 1);
   // Neither bytes that are numbers, nor booleans where no mask is wanted.
   expectError(parseMask(file(1, dictionary("'|u1'", "False", "(1, 2, 3)"),
                              std::string(6, '\1')),

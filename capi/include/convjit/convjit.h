@@ -16,7 +16,8 @@
 |*   convjit_layer_set_mask changes it.                                       *|
 |* - Structs start with struct_size: the caller's sizeof. A library that is   *|
 |*   newer fills in what is missing (zero: the default), one that is older    *|
-|*   refuses fields it does not know unless they are zero.                    *|
+|*   refuses fields it does not know unless they are zero. One has none:      *|
+|*   convjit_kernel_args, which generated code reads and which never changes. *|
 |* - Text is UTF-8 and ends with a zero. Sizes are in elements, unless a name *|
 |*   says bytes. A NULL handle given to a release is ignored.                 *|
 |*                                                                            *|
@@ -257,8 +258,8 @@ CONVJIT_API convjit_status convjit_layer_set_mask(convjit_layer *layer,
                                                   const double *factors,
                                                   size_t count,
                                                   convjit_error **error);
-/** Canonical; lives as long as the layer. Names no mask that was given as an
-    array. */
+/** Canonical; lives until the layer is given a mask or released. Names no mask
+    that was given as an array. */
 CONVJIT_API const char *convjit_layer_text(const convjit_layer *layer);
 CONVJIT_API void convjit_layer_release(convjit_layer *layer);
 

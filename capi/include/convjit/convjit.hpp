@@ -19,6 +19,7 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,8 +30,8 @@ class [[nodiscard]] Result {
 public:
   Result() = default;
   /// Takes the error over.
-  Result(convjit_status status, convjit_error *error)
-      : code(status), error(error, convjit_error_release) {}
+  Result(convjit_status status, convjit_error *owned)
+      : code(status), error(owned, convjit_error_release) {}
 
   explicit operator bool() const { return code == CONVJIT_OK; }
   convjit_status status() const { return code; }
@@ -54,7 +55,7 @@ Result call(Function function, Args... args) {
 template <typename T, void (*Release)(T *)> class Handle {
 public:
   Handle() = default;
-  explicit Handle(T *handle) : handle(handle) {}
+  explicit Handle(T *owned) : handle(owned) {}
   Handle(Handle &&other) noexcept
       : handle(std::exchange(other.handle, nullptr)) {}
   Handle &operator=(Handle &&other) noexcept {
@@ -98,10 +99,13 @@ public:
   /// Row-major.
   template <typename T>
   Tensor(T *data, std::vector<int64_t> shape) : sizes(std::move(shape)) {
-    static_assert(sizeof(T) == 4 || sizeof(T) == 8);
+    using Element = std::remove_const_t<T>;
+    static_assert(std::is_same_v<Element, float> ||
+                      std::is_same_v<Element, double>,
+                  "tensors are of float or double");
     tensor = make<convjit_tensor>();
-    tensor.data = const_cast<std::remove_const_t<T> *>(data);
-    tensor.dtype = sizeof(T) == 8 ? CONVJIT_F64 : CONVJIT_F32;
+    tensor.data = const_cast<Element *>(data);
+    tensor.dtype = std::is_same_v<Element, double> ? CONVJIT_F64 : CONVJIT_F32;
   }
   /// Strides are in elements.
   template <typename T>

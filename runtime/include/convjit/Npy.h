@@ -48,8 +48,14 @@ Status writeNpy(const std::string &path, const Array &array);
 /// The bytes of such a file; `what` names the array in errors.
 Expected<std::string> printNpy(const Array &array, const std::string &what);
 
-/// Reads a weight mask, of numbers or of booleans, and checks its shape against
-/// the kernel's. True is a factor of 1, false of 0: an absent weight.
+/// Reads a weight mask, of numbers or of booleans, which become f32: true is a
+/// factor of 1, false of 0, an absent weight.
+Expected<Array> readMask(const std::string &path);
+
+/// The same from memory; `what` names the source in errors.
+Expected<Array> parseMask(std::string_view bytes, const std::string &what);
+
+/// Reads a weight mask and checks its shape against the kernel's.
 Expected<std::vector<double>> readMask(const std::string &path,
                                        const Convolution &conv);
 

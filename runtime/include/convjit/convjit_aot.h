@@ -20,7 +20,9 @@ extern "C" {
 #endif
 
 /** What a kernel reads. Tensors are contiguous in the layer's axis order and
-    aligned to their element at least. */
+    aligned to their element at least. Generated code reads it, so that these
+    fields stay where they are for ever; the one struct without a struct_size.
+ */
 typedef struct convjit_kernel_args {
   const void *input;
   const void *packed_weights; /**< as written by convjit_aot_kernel::pack */

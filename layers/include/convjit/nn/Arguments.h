@@ -69,6 +69,13 @@ public:
   std::variant<std::string, int64_t, Numbers, Pairs> form;
 };
 
+/// An array of booleans in row-major order, for masks: true is a factor of 1,
+/// false an absent weight. A file of them is read with readMask (Npy.h).
+struct BoolArray {
+  Shape shape;
+  std::vector<bool> values;
+};
+
 /// What a parameter is made from: nothing, one number for all elements, an
 /// array whose shape is the parameter's or broadcasts to it, or a callable.
 class Parameter {
@@ -79,6 +86,8 @@ public:
     requires std::is_arithmetic_v<T>
   Parameter(T all) : form(static_cast<double>(all)) {}
   Parameter(Array array) : form(std::move(array)) {}
+  /// Zeros and ones in f32.
+  Parameter(const BoolArray &array);
   template <typename F>
     requires std::is_invocable_r_v<Expected<Array>, F &, const Shape &,
                                    DataType>
@@ -106,8 +115,9 @@ struct ConvArguments {
   Parameter w_init = XavierNormal{};
   /// None for a layer without bias.
   Parameter b_init = {};
-  /// Multiplies the weight at each call, in the weight's stored layout. Where
-  /// it is zero the weight is absent: it is not read, and its gradient is zero.
+  /// Multiplies the weight at each call, in the weight's stored layout; numbers
+  /// of either dtype, or booleans. Where it is zero the weight is absent: it is
+  /// not read, and its gradient is zero.
   Parameter w_mask = {};
   bool channel_first = false;
   std::string name = {};
