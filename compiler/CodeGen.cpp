@@ -58,7 +58,7 @@ struct NoStrengthReduction final : llvm::OptPassGate {
 } // namespace
 
 Expected<std::unique_ptr<llvm::Module>>
-convjit::translateToLLVM(mlir::ModuleOp module, llvm::LLVMContext &context,
+convjit::translateToLLVM(mlir::Operation *module, llvm::LLVMContext &context,
                          const TargetInfo &target,
                          llvm::TargetMachine &machine) {
   std::unique_ptr<llvm::Module> result =

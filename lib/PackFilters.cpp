@@ -9,6 +9,7 @@
 
 #include "Geometry.h"
 #include "Passes.h"
+#include "BlockSpace.h"
 
 namespace convjit {
 #define GEN_PASS_DEF_CONVPACKFILTERS
@@ -39,11 +40,13 @@ struct ConvPackFiltersPass
                             "no other use");
     DimensionNumbersAttr numbers = op.getDimensionNumbers();
     auto filter = cast<MemRefType>(argument.getType());
-    TaskSpace space = taskSpace(op);
-    SmallVector<int64_t> shape = {space.channels.blocks()};
+    ChannelBlocks channels = op.getPlanAttr() ? taskSpace(op).channels
+                                              : blockSpace(op).channels;
+    SmallVector<int64_t> shape = {channels.blocks()};
     bool merged = false;
     for (auto [split, axis] :
-         llvm::zip(space.splits, numbers.getKernelSpatial())) {
+         llvm::zip(op.getSplits().getAsRange<PhaseSplitAttr>(),
+                   numbers.getKernelSpatial())) {
       shape.push_back(split.isMerged() ? split.getTaps().front()
                                        : filter.getDimSize(axis));
       merged |= split.isMerged();
@@ -51,12 +54,15 @@ struct ConvPackFiltersPass
     int64_t reduction =
         filterInputFeatures(filter.getShape(), numbers,
                             op.getFeatureGroupCount(), op.getSwappedFilter());
-    if (space.channels.lanes == Lanes::Reduction)
+    if (channels.lanes == Lanes::Reduction)
       shape.append(
-          {space.channels.width,
-           int64_t(llvm::alignTo(reduction, op.getPlan().getUnroll()))});
+          {channels.width,
+           int64_t(llvm::alignTo(reduction, op.getPlanAttr().getUnroll()))});
     else
-      shape.append({reduction, space.channels.width});
+      shape.append({op.getGpuPlanAttr()
+                        ? paddedReduction(op.getGpuPlanAttr(), reduction)
+                        : reduction,
+                    channels.width});
     auto packed = MemRefType::get(shape, filter.getElementType());
 
     OpBuilder builder(func);
@@ -69,7 +75,7 @@ struct ConvPackFiltersPass
     builder.setInsertionPointToStart(body);
     PackFilterOp::create(builder, op.getLoc(), body->getArgument(0),
                          body->getArgument(1), numbers, op.getReversalAttr(),
-                         space.channels.lanes, space.channels.groups,
+                         channels.lanes, channels.groups,
                          // With one group the swap changes nothing.
                          op.getSwappedFilter() && op.getFeatureGroupCount() > 1,
                          merged ? op.getSplitsAttr() : ArrayAttr(),
