@@ -93,6 +93,8 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, GPUPlanAttr plan) {
     return "box has " + std::to_string(plan.getBox().size()) +
            " entries; valid: " + std::to_string(numbers.getRank() + 1) +
            ", images and each spatial dimension";
+  if (op.getLive())
+    return "valid for a GPU: a mask, not the list of what it leaves";
   BlockSpace space = blockSpace(op, plan);
   if (space.blocksPerImages() > std::numeric_limits<int32_t>::max())
     return "makes " + std::to_string(space.blocksPerImages()) +

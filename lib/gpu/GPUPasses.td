@@ -120,13 +120,16 @@ def ConvGPUKernelABI : Pass<"conv-gpu-kernel-abi", "::mlir::ModuleOp"> {
                            "::mlir::arith::ArithDialect"];
 }
 
-def ConvGPUDoubleMath : Pass<"conv-gpu-double-math"> {
-  let summary = "f64 exp, tanh and erf as polynomials";
+def ConvGPUMath : Pass<"conv-gpu-math"> {
+  let summary = "functions without a library";
   let description = [{
-    What `conv-approximate-math` leaves to the C library, which a GPU does not
-    have.
+    f64 exp, tanh and erf, which `conv-approximate-math` leaves to the C library,
+    become polynomials, and what is left of the math dialect intrinsics that the
+    back end has instructions for: a GPU has no C library, and libdevice is not
+    needed.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::LLVM::LLVMDialect",
                            "::mlir::math::MathDialect"];
 }
 

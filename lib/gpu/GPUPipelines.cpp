@@ -13,7 +13,6 @@
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVM.h"
 #include "mlir/Conversion/GPUToNVVM/GPUToNVVMPass.h"
-#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
 #include "mlir/Conversion/MemRefToLLVM/MemRefToLLVM.h"
 #include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
@@ -31,7 +30,7 @@ using namespace convjit;
 
 void convjit::buildGPUPlanPipeline(OpPassManager &pm) {
   pm.addPass(createConvLegalize());
-  pm.addPass(createConvFoldMask());
+  // Masks stay what filters are packed with; they are not folded into lists.
   pm.addPass(createConvGPUPlan());
 }
 
@@ -48,14 +47,13 @@ void convjit::buildGPUThreadsPipeline(OpPassManager &pm) {
 void convjit::buildNVVMPipeline(OpPassManager &pm,
                                 const GPUPipelineOptions &options) {
   pm.addPass(createConvApproximateMath());
-  pm.addPass(createConvGPUDoubleMath());
+  pm.addPass(createConvGPUMath());
   pm.addPass(createConvGPUKernelABI({options.symbolPrefix}));
   OpPassManager &device = pm.nest<gpu::GPUModuleOp>();
   device.addPass(memref::createExpandStridedMetadataPass());
   device.addPass(createLowerAffinePass());
   device.addPass(arith::createArithExpandOpsPass());
   device.addPass(createSCFToControlFlowPass());
-  device.addPass(createConvertMathToLLVMPass());
   ConvertGpuOpsToNVVMOpsOptions nvvm;
   nvvm.indexBitwidth = 64;
   nvvm.useBarePtrCallConv = true;
@@ -86,7 +84,6 @@ void convjit::registerGPUDialects(DialectRegistry &registry) {
   arith::registerConvertArithToLLVMInterface(registry);
   cf::registerConvertControlFlowToLLVMInterface(registry);
   registerConvertFuncToLLVMInterface(registry);
-  registerConvertMathToLLVMInterface(registry);
   registerConvertMemRefToLLVMInterface(registry);
   vector::registerConvertVectorToLLVMInterface(registry);
 }

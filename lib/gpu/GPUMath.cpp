@@ -1,4 +1,4 @@
-//===- DoubleMath.cpp - f64 functions as polynomials -*- C++ -*-===//
+//===- GPUMath.cpp - functions without a library -*- C++ -*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -8,10 +8,12 @@
 
 #include "GPUPasses.h"
 
+#include "llvm/ADT/TypeSwitch.h"
+
 #include <numbers>
 
 namespace convjit {
-#define GEN_PASS_DEF_CONVGPUDOUBLEMATH
+#define GEN_PASS_DEF_CONVGPUMATH
 #include "GPUPasses.h.inc"
 } // namespace convjit
 
@@ -155,8 +157,8 @@ Value DoubleMath::erf(Value x) {
 
 namespace {
 
-struct ConvGPUDoubleMathPass
-    : convjit::impl::ConvGPUDoubleMathBase<ConvGPUDoubleMathPass> {
+struct ConvGPUMathPass
+    : convjit::impl::ConvGPUMathBase<ConvGPUMathPass> {
   void runOnOperation() override {
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
@@ -173,6 +175,25 @@ struct ConvGPUDoubleMathPass
       op->getResult(0).replaceAllUsesWith(result);
       op->erase();
     }
+    // Upstream's conversion would call libdevice for these; the back end has
+    // instructions.
+    getOperation()->walk([](Operation *op) {
+      StringRef name =
+          llvm::TypeSwitch<Operation *, StringRef>(op)
+              .Case([](math::AbsFOp) { return "llvm.fabs"; })
+              .Case([](math::CopySignOp) { return "llvm.copysign"; })
+              .Case([](math::FloorOp) { return "llvm.floor"; })
+              .Case([](math::FmaOp) { return "llvm.fma"; })
+              .Default(StringRef());
+      if (name.empty())
+        return;
+      OpBuilder b(op);
+      auto call = LLVM::CallIntrinsicOp::create(
+          b, op->getLoc(), op->getResult(0).getType(), b.getStringAttr(name),
+          op->getOperands());
+      op->replaceAllUsesWith(call);
+      op->erase();
+    });
   }
 };
 
