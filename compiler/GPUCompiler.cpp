@@ -10,6 +10,7 @@
 #include "BuildModule.h"
 #include "CodeGen.h"
 #include "Compilation.h"
+#include "GPUCostModel.h"
 #include "GPUPasses.h"
 #include "Geometry.h"
 #include "LibraryBuilder.h"
@@ -21,6 +22,7 @@
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/IR/LLVMContext.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <chrono>
@@ -80,7 +82,9 @@ Expected<TargetInfo> resolveGPU(const Target &target) {
 class GPUCompilation : public Compilation {
 public:
   explicit GPUCompilation(TargetInfo target)
-      : Compilation(dialects()), target(std::move(target)) {}
+      : Compilation(dialects()), target(std::move(target)) {
+    options.chip = this->target.cpu;
+  }
 
   /// Runs the pipeline up to the form that `stage` shows.
   Status runUntil(Stage stage, const std::string &plan) {
@@ -91,7 +95,7 @@ public:
       return s;
     if (Status s = setPlan(plan); !s)
       return s;
-    if (Status s = step([&](auto &pm) { buildGPUPlanPipeline(pm); }); !s)
+    if (Status s = step([&](auto &pm) { buildGPUPlanPipeline(pm, options); }); !s)
       return s;
     if (Status s = readPlanned(); !s || stage == Stage::General)
       return s;
@@ -274,6 +278,40 @@ Expected<std::string> convjit::emitForGPU(const Convolution &conv, Stage stage,
   return text;
 }
 
+/// The best plans of each schedule, and the plan at hand wherever it came from.
+static void addCandidates(conv::ConvolutionOp op, const Chip &chip,
+                          PlanReport &report) {
+  conv::GPUPlanAttr chosen = op.getGpuPlanAttr();
+  auto add = [&](conv::GPUPlanAttr plan, const GPUPrediction &prediction) {
+    Candidate candidate;
+    llvm::raw_string_ostream(candidate.name) << mlir::Attribute(plan);
+    candidate.chosen = plan == chosen;
+    candidate.cycles =
+        prediction.microseconds * 1e3 * chip.gigahertz / predictedImages;
+    llvm::raw_string_ostream(candidate.reason)
+        << llvm::format("%.3g", prediction.microseconds) << " us predicted for "
+        << predictedImages << " images, bound by " << prediction.bound << "; "
+        << prediction.registers << " registers a thread, "
+        << prediction.resident << " blocks an SM";
+    report.candidates.push_back(std::move(candidate));
+  };
+  constexpr int shown = 4;
+  int count[2] = {0, 0};
+  bool listed = false;
+  for (const GPUCandidate &candidate : gpuCandidates(op, chip)) {
+    bool direct =
+        candidate.plan.getSchedule() == conv::GPUSchedule::Direct;
+    if (count[direct]++ >= shown && candidate.plan != chosen)
+      continue;
+    listed |= candidate.plan == chosen;
+    add(candidate.plan, candidate.prediction);
+  }
+  if (!listed)
+    add(chosen, predict(op, chosen, chip));
+  report.candidates.push_back(
+      {"schedule = mma", false, "tensor cores are not used yet", 0});
+}
+
 Expected<PlanReport> convjit::planForGPU(const Convolution &conv,
                                          const CompileOptions &options) {
   Expected<TargetInfo> target = resolveGPU(options.target);
@@ -281,15 +319,18 @@ Expected<PlanReport> convjit::planForGPU(const Convolution &conv,
     return target.takeError();
   Leaky<GPUCompilation> compilation(new GPUCompilation(*target));
   compilation->module = buildModule(&compilation->context, conv);
-  if (Status s = compilation->runUntil(Stage::Blocks, options.plan); !s)
+  if (Status s = compilation->runUntil(Stage::General, options.plan); !s)
+    return s.takeError();
+  PlanReport report;
+  addCandidates(compilation->convolution(), chipOf(target->cpu), report);
+  if (Status s = compilation->runUntil(Stage::Blocks, ""); !s)
     return s.takeError();
   const GPUKernel &kernel = compilation->kernel;
-  PlanReport report;
   report.plan = kernel.plan;
   report.packedWeightBytes = kernel.packedWeightBytes;
   report.scratchBytes = kernel.scratchBytes;
-  report.target = target->triple + ": " + target->cpu;
+  report.target =
+      target->triple + ": " + target->cpu + ", " + chipOf(target->cpu).product;
   report.launches = kernel.run;
-  report.candidates.push_back({kernel.plan, true, "", 0});
   return report;
 }

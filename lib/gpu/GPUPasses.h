@@ -28,12 +28,16 @@ struct GPUPipelineOptions
       *this, "symbol-prefix",
       llvm::cl::desc("what exported symbols start with"),
       llvm::cl::init("convjit")};
+  Option<std::string> chip{*this, "chip",
+                           llvm::cl::desc("LLVM's name of the chip"),
+                           llvm::cl::init("sm_80")};
 };
 
 /// The pipeline in the pieces between which a stage can be printed: layer to
 /// planned convolution, (phases on packed filters as for CPUs,) to thread
 /// blocks, to what each thread does, to the NVVM dialect.
-void buildGPUPlanPipeline(mlir::OpPassManager &pm);
+void buildGPUPlanPipeline(mlir::OpPassManager &pm,
+                          const GPUPipelineOptions &options);
 void buildGPUBlocksPipeline(mlir::OpPassManager &pm);
 void buildGPUThreadsPipeline(mlir::OpPassManager &pm);
 void buildNVVMPipeline(mlir::OpPassManager &pm,

@@ -14,8 +14,9 @@ include "mlir/Pass/PassBase.td"
 def ConvGPUPlan : Pass<"conv-gpu-plan"> {
   let summary = "choose how each convolution is carried out on a GPU";
   let description = [{
-    Attaches a `#conv.gpu_plan` where there is none. A plan that is already there
-    is kept, so it can be written by hand or replayed.
+    Attaches a `#conv.gpu_plan` where there is none: the candidate with the
+    shortest predicted time for eight images on the chip (GPUCostModel.cpp). A
+    plan that is already there is kept, so it can be written by hand or replayed.
 
     After:
     ```mlir
@@ -24,6 +25,8 @@ def ConvGPUPlan : Pass<"conv-gpu-plan"> {
         stages = 2, vector = 4>
     ```
   }];
+  let options = [Option<"chip", "chip", "std::string", "\"sm_80\"",
+                        "LLVM's name of the chip">];
   let dependentDialects = ["::convjit::conv::ConvDialect"];
 }
 

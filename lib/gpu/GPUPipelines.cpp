@@ -28,10 +28,11 @@
 using namespace mlir;
 using namespace convjit;
 
-void convjit::buildGPUPlanPipeline(OpPassManager &pm) {
+void convjit::buildGPUPlanPipeline(OpPassManager &pm,
+                                   const GPUPipelineOptions &options) {
   pm.addPass(createConvLegalize());
   // Masks stay what filters are packed with; they are not folded into lists.
-  pm.addPass(createConvGPUPlan());
+  pm.addPass(createConvGPUPlan({options.chip}));
 }
 
 void convjit::buildGPUBlocksPipeline(OpPassManager &pm) {
@@ -65,7 +66,7 @@ void convjit::buildNVVMPipeline(OpPassManager &pm,
 
 void convjit::buildGPUPipeline(OpPassManager &pm,
                                const GPUPipelineOptions &options) {
-  buildGPUPlanPipeline(pm);
+  buildGPUPlanPipeline(pm, options);
   buildPhasesPipeline(pm);
   buildGPUBlocksPipeline(pm);
   buildGPUThreadsPipeline(pm);
