@@ -27,14 +27,14 @@ uint32_t Machine::barrier(Site &site, uint32_t id, uint32_t count, bool vote) {
          "barrier " + std::to_string(id) + "; a block has 0 to 15");
     id %= 16;
   }
-  if (count % 32 || count > threads.size()) {
+  if (count % 32 || count > warps.size() * 32) {
     find(FindingKind::BadOperand, &site, &thread,
          "a barrier for " + std::to_string(count) +
              " threads; valid: a multiple of 32, no more than the block has");
     count = 0;
   }
   Barrier &barrier = barriers[id];
-  if (count == threads.size())
+  if (count >= threads.size())
     count = 0;
   if (barrier.arrived == 0) {
     barrier.site = &site;
@@ -69,7 +69,7 @@ uint32_t Machine::barrier(Site &site, uint32_t id, uint32_t count, bool vote) {
 
 void Machine::barrierArrive(Site &site, uint32_t id, uint32_t count) {
   Thread &thread = *current;
-  if (id >= 16 || count == 0 || count % 32 || count > threads.size())
+  if (id >= 16 || count == 0 || count % 32 || count > warps.size() * 32)
     return find(FindingKind::BadOperand, &site, &thread,
                 "barrier.arrive on barrier " + std::to_string(id) + " for " +
                     std::to_string(count) + " threads");
