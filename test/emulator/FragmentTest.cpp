@@ -1,4 +1,5 @@
-//===- FragmentTest.cpp - mma's fragments against the documentation -*- C++ -*-===//
+//===- FragmentTest.cpp - mma's fragments against the documentation -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -7,10 +8,10 @@
 //===----------------------------------------------------------------------===//
 //
 // The PTX ISA states each shape's fragments on its own; the functions below are
-// those statements one by one, in its words (section "Matrix fragments for mma",
-// version 8.7), and share nothing with the emulator's one formula for all of them.
-// A second source are the layouts that CUTLASS uses (mma_traits_sm80.hpp): strides
-// into matrices stored by columns, B as n x k.
+// those statements one by one, in its words (section "Matrix fragments for
+// mma", version 8.7), and share nothing with the emulator's one formula for all
+// of them. A second source are the layouts that CUTLASS uses
+// (mma_traits_sm80.hpp): strides into matrices stored by columns, B as n x k.
 //
 //===----------------------------------------------------------------------===//
 
@@ -31,14 +32,16 @@ struct Place {
 };
 using Statement = Place (*)(int groupId, int threadInGroup, int i);
 
-/// One operand of one shape: how many elements a lane holds, and where they are.
+/// One operand of one shape: how many elements a lane holds, and where they
+/// are.
 struct Case {
   const char *intrinsic;
   MmaOperand operand;
   int elements;
   Statement statement;
-  // The layout in CUTLASS: strides of the thread's position in its group of four
-  // and of its group, then of the bits of i with their sizes; none if it has none.
+  // The layout in CUTLASS: strides of the thread's position in its group of
+  // four and of its group, then of the bits of i with their sizes; none if it
+  // has none.
   std::vector<int> threadStrides;
   std::vector<std::pair<int, int>> valueStrides;
 };
@@ -193,8 +196,8 @@ TEST(Fragments, AreAsCutlassHasThem) {
     int rows = isB ? shape->n : shape->m;
     for (int lane = 0; lane < 32; ++lane)
       for (int i = 0; i < test.elements; ++i) {
-        int index = lane % 4 * test.threadStrides[0] +
-                    lane / 4 * test.threadStrides[1];
+        int index =
+            lane % 4 * test.threadStrides[0] + lane / 4 * test.threadStrides[1];
         int rest = i;
         for (auto [size, stride] : test.valueStrides) {
           index += rest % size * stride;

@@ -78,8 +78,8 @@ std::string kernelText(const Product &product, const MmaShape &shape) {
     int bytes = elementsPerLane(shape, operand) * bytesOf(type);
     return type == MmaType::F64 ? bytes / 8 : bytes / 4;
   };
-  int inputs = registers(MmaOperand::A, shape.a) +
-               registers(MmaOperand::B, shape.b);
+  int inputs =
+      registers(MmaOperand::A, shape.a) + registers(MmaOperand::B, shape.b);
   int accumulators = registers(MmaOperand::C, shape.c);
   int results = registers(MmaOperand::D, shape.d);
   int width = shape.a == MmaType::F64 ? 8 : 4;
@@ -96,9 +96,10 @@ std::string kernelText(const Product &product, const MmaShape &shape) {
     std::string n = std::to_string(i);
     types += (i ? ", " : "") + std::string(product.accumulator);
     stores += "  %d" + n + " = extractvalue {RESULT} %d, " + n + "\n  %q" + n +
-              " = getelementptr i8, ptr %its, i64 " + std::to_string(i * width) +
-              "\n  store " + product.accumulator + " %d" + n + ", ptr %q" + n +
-              ", align " + std::to_string(width) + "\n";
+              " = getelementptr i8, ptr %its, i64 " +
+              std::to_string(i * width) + "\n  store " + product.accumulator +
+              " %d" + n + ", ptr %q" + n + ", align " + std::to_string(width) +
+              "\n";
   }
   std::string text = R"(
 define ptx_kernel void @k(ptr %in, ptr %out) {
@@ -212,14 +213,15 @@ TEST_P(Products, OfSmallIntegersAreExact) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Mma, Products, testing::ValuesIn(products), [](const auto &info) {
-      std::string name = info.param.intrinsic + strlen("llvm.nvvm.mma.");
-      for (char &c : name)
-        if (c == '.')
-          c = '_';
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Mma, Products, testing::ValuesIn(products),
+                         [](const auto &info) {
+                           std::string name =
+                               info.param.intrinsic + strlen("llvm.nvvm.mma.");
+                           for (char &c : name)
+                             if (c == '.')
+                               c = '_';
+                           return name;
+                         });
 
 // A tf32 operand's low 13 bits do not take part.
 TEST(Mma, Tf32IgnoresTheLowBits) {

@@ -34,7 +34,7 @@ inline uint16_t floatToHalf(float value) {
   auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
   bits &= 0x7fffffff;
   if (bits > 0x7f800000)
-    return 0x7fff; // PTX's canonical NaN
+    return 0x7fff;        // PTX's canonical NaN
   if (bits >= 0x477ff000) // 65520 and more
     return sign | 0x7c00;
   if (bits < 0x38800000) { // below 2^-14: a multiple of 2^-24

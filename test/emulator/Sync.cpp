@@ -34,8 +34,7 @@ uint32_t Machine::barrier(Site &site, uint32_t id, uint32_t count, bool vote) {
     count = 0;
   }
   Barrier &barrier = barriers[id];
-  if (count >= threads.size())
-    count = 0;
+  count = std::min(count, static_cast<uint32_t>(threads.size()));
   if (barrier.arrived == 0) {
     barrier.site = &site;
     barrier.expected = count;
@@ -73,6 +72,7 @@ void Machine::barrierArrive(Site &site, uint32_t id, uint32_t count) {
     return find(FindingKind::BadOperand, &site, &thread,
                 "barrier.arrive on barrier " + std::to_string(id) + " for " +
                     std::to_string(count) + " threads");
+  count = std::min(count, static_cast<uint32_t>(threads.size()));
   Barrier &barrier = barriers[id];
   if (barrier.arrived == 0) {
     barrier.site = &site;
@@ -126,7 +126,7 @@ void Machine::completeBarrier(Barrier &barrier, uint32_t id) {
              barrier.site->instruction + " and" +
              (other ? other->waiting->instruction : ""));
   }
-  if (barrier.expected == 0) {
+  if (barrier.expected == 0 || waiting.size() == threads.size()) {
     ++epoch;
   } else {
     size_t n = threads.size();
