@@ -179,8 +179,11 @@ makeSlots(const Launch &launch, const Entry &entry, Machine &machine) {
     using Kind = Entry::Parameter::Kind;
     if (parameter.kind == Kind::Pointer) {
       const auto *pointer = std::get_if<Pointer>(&launch.arguments[i]);
+      const auto *number = std::get_if<int64_t>(&launch.arguments[i]);
+      if (number && *number == 0)
+        continue; // null, for what the kernel does not touch
       if (!pointer || pointer->index >= launch.buffers.size())
-        return wrong("a pointer into one of the launch's buffers");
+        return wrong("a pointer into one of the launch's buffers, or 0");
       machine.bufferOfArgument[i] = static_cast<int32_t>(pointer->index);
       slots[i] = reinterpret_cast<uintptr_t>(
           machine.buffers[pointer->index].base + pointer->offset);

@@ -62,7 +62,7 @@ struct Pointer {
   int64_t offset = 0;
 };
 /// A kernel argument: a pointer, an integer, or a floating-point number. The
-/// parameter's type says how many bits are passed.
+/// parameter's type says how many bits are passed; 0 is a null pointer, too.
 using Argument = std::variant<Pointer, int64_t, double>;
 
 /// One launch of a kernel.
