@@ -315,6 +315,26 @@ TEST(DivergentBarrier, OfAPartOfTheBlock) {
   EXPECT_FALSE(broken.report.complete);
 }
 
+// Two half warps are not a warp.
+TEST(DivergentBarrier, OfLanesFromTwoWarps) {
+  auto text = [](const char *condition) {
+    return kernel("", std::string(condition) + R"(
+  br i1 %goes, label %wait, label %end
+wait:
+  call void @llvm.nvvm.barrier.cta.sync.aligned.count(i32 1, i32 32)
+  br label %end
+end:
+)");
+  };
+  expectNone(runKernel(text("  %goes = icmp ult i32 %tid, 32\n")).report);
+  Ran broken = runKernel(text(R"(
+  %lane = and i32 %tid, 31
+  %goes = icmp ult i32 %lane, 16
+)"));
+  EXPECT_GE(countOf(broken.report, Kind::DivergentBarrier), 1)
+      << broken.report.text();
+}
+
 //===----------------------------------------------------------------------===//
 // Warps
 //===----------------------------------------------------------------------===//

@@ -176,5 +176,9 @@ int main(int argc, char **argv) {
   %next = fadd float %sum, 1.0
 )"),
        1000, measure);
+  time("one step, so a launch / 256", loop(1, "", R"(
+  %next = fadd float %sum, 1.0
+)"),
+       1, measure);
   return 0;
 }
