@@ -117,7 +117,8 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
   if (channels.lanes == Lanes::Pixels) {
     double vectors = fmaCycles(pixels);
     double loads = vectors * (2 * splits.back().getInputStep() - 1);
-    return std::max({width * vectors, loads + 0.5 * width, latency});
+    double rows = width * share;
+    return std::max({rows * vectors, loads + 0.5 * rows, latency});
   }
   bool loadsVectors = channels.lanes == Lanes::Groups;
   double each = fmaCycles(width) * share;
@@ -152,7 +153,8 @@ double PlanShape::activeShare(int64_t width) const {
   double share = 1;
   int64_t inner = channels.perGroup;
   for (PhaseSplitAttr split : llvm::reverse(splits)) {
-    if (split.isMerged() && inner * elementBytes * 16 >= machine.fmaBits) {
+    if (split.isMerged() && (channels.lanes == Lanes::Pixels ||
+                             inner * elementBytes * 16 >= machine.fmaBits)) {
       double has = 0, all = 0;
       for (int64_t taps : split.getLaneTaps()) {
         has += taps;
@@ -168,6 +170,9 @@ double PlanShape::activeShare(int64_t width) const {
 double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
   if (channels.lanes == Lanes::Pixels) {
     double stores = width * vectors(pixels);
+    // Through a buffer, and interleaved there.
+    if (channels.phases > 1)
+      return stores * (2 + 0.5 * splits.back().getLanePhases());
     bool direct = splits.back().getStep() == 1 &&
                   numbers.getOutputSpatial().back() ==
                       static_cast<int64_t>(splits.size()) + 1;
@@ -176,18 +181,24 @@ double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
   double stores = pixels * vectors(width);
   bool last = numbers.getOutputFeature() ==
               static_cast<int64_t>(numbers.getOutputSpatial().size()) + 1;
+  // Elements one at a time, or transposed in blocks of four.
+  double one = 2.0, transposed = 0.4;
+  bool pixelsFollow =
+      outputPixelsAreNeighbours &&
+      (splits.back().isMerged() || splits.back().getStep() == 1);
+  double each = pixelsFollow && channels.perGroup >= 4 ? transposed : one;
   if (channels.phases > 1) {
     if (contiguous && onlyRowsMerge())
       return stores;
     if (contiguous)
       return 2 * stores +
              2.0 * pixels * channels.phases / splits.back().getLanePhases();
-    return 2 * stores + 2.0 * pixels * width;
+    return 2 * stores + each * pixels * width;
   }
   if (channels.lanes == Lanes::Reduction && width == 1 &&
       splits.back().getStep() == 1 && outputPixelsAreNeighbours)
     return vectors(pixels);
-  return last ? stores : stores + 2.0 * pixels * width;
+  return last ? stores : stores + each * pixels * width;
 }
 
 double PlanShape::besideStores(int64_t pixels, int64_t width,

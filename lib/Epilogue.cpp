@@ -107,7 +107,7 @@ public:
   void run() {
     int64_t pixels = op.getPixels();
     if (ofPixels)
-      return store(0, valid, false);
+      return store(0, lanes ? pixels : valid, static_cast<bool>(lanes));
     if (!lanes)
       return store(0, pixels, false);
     // Of lanes that follow each other in the output, only pixels that lack some
@@ -157,7 +157,7 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
     axes = {{feature, valid, 1},
             {row, static_cast<int64_t>(op.getPixels()), step}};
     // One channel: its axis may come first, which it does in memory.
-    if (row < feature && valid > 1) {
+    if (!staged && row < feature && valid > 1) {
       outputMap = AffineMap::get(2, 0, {n, m}, context);
       std::swap(axes[0], axes[1]);
     }
@@ -177,7 +177,11 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
     if (!staged)
       return {Value(), tensorView(b, loc, tensor, at, axes)};
     Value buffer = entryBuffer(func, lanes->bufferType(), name);
-    return {buffer, tileRows(buffer, valid)};
+    if (!ofPixels)
+      return {buffer, tileRows(buffer, valid)};
+    int64_t padded = cast<MemRefType>(accumulators.getType()).getDimSize(1);
+    return {buffer, matrixView(b, loc, buffer, b.getIndexAttr(0),
+                               b.getIndexAttr(0), valid, padded)};
   };
 
   bool whole = ofPixels || (count == static_cast<int64_t>(op.getPixels()) &&

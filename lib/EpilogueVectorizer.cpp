@@ -9,6 +9,7 @@
 #include "EpilogueVectorizer.h"
 #include "IndexMath.h"
 #include "Passes.h"
+#include "TransposedMove.h"
 #include "Views.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -40,6 +41,13 @@ struct TileOperand {
     auto [strides, offset] = type.getStridesAndOffset();
     return !laneAxis ||
            (*laneAxis + 1 == strides.size() && strides[*laneAxis] == 1);
+  }
+
+  bool pixelsAreContiguous() const {
+    auto type = cast<MemRefType>(buffer.getType());
+    auto [strides, offset] = type.getStridesAndOffset();
+    return pixelAxis && *pixelAxis + 1 == strides.size() &&
+           strides[*pixelAxis] == 1;
   }
 
   SmallVector<Value> at(Value pixel, Value lane) const {
@@ -153,16 +161,64 @@ void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
   SmallVector<int64_t, 4> sizes = op.getStaticLoopRanges();
   int64_t pixels = sizes[0], lanes = sizes[1];
   Type element = cast<VectorType>(rows.front().getType()).getElementType();
-  auto tile = MemRefType::get({pixels, lanes}, element);
+  // Blocks of lanes are moved whole.
+  int64_t block = TransposedMove::blockLanes(element);
+  int64_t padded = (lanes + block - 1) / block * block;
+  auto tile =
+      MemRefType::get({pixels, lanes > fewLanes ? padded : lanes}, element);
   SmallVector<AffineMap> maps = op.getIndexingMapsArray();
   Value zero = math.constant(0);
 
-  // for each lane and pixel: body(pixel, lane), lanes in a loop.
-  auto forElements = [&](llvm::function_ref<void(Value, Value)> body) {
-    math.loop(zero, math.constant(lanes), 1, [&](Value lane) {
-      for (int64_t pixel = 0; pixel < pixels; ++pixel)
-        body(math.constant(pixel), lane);
-    });
+  // Between a buffer of the tile and a place where lanes are apart.
+  TransposedMove blocks(b, loc, element);
+  auto move = [&](const TileOperand &far, Value staging, bool store) {
+    if (!far.pixelsAreContiguous()) {
+      math.loop(zero, math.constant(lanes), 1, [&](Value lane) {
+        for (int64_t p = 0; p < pixels; ++p) {
+          Value pixel = math.constant(p);
+          SmallVector<Value> there = far.at(pixel, lane), here = {pixel, lane};
+          Value value = memref::LoadOp::create(
+              b, loc, store ? staging : far.buffer, store ? here : there);
+          memref::StoreOp::create(b, loc, value, store ? far.buffer : staging,
+                                  store ? there : here);
+        }
+      });
+      return;
+    }
+    auto blockAt = [&](Value first, int64_t count) {
+      auto here = [&](int64_t pixel) -> SmallVector<Value> {
+        return {math.constant(pixel), first};
+      };
+      auto there = [&](int64_t lane, int64_t pixel) {
+        return far.at(math.constant(pixel), math.add(first, lane));
+      };
+      auto type = VectorType::get({block}, element);
+      if (store)
+        blocks.scatter(
+            pixels, count,
+            [&](int64_t pixel) {
+              return vector::LoadOp::create(b, loc, type, staging, here(pixel));
+            },
+            [&](int64_t lane, int64_t pixel, Value line) {
+              vector::StoreOp::create(b, loc, line, far.buffer,
+                                      there(lane, pixel));
+            });
+      else
+        blocks.gather(
+            pixels, count,
+            [&](int64_t lane, int64_t pixel, VectorType type) {
+              return vector::LoadOp::create(b, loc, type, far.buffer,
+                                            there(lane, pixel));
+            },
+            [&](int64_t pixel, Value row) {
+              vector::StoreOp::create(b, loc, row, staging, here(pixel));
+            });
+    };
+    int64_t whole = lanes / block * block;
+    math.loop(zero, math.constant(whole), block,
+              [&](Value first) { blockAt(first, block); });
+    if (whole != lanes)
+      blockAt(math.constant(whole), lanes - whole);
   };
   // Residuals whose lanes are apart are staged up front.
   SmallVector<TileOperand> inputs;
@@ -173,11 +229,7 @@ void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
         lanes <= fewLanes)
       continue;
     Value staging = entryBuffer(func, tile, "residual");
-    forElements([&](Value pixel, Value lane) {
-      Value value =
-          memref::LoadOp::create(b, loc, input.buffer, input.at(pixel, lane));
-      memref::StoreOp::create(b, loc, value, staging, ValueRange{pixel, lane});
-    });
+    move(input, staging, /*store=*/false);
     input = TileOperand(staging,
                         AffineMap::getMultiDimIdentityMap(2, op.getContext()));
   }
@@ -273,10 +325,5 @@ void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
     store();
   }
   if (staged)
-    forElements([&](Value pixel, Value lane) {
-      Value value =
-          memref::LoadOp::create(b, loc, target.buffer, target.at(pixel, lane));
-      memref::StoreOp::create(b, loc, value, output.buffer,
-                              output.at(pixel, lane));
-    });
+    move(output, target.buffer, /*store=*/true);
 }

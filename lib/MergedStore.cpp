@@ -15,6 +15,8 @@
 #include "MergedStore.h"
 #include "Geometry.h"
 #include "IndexMath.h"
+#include "Interleave.h"
+#include "TransposedMove.h"
 #include "Views.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -32,6 +34,7 @@ MergedLanes::MergedLanes(TileOp op, OpBuilder &b)
   contiguous = mergedLanesAreContiguous(output.getShape(), numbers, perGroup);
   wholeRow = contiguous &&
              llvm::all_of(phases.drop_back(), [](int64_t n) { return n == 1; });
+  ofPixels = op.getLanes() == Lanes::Pixels;
 }
 
 bool MergedLanes::isPartial(int64_t pixel) {
@@ -40,7 +43,7 @@ bool MergedLanes::isPartial(int64_t pixel) {
 }
 
 SmallVector<MergedLanes::Run> MergedLanes::runs(int64_t pixels) {
-  if (!wholeRow)
+  if (!wholeRow || ofPixels)
     return {{0, pixels, false}};
   SmallVector<Run> found;
   for (int64_t pixel = 0; pixel < pixels; ++pixel) {
@@ -54,9 +57,19 @@ SmallVector<MergedLanes::Run> MergedLanes::runs(int64_t pixels) {
 
 MemRefType MergedLanes::bufferType() {
   auto output = cast<MemRefType>(op.getOutput().getType());
-  return MemRefType::get({static_cast<int64_t>(op.getPixels()),
-                          static_cast<int64_t>(op.getValid())},
-                         output.getElementType());
+  int64_t lanes = op.getValid(), pixels = op.getPixels();
+  if (ofPixels) {
+    // Whole vectors from any pixel on.
+    int64_t bits = output.getElementTypeBitWidth();
+    return MemRefType::get(
+        {lanes, paddedPixels(pixels, bits) + lineBytes * 8 / bits},
+        output.getElementType());
+  }
+  // The last block of a phase's channels is loaded whole.
+  int64_t block = TransposedMove::blockLanes(output.getElementType());
+  if (perGroup % block && !contiguous)
+    lanes = llvm::divideCeil(lanes + block - 1, block) * block;
+  return MemRefType::get({pixels, lanes}, output.getElementType());
 }
 
 void MergedLanes::copy(Value tensor, Value lanes, int64_t first, int64_t count,
@@ -114,6 +127,8 @@ void MergedLanes::move(Value tensor, ValueRange tensorAt, Value lanes,
 
 void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
                             int64_t piece, bool store) {
+  if (ofPixels)
+    return copyPixels(tensor, lanes, at, piece, store);
   int64_t rowPhases = phases.back();
   int64_t feature = numbers.getOutputFeature();
   int64_t row = numbers.getOutputSpatial().back();
@@ -154,16 +169,46 @@ void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
     }
     return;
   }
-  // Channels and pixels apart: one element at a time, pixels innermost since
-  // they are neighbours where channels come first.
-  math.loop(math.constant(0), math.constant(perGroup), 1, [&](Value channel) {
+  // Channels apart. Where rows are last, the outputs of all pixels and phases
+  // follow each other, and blocks of channels are transposed.
+  int64_t first = firstPixel, last = lastPixel;
+  auto channel = [&](Value which) {
     SmallVector<Value> element(at);
-    element[feature] = math.add(at[feature], channel);
-    for (int64_t pixel = firstPixel; pixel < lastPixel; ++pixel)
+    element[feature] = math.add(at[feature], which);
+    return element;
+  };
+  int64_t block = TransposedMove::blockLanes(
+      cast<MemRefType>(tensor.getType()).getElementType());
+  if (row + 1 == cast<MemRefType>(tensor.getType()).getRank() &&
+      perGroup >= block) {
+    while (first < last && isPartial(first))
+      ++first;
+    while (last > first && isPartial(last - 1))
+      --last;
+    auto blockAt = [&](Value from, int64_t channels) {
+      transposeBlock(tensor, lanes, channel(from), math.add(firstColumn, from),
+                     {first, last}, channels, store);
+    };
+    int64_t whole = perGroup / block * block;
+    math.loop(math.constant(0), math.constant(whole), block,
+              [&](Value from) { blockAt(from, block); });
+    if (whole != perGroup)
+      blockAt(math.constant(whole), perGroup - whole);
+  } else {
+    last = first;
+  }
+  // The other pixels one element at a time.
+  if (first == firstPixel && last == lastPixel)
+    return;
+  math.loop(math.constant(0), math.constant(perGroup), 1, [&](Value which) {
+    SmallVector<Value> element = channel(which);
+    for (int64_t pixel = firstPixel; pixel < lastPixel; ++pixel) {
+      if (first <= pixel && pixel < last)
+        continue;
       math.loop(
           math.constant(0), math.constant(rowPhases), 1, [&](Value phase) {
             element[row] = math.add(math.add(at[row], pixel * step), phase);
-            Value lane = math.add(math.add(math.mul(phase, perGroup), channel),
+            Value lane = math.add(math.add(math.mul(phase, perGroup), which),
                                   firstColumn);
             auto one = [&] {
               move(tensor, element, lanes, {math.constant(pixel), lane}, 1,
@@ -174,5 +219,157 @@ void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
             else
               one();
           });
+    }
   });
+}
+
+/// `channels` channels from `at` and `column` on, of pixels [first, last).
+void MergedLanes::transposeBlock(Value tensor, Value lanes,
+                                 SmallVector<Value> at, Value column,
+                                 std::pair<int64_t, int64_t> pixels,
+                                 int64_t channels, bool store) {
+  Location loc = op.getLoc();
+  int64_t rowPhases = phases.back();
+  int64_t feature = numbers.getOutputFeature();
+  int64_t row = numbers.getOutputSpatial().back();
+  auto type = cast<MemRefType>(tensor.getType());
+  TransposedMove blocks(b, loc, type.getElementType());
+  int64_t block = TransposedMove::blockLanes(type.getElementType());
+  auto here = [&](int64_t place) -> SmallVector<Value> {
+    return {math.constant(pixels.first + place / rowPhases),
+            math.add(column, place % rowPhases * perGroup)};
+  };
+  auto there = [&](int64_t lane, int64_t place) {
+    SmallVector<Value> element(at);
+    element[feature] = math.add(at[feature], lane);
+    element[row] = math.add(at[row], pixels.first * rowPhases + place);
+    return element;
+  };
+  int64_t count = (pixels.second - pixels.first) * rowPhases;
+  if (store)
+    return blocks.scatter(
+        count, channels,
+        [&](int64_t place) {
+          return vector::LoadOp::create(
+              b, loc, VectorType::get({block}, type.getElementType()), lanes,
+              here(place));
+        },
+        [&](int64_t lane, int64_t place, Value line) {
+          vector::StoreOp::create(b, loc, line, tensor, there(lane, place));
+        });
+  blocks.gather(
+      count, channels,
+      [&](int64_t lane, int64_t place, VectorType type) {
+        return vector::LoadOp::create(b, loc, type, tensor, there(lane, place));
+      },
+      [&](int64_t place, Value whole) {
+        for (LanePiece piece : lanePieces(channels)) {
+          Value part = vector::ExtractStridedSliceOp::create(
+              b, loc, whole, ArrayRef<int64_t>{piece.first},
+              ArrayRef<int64_t>{piece.size}, ArrayRef<int64_t>{1});
+          SmallVector<Value> at = here(place);
+          at[1] = math.add(at[1], piece.first);
+          vector::StoreOp::create(b, loc, part, lanes, at);
+        }
+      });
+}
+
+/// Rows come last in the output. The vectors of a channel's phases are
+/// interleaved; pixels that lack some are moved one element at a time.
+void MergedLanes::copyPixels(Value tensor, Value lanes, ArrayRef<Value> at,
+                             int64_t piece, bool store) {
+  int64_t rowPhases = phases.back();
+  int64_t feature = numbers.getOutputFeature();
+  int64_t row = numbers.getOutputSpatial().back();
+  int64_t first = firstPixel, last = lastPixel;
+  while (first < last && isPartial(first))
+    ++first;
+  while (last > first && isPartial(last - 1))
+    --last;
+  math.loop(math.constant(0), math.constant(perGroup), 1, [&](Value channel) {
+    SmallVector<Value> element(at);
+    element[feature] = math.add(at[feature], channel);
+    Value lane = math.add(channel, piece * rowPhases * perGroup);
+    if (first < last)
+      interleaveRun(tensor, lanes, element, lane, first, last - first, store);
+    for (int64_t pixel = firstPixel; pixel < lastPixel; ++pixel) {
+      if (first <= pixel && pixel < last)
+        continue;
+      for (int64_t phase = 0; phase < rowPhases; ++phase) {
+        element[row] = math.add(at[row], pixel * rowPhases + phase);
+        ifInside(element[row], row, [&] {
+          move(tensor, element, lanes,
+               {math.add(lane, phase * perGroup), math.constant(pixel)}, 1,
+               store);
+        });
+      }
+    }
+  });
+}
+
+/// Pixels [first, first + count), whose outputs all exist, of the phases whose
+/// vectors are `lane` and every perGroup-th one after it.
+void MergedLanes::interleaveRun(Value tensor, Value lanes, ArrayRef<Value> at,
+                                Value lane, int64_t first, int64_t count,
+                                bool store) {
+  Location loc = op.getLoc();
+  int64_t rowPhases = phases.back();
+  int64_t row = numbers.getOutputSpatial().back();
+  Type element = cast<MemRefType>(tensor.getType()).getElementType();
+  int64_t line = lineBytes * 8 / element.getIntOrFloatBitWidth();
+  for (int64_t done = 0; done < count; done += line) {
+    int64_t existing = std::min(line, count - done), pixel = first + done;
+    int64_t size = paddedPixels(existing, element.getIntOrFloatBitWidth());
+    auto type = VectorType::get({size}, element);
+    auto here = [&](int64_t phase) -> SmallVector<Value> {
+      return {math.add(lane, phase * perGroup), math.constant(pixel)};
+    };
+    // Of each vector of outputs the pieces that exist.
+    auto pieces = [&](int64_t which) {
+      return lanePieces(
+          std::clamp<int64_t>(existing * rowPhases - which * size, 0, size));
+    };
+    auto there = [&](int64_t which, LanePiece piece) {
+      SmallVector<Value> place(at);
+      place[row] =
+          math.add(at[row], pixel * rowPhases + which * size + piece.first);
+      return place;
+    };
+    SmallVector<Value> vectors;
+    for (int64_t which = 0; which < rowPhases; ++which) {
+      if (store) {
+        vectors.push_back(
+            vector::LoadOp::create(b, loc, type, lanes, here(which)));
+        continue;
+      }
+      Value whole = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+      for (LanePiece piece : pieces(which)) {
+        Value part = vector::LoadOp::create(
+            b, loc, VectorType::get({piece.size}, element), tensor,
+            there(which, piece));
+        whole = piece.size == size
+                    ? part
+                    : Value(vector::InsertStridedSliceOp::create(
+                          b, loc, part, whole, ArrayRef<int64_t>{piece.first},
+                          ArrayRef<int64_t>{1}));
+      }
+      vectors.push_back(whole);
+    }
+    if (!store) {
+      vectors = deinterleaveVectors(b, loc, vectors);
+      for (auto [which, value] : llvm::enumerate(vectors))
+        vector::StoreOp::create(b, loc, value, lanes, here(which));
+      continue;
+    }
+    vectors = interleaveVectors(b, loc, vectors);
+    for (int64_t which = 0; which < rowPhases; ++which)
+      for (LanePiece piece : pieces(which)) {
+        Value part = vectors[which];
+        if (piece.size != size)
+          part = vector::ExtractStridedSliceOp::create(
+              b, loc, part, ArrayRef<int64_t>{piece.first},
+              ArrayRef<int64_t>{piece.size}, ArrayRef<int64_t>{1});
+        vector::StoreOp::create(b, loc, part, tensor, there(which, piece));
+      }
+  }
 }

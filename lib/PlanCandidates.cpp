@@ -89,6 +89,9 @@ SmallVector<int64_t> widthsOf(const PlanShape &shape) {
   SmallVector<int64_t> widths;
   int64_t run = shape.channels.lanesInRun(), lanes = shape.lanes;
   if (shape.channels.lanes == Lanes::Pixels) {
+    constexpr int64_t mostRows = 16;
+    if (shape.channels.phases > 1)
+      return run <= mostRows ? SmallVector<int64_t>{run} : widths;
     for (int64_t width : {1, 2, 3, 4, 6, 8, 12})
       if (width <= run)
         widths.push_back(width);
@@ -281,6 +284,8 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
     if ((*splits)[rank - merged].isMerged() && !op.getLive()) {
       consider(PlanShape(op, machine, merged, *splits, Lanes::Channels));
       considerReduction(merged, *splits);
+      if (allowsLanesOfPixels(op))
+        consider(PlanShape(op, machine, merged, *splits, Lanes::Pixels));
     }
   }
   // Of equals, the plainest.

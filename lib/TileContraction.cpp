@@ -22,7 +22,12 @@ TileContraction::TileContraction(TileOp op, OpBuilder &b)
       lanesOfReduction(op.getLanes() == Lanes::Reduction),
       filter(cast<MemRefType>(op.getFilter().getType())),
       reduction(lanesOfReduction ? static_cast<int64_t>(*op.getReduction())
-                                 : filter.getDimSize(rank + 1)) {}
+                                 : filter.getDimSize(rank + 1)) {
+  // A load serves all phases: it may take several instructions.
+  lanePixels = lanesOfPixels && op.getMerged()
+                   ? paddedPixels(pixels, filter.getElementTypeBitWidth())
+                   : pixels;
+}
 
 static void multiplyAdd(OpBuilder &b, Location loc, ValueRange args) {
   Value product = arith::MulFOp::create(b, loc, args[0], args[1]);
@@ -161,7 +166,7 @@ void TileContraction::groupContraction(ArrayRef<Value> taps,
 }
 
 int64_t TileContraction::pixelSpan() {
-  return (pixels - 1) * static_cast<int64_t>(op.getInputStep()) + 1;
+  return (lanePixels - 1) * static_cast<int64_t>(op.getInputStep()) + 1;
 }
 
 linalg::GenericOp TileContraction::pixelContraction(Value input, Value weights,

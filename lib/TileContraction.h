@@ -98,6 +98,7 @@ protected:
   IndexMath math;
   conv::DimensionNumbersAttr numbers;
   int64_t rank, pixels, width;
+  int64_t lanePixels; ///< pixels in the lanes, and lanes that are not used
   bool acrossGroups, lanesOfPixels, lanesOfReduction;
   mlir::MemRefType filter;
   int64_t reduction;

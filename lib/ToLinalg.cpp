@@ -42,7 +42,7 @@ public:
       auto valid = static_cast<int64_t>(op.getValid());
       SmallVector<int64_t> shape = {pixels, width};
       if (lanesOfPixels)
-        shape = {valid, pixels};
+        shape = {valid, lanePixels};
       if (lanesOfReduction)
         shape.push_back(op.getUnroll());
       accumulators = memref::AllocaOp::create(
@@ -257,6 +257,10 @@ private:
         if (count != pixels)
           generic->setAttr("conv.lane_span",
                            b.getDenseI64ArrayAttr({first, last}));
+        else if (lanePixels != pixels)
+          generic->setAttr("conv.lanes", b.getI64IntegerAttr(pixels));
+        if (!active.empty())
+          generic->setAttr("conv.active_rows", b.getDenseBoolArrayAttr(active));
         return;
       }
       auto generic = contraction(input, weights, sums, at, count, channels);
