@@ -28,7 +28,7 @@ using namespace convjit::emulator;
 struct Program::Impl {
   std::unique_ptr<Machine> machine = std::make_unique<Machine>();
   std::vector<Entry> entries;
-  std::vector<std::map<std::string, uint32_t>> blocks;
+  std::vector<BlockProfile> blocks;
   std::vector<std::vector<std::byte>> initial; ///< of the module's variables
   bool measure = false;
   std::optional<Code> code;
@@ -283,13 +283,15 @@ Expected<Report> Program::launch(const Launch &launch) {
     if (measurement)
       measurement->flush();
   }
-  report.events = machine.accesses;
+  report.accesses = machine.accesses;
   report.sharedBytes = machine.staticSharedBytes + launch.dynamicSharedBytes;
   if (measurement) {
     report.profiles = measurement->profiles();
     for (size_t i = 0; i < impl->blocks.size(); ++i)
-      for (const auto &[name, times] : impl->blocks[i])
-        report.executed[name] += times * machine.blockCounters[i];
+      if (machine.blockCounters[i]) {
+        report.basicBlocks.push_back(impl->blocks[i]);
+        report.basicBlocks.back().threads = machine.blockCounters[i];
+      }
   }
   machine.measurement = nullptr;
   copyBack(launch, machine);

@@ -147,6 +147,7 @@ TEST(Measure, ConflictsOfEachInstruction) {
       EXPECT_EQ(load->wavefronts, 20u * perRequest);
       EXPECT_EQ(load->idealWavefronts, 20u);
       EXPECT_NE(load->instruction.find("load float"), std::string::npos);
+      EXPECT_EQ(load->loopDepth, 1u);
       const Profile *store = profileOf(report, "st.shared");
       ASSERT_TRUE(store);
       EXPECT_EQ(store->requests, 128u);
@@ -155,8 +156,16 @@ TEST(Measure, ConflictsOfEachInstruction) {
       ASSERT_TRUE(output);
       EXPECT_EQ(output->sectors, 8u);
       EXPECT_EQ(output->idealSectors, 8u);
-      EXPECT_EQ(report.executed["fadd"], 640u);
-      EXPECT_EQ(report.executed["ret"], 64u);
+      EXPECT_EQ(report.executed("fadd"), 640u);
+      EXPECT_EQ(report.executed("ret"), 64u);
+      const BlockProfile *body = nullptr;
+      for (const BlockProfile &block : report.basicBlocks)
+        if (block.label == "%loop")
+          body = &block;
+      ASSERT_TRUE(body);
+      EXPECT_EQ(body->threads, 640u);
+      EXPECT_EQ(body->loopDepth, 1u);
+      EXPECT_EQ(body->opcodes.at("phi"), 2u);
     }
 }
 
@@ -199,7 +208,7 @@ TEST(Measure, TwoLaunchesDoNotAddUp) {
   for (int i = 0; i < 2; ++i) {
     Report report = run(*program, launch);
     EXPECT_EQ(report.blocks, 1u);
-    EXPECT_EQ(report.executed["ret"], 64u);
+    EXPECT_EQ(report.executed("ret"), 64u);
     EXPECT_EQ(profileOf(report, "ld.shared")->threads, 640u);
   }
 }

@@ -253,7 +253,7 @@ TEST(Mlir, TheMainLoopIsMeasured) {
   // 16 rows of 32 bytes of A, 16 rows of 16 bytes of B in one piece.
   EXPECT_EQ(byKind["cp.async"].sectors, 4u * (16 + 8));
   EXPECT_EQ(byKind["cp.async"].idealSectors, 4u * (16 + 8));
-  EXPECT_EQ(report.executed["call llvm.nvvm.mma.m16n8k16.row.col.f32.f32"],
+  EXPECT_EQ(report.executed("call llvm.nvvm.mma.m16n8k16.row.col.f32.f32"),
             4u * 32);
 }
 
