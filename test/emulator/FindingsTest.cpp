@@ -85,6 +85,18 @@ TEST(Bounds, AWriteOutsideGoesNowhere) {
   EXPECT_EQ(ran.y[63], -1); // as the caller had it
 }
 
+TEST(Bounds, OfLongVectors) {
+  std::string text = kernel("", R"(
+  %v = load <32 x i32>, ptr %x, align 4
+  %p = getelementptr i32, ptr %x, i64 40
+  %w = load <32 x i32>, ptr %p, align 4
+  %sum = add <32 x i32> %v, %w
+  %s = extractelement <32 x i32> %sum, i32 3
+  store i32 %s, ptr %y
+)");
+  expectOnly(runKernel(text, launchOf(1)).report, Kind::OutOfBounds);
+}
+
 // Each thread stores at s[i + OFFSET] of a variable with another one behind it.
 static std::string sharedAt(int offset, bool hidden) {
   std::string pointer = hidden ? R"(
@@ -287,6 +299,9 @@ TEST(DivergentBarrier, AtDifferentInstructions) {
   const char *barrier =
       "  call void @llvm.nvvm.barrier.cta.sync.aligned.all(i32 0)\n";
   expectOnly(runKernel(branches(barrier, barrier, 20)).report,
+             Kind::DivergentBarrier);
+  // Whole warps apart, which PTX allows and CUDA's __syncthreads does not.
+  expectOnly(runKernel(branches(barrier, barrier, 32)).report,
              Kind::DivergentBarrier);
   expectNone(runKernel(branches(barrier, barrier, 64)).report);
   expectNone(runKernel(branches(barrier, barrier, 0)).report);

@@ -193,7 +193,8 @@ private:
                 Thread &thread, const Site &site, size_t offset);
   void land(Thread &thread, size_t count);
   Warp *running = nullptr;
-  alignas(64) std::byte sink[64];
+  /// Where accesses go that are not done.
+  std::vector<std::byte> sink = std::vector<std::byte>(64);
 };
 
 std::string toString(Dim3 place);
