@@ -28,7 +28,7 @@ using namespace convjit::emulator;
 struct Program::Impl {
   std::unique_ptr<Machine> machine = std::make_unique<Machine>();
   std::vector<Entry> entries;
-  std::vector<std::map<std::string, uint32_t>> blocks;
+  std::vector<BlockProfile> blocks;
   std::vector<std::vector<std::byte>> initial; ///< of the module's variables
   bool measure = false;
   std::optional<Code> code;
@@ -179,8 +179,11 @@ makeSlots(const Launch &launch, const Entry &entry, Machine &machine) {
     using Kind = Entry::Parameter::Kind;
     if (parameter.kind == Kind::Pointer) {
       const auto *pointer = std::get_if<Pointer>(&launch.arguments[i]);
+      const auto *number = std::get_if<int64_t>(&launch.arguments[i]);
+      if (number && *number == 0)
+        continue; // null, for what the kernel does not touch
       if (!pointer || pointer->index >= launch.buffers.size())
-        return wrong("a pointer into one of the launch's buffers");
+        return wrong("a pointer into one of the launch's buffers, or 0");
       machine.bufferOfArgument[i] = static_cast<int32_t>(pointer->index);
       slots[i] = reinterpret_cast<uintptr_t>(
           machine.buffers[pointer->index].base + pointer->offset);
@@ -280,13 +283,15 @@ Expected<Report> Program::launch(const Launch &launch) {
     if (measurement)
       measurement->flush();
   }
-  report.events = machine.accesses;
+  report.accesses = machine.accesses;
   report.sharedBytes = machine.staticSharedBytes + launch.dynamicSharedBytes;
   if (measurement) {
     report.profiles = measurement->profiles();
     for (size_t i = 0; i < impl->blocks.size(); ++i)
-      for (const auto &[name, times] : impl->blocks[i])
-        report.executed[name] += times * machine.blockCounters[i];
+      if (machine.blockCounters[i]) {
+        report.basicBlocks.push_back(impl->blocks[i]);
+        report.basicBlocks.back().threads = machine.blockCounters[i];
+      }
   }
   machine.measurement = nullptr;
   copyBack(launch, machine);

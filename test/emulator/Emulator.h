@@ -62,7 +62,7 @@ struct Pointer {
   int64_t offset = 0;
 };
 /// A kernel argument: a pointer, an integer, or a floating-point number. The
-/// parameter's type says how many bits are passed.
+/// parameter's type says how many bits are passed; 0 is a null pointer, too.
 using Argument = std::variant<Pointer, int64_t, double>;
 
 /// One launch of a kernel.
@@ -120,12 +120,23 @@ struct Profile {
   /// ld.shared, st.global, cp.async, ldmatrix, mma, barrier, ...
   std::string kind;
   std::string function, instruction, place;
+  /// How many loops it is in.
+  unsigned loopDepth = 0;
   uint64_t threads = 0, requests = 0;
   uint64_t bytes = 0;
   /// Passes through shared memory's 32 banks, and the fewest that would do.
   uint64_t wavefronts = 0, idealWavefronts = 0;
   /// 32-byte sectors of global memory, and the fewest that would do.
   uint64_t sectors = 0, idealSectors = 0;
+};
+
+/// How often threads ran through a basic block, and what is in it.
+struct BlockProfile {
+  std::string function, label;
+  unsigned loopDepth = 0;
+  uint64_t threads = 0;
+  /// Instructions of the block by LLVM's opcode, calls by their callee.
+  std::map<std::string, uint32_t> opcodes;
 };
 
 struct Report {
@@ -136,16 +147,17 @@ struct Report {
   /// complete); buffers then hold what was written so far.
   bool complete = true;
   uint64_t blocks = 0, threads = 0;
-  /// Calls from the kernel into the emulator: accesses and intrinsics.
-  uint64_t events = 0;
+  /// Loads, stores and atomics by threads.
+  uint64_t accesses = 0;
   size_t sharedBytes = 0;
   /// Of programs compiled with `measure`:
   std::vector<Profile> profiles;
-  /// Thread-level executions of each LLVM opcode (calls by their callee).
-  std::map<std::string, uint64_t> executed;
+  std::vector<BlockProfile> basicBlocks; ///< those that ran
 
   /// Findings as text, one line each; empty without findings.
   std::string text() const;
+  /// How often threads executed an opcode, or called a function, in all.
+  uint64_t executed(const std::string &opcode) const;
 };
 
 struct CompileOptions {

@@ -57,6 +57,14 @@ std::string Report::text() const {
   return result;
 }
 
+uint64_t Report::executed(const std::string &opcode) const {
+  uint64_t sum = 0;
+  for (const BlockProfile &block : basicBlocks)
+    if (auto entry = block.opcodes.find(opcode); entry != block.opcodes.end())
+      sum += block.threads * entry->second;
+  return sum;
+}
+
 void Machine::find(FindingKind kind, const Site *site, const Thread *thread,
                    std::string what) {
   find(kind, site, thread, std::move(what), nullptr);

@@ -34,6 +34,10 @@ Status FunctionRewriter::call(llvm::CallInst &call) {
     if (callee->isDeclaration() && !callee->isIntrinsic() &&
         !(name.starts_with("__nv_") && runtimeFunction(name)))
       return notModelled("the function " + name, function);
+    // They would access memory unseen.
+    for (const char *prefix : {"llvm.masked.", "llvm.vp."})
+      if (name.starts_with(prefix))
+        return notModelled("the intrinsic " + name, function);
     return {};
   }
   for (auto translate :

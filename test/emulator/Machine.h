@@ -142,6 +142,7 @@ struct Machine {
   // Sync.cpp
   uint32_t barrier(Site &site, uint32_t id, uint32_t count, bool vote);
   void barrierArrive(Site &site, uint32_t id, uint32_t count);
+  void checkBarrier(uint32_t id);
   void checkBarriers();
   void warpOperation(Site &site, const void *operands, void *results);
   void checkGroups(Warp &warp);
@@ -181,6 +182,7 @@ struct Machine {
 private:
   Thread *next();
   void switchFrom(Thread &thread);
+  void checkWholeWarps(uint32_t id, std::span<Thread *const> waiting);
   void completeBarrier(Barrier &barrier, uint32_t id);
   void completeGroup(Warp &warp, size_t index);
   void join(std::span<Thread *> threads);
@@ -191,7 +193,8 @@ private:
                 Thread &thread, const Site &site, size_t offset);
   void land(Thread &thread, size_t count);
   Warp *running = nullptr;
-  alignas(64) std::byte sink[64];
+  /// Where accesses go that are not done.
+  std::vector<std::byte> sink = std::vector<std::byte>(64);
 };
 
 std::string toString(Dim3 place);

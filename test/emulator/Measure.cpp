@@ -66,6 +66,7 @@ Measurement::Measurement(const Machine &machine)
     counts[i].function = site.function;
     counts[i].instruction = site.instruction;
     counts[i].place = site.place;
+    counts[i].loopDepth = site.loopDepth;
   }
 }
 

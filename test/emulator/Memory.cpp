@@ -68,6 +68,29 @@ Region *Machine::resolve(Site &site, uintptr_t address, size_t bytes) {
   return nullptr;
 }
 
+/// Whether all bytes have been written; most accesses need no more.
+static bool allWritten(const uint8_t *states, size_t bytes) {
+  constexpr uint64_t written = 0x0202020202020202;
+  static_assert(uint8_t(written) == Written);
+  uint64_t low = 0, high = 0;
+  switch (bytes) {
+  case 4:
+    memcpy(&low, states, 4);
+    return low == uint32_t(written);
+  case 16:
+    memcpy(&high, states + 8, 8);
+    if (high != written)
+      return false;
+    [[fallthrough]];
+  case 8:
+    memcpy(&low, states, 8);
+    return low == written;
+  default:
+    return std::all_of(states, states + bytes,
+                       [](uint8_t state) { return state == Written; });
+  }
+}
+
 std::byte *Machine::access(Site &site, uintptr_t address, size_t bytes,
                            AccessKind kind) {
   Thread &thread = *current;
@@ -91,8 +114,8 @@ std::byte *Machine::access(Site &site, Thread &thread, uintptr_t address,
              std::to_string(align) + ": " + describe(address));
   auto refuse = [&](FindingKind finding, std::string what) {
     find(finding, &site, &thread, std::move(what));
-    memset(sink, 0xff, sizeof sink);
-    return sink;
+    sink.assign(std::max(sink.size(), bytes), std::byte(0xff));
+    return sink.data();
   };
   Region *region = resolve(site, address, bytes);
   auto *pointer = reinterpret_cast<std::byte *>(address);
@@ -106,10 +129,11 @@ std::byte *Machine::access(Site &site, Thread &thread, uintptr_t address,
   }
   bool write = kind != AccessKind::Read;
   size_t offset = address - addressOf(region->base);
+  uint8_t *states = region->states() + offset;
+  bool fits = bytes <= region->bytes - offset;
+  bool written = region->tracked && fits && allWritten(states, bytes);
   if (region->shared) {
-    const uint8_t *states = region->states() + offset;
-    bool inside =
-        bytes <= region->bytes - offset && !memchr(states, Outside, bytes);
+    bool inside = written || (fits && !memchr(states, Outside, bytes));
     if (inside && site.variable >= 0) {
       const SharedVariable &variable = variables[site.variable];
       size_t size =
@@ -142,10 +166,7 @@ std::byte *Machine::access(Site &site, Thread &thread, uintptr_t address,
                   std::to_string(bytes) + " bytes at " + describe(address));
   if (!region->tracked)
     return pointer;
-  uint8_t *states = region->states() + offset;
-  static constexpr uint8_t allWritten[16] = {2, 2, 2, 2, 2, 2, 2, 2,
-                                             2, 2, 2, 2, 2, 2, 2, 2};
-  if (bytes > sizeof allWritten || memcmp(states, allWritten, bytes) != 0) {
+  if (!written) {
     if (memchr(states, Pending, bytes))
       find(
           FindingKind::AsyncPending, &site, &thread,
@@ -197,7 +218,7 @@ void Machine::copyAsync(Site &site, uintptr_t destination, uintptr_t source,
                     describe(destination));
   copy.destination =
       access(site, thread, destination, bytes, AccessKind::Write, bytes);
-  if (copy.destination == sink)
+  if (copy.destination == sink.data())
     return;
   // The bytes now are neither the old ones nor the new ones.
   size_t offset = destination - addressOf(shared.base);

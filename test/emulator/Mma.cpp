@@ -243,28 +243,40 @@ template <typename T> T read(const void *from, size_t offset) {
   return value;
 }
 
-template <typename T> T readAs(MmaType type, const void *from, size_t offset) {
+/// Gathers an operand's matrix. The type is looked at once, not for each
+/// element.
+template <typename T>
+void gather(MmaType type, const std::vector<Layout::Entry> &entries,
+            const void *const operands[32], T *matrix) {
+  auto each = [&](auto element) {
+    for (const Layout::Entry &e : entries)
+      matrix[e.index] =
+          static_cast<T>(element(operands[e.lane], size_t(e.offset)));
+  };
   switch (type) {
   case MmaType::F16:
-    return static_cast<T>(halfToFloat(read<uint16_t>(from, offset)));
+    return each([](const void *from, size_t at) {
+      return halfToFloat(read<uint16_t>(from, at));
+    });
   case MmaType::BF16:
-    return static_cast<T>(
-        std::bit_cast<float>(uint32_t(read<uint16_t>(from, offset)) << 16));
+    return each([](const void *from, size_t at) {
+      return bfloatToFloat(read<uint16_t>(from, at));
+    });
   case MmaType::TF32:
-    return static_cast<T>(
-        std::bit_cast<float>(read<uint32_t>(from, offset) & 0xffffe000u));
+    return each([](const void *from, size_t at) {
+      return std::bit_cast<float>(read<uint32_t>(from, at) & 0xffffe000u);
+    });
   case MmaType::F32:
-    return static_cast<T>(read<float>(from, offset));
+    return each(read<float>);
   case MmaType::F64:
-    return static_cast<T>(read<double>(from, offset));
+    return each(read<double>);
   case MmaType::S8:
-    return static_cast<T>(read<int8_t>(from, offset));
+    return each(read<int8_t>);
   case MmaType::U8:
-    return static_cast<T>(read<uint8_t>(from, offset));
+    return each(read<uint8_t>);
   case MmaType::S32:
-    return static_cast<T>(read<int32_t>(from, offset));
+    return each(read<int32_t>);
   }
-  return {};
 }
 
 template <typename T>
@@ -295,12 +307,9 @@ template <typename T>
 void multiplyIn(const MmaShape &shape, const Layout &layout,
                 const void *const operands[32], void *const results[32]) {
   T a[16 * 32], b[32 * 8], c[16 * 8];
-  for (const Layout::Entry &e : layout.a)
-    a[e.index] = readAs<T>(shape.a, operands[e.lane], e.offset);
-  for (const Layout::Entry &e : layout.b)
-    b[e.index] = readAs<T>(shape.b, operands[e.lane], e.offset);
-  for (const Layout::Entry &e : layout.c)
-    c[e.index] = readAs<T>(shape.c, operands[e.lane], e.offset);
+  gather(shape.a, layout.a, operands, a);
+  gather(shape.b, layout.b, operands, b);
+  gather(shape.c, layout.c, operands, c);
   for (int row = 0; row < shape.m; ++row)
     for (int k = 0; k < shape.k; ++k)
       for (int column = 0; column < 8; ++column)

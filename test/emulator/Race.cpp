@@ -119,6 +119,17 @@ void Machine::note(const Region &region, size_t offset, size_t bytes,
     Cell &word = words[at / 4];
     size_t next = std::min(end, (at / 4 + 1) * 4);
     if (!word.split && next - at == 4) {
+      // Another read of a warp's that has read the word already, and that was
+      // written in an earlier interval of the block or never.
+      if (kind == AccessKind::Read && !site.atomic && word.readEpoch == epoch &&
+          word.readWarp == thread.warp->index &&
+          word.readClock == thread.clock && word.writeEpoch < epoch &&
+          (word.writeEpoch >= blockEpoch || word.writeEpoch == 0)) {
+        word.readMask |= uint32_t(1) << thread.lane;
+        word.readAtomic = false;
+        at = next;
+        continue;
+      }
       noteCell(region, word, kind, thread, site, at);
     } else {
       Cell *cells = region.byteCells() + at / 4 * 4;

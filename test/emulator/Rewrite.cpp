@@ -8,9 +8,11 @@
 
 #include "Rewrite.h"
 
+#include "llvm/Analysis/LoopInfo.h"
 #include "llvm/Analysis/ValueTracking.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/DebugInfoMetadata.h"
+#include "llvm/IR/Dominators.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/IntrinsicInst.h"
 #include "llvm/Support/raw_ostream.h"
@@ -45,6 +47,8 @@ uint32_t FunctionRewriter::newSite(llvm::Instruction &at, Operation operation,
     result.place =
         (location->getFilename() + ":" + llvm::Twine(location->getLine()))
             .str();
+  if (auto depth = loopDepths.find(at.getParent()); depth != loopDepths.end())
+    result.loopDepth = depth->second;
   machine.sites.push_back(std::move(result));
   return static_cast<uint32_t>(machine.sites.size() - 1);
 }
@@ -190,14 +194,20 @@ Status FunctionRewriter::moveMemory(llvm::CallInst &call) {
 
 /// Adds one to a counter of the block whenever the block runs.
 void FunctionRewriter::countBlocks(Rewritten &result) {
+  llvm::DominatorTree dominators(function);
+  llvm::LoopInfo loops(dominators);
   for (llvm::BasicBlock &block : function) {
-    std::map<std::string, uint32_t> opcodes;
+    BlockProfile profile;
+    profile.function = function.getName();
+    llvm::raw_string_ostream label(profile.label);
+    block.printAsOperand(label, false, slots);
+    profile.loopDepth = loopDepths[&block] = loops.getLoopDepth(&block);
     for (const llvm::Instruction &instruction : block) {
       std::string name = instruction.getOpcodeName();
       if (const auto *call = llvm::dyn_cast<llvm::CallInst>(&instruction))
         if (const llvm::Function *callee = call->getCalledFunction())
           name = "call " + callee->getName().str();
-      ++opcodes[name];
+      ++profile.opcodes[name];
     }
     llvm::IRBuilder<> builder(&block, block.getFirstInsertionPt());
     llvm::Type *type = builder.getInt64Ty();
@@ -207,7 +217,7 @@ void FunctionRewriter::countBlocks(Rewritten &result) {
     builder.CreateStore(builder.CreateAdd(builder.CreateLoad(type, counter),
                                           builder.getInt64(1)),
                         counter);
-    result.blocks.push_back(std::move(opcodes));
+    result.blocks.push_back(std::move(profile));
   }
 }
 

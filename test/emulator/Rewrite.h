@@ -57,8 +57,8 @@ struct GlobalVariable {
 struct Rewritten {
   std::vector<Entry> entries;
   std::vector<GlobalVariable> globals;
-  /// Opcodes of each block counter, with how often the block has them.
-  std::vector<std::map<std::string, uint32_t>> blocks;
+  /// What each counter counts.
+  std::vector<BlockProfile> blocks;
 };
 
 /// Rewrites `module` in place and fills in `machine`'s sites and variables.
@@ -117,6 +117,7 @@ private:
   llvm::LLVMContext &context;
   Machine &machine;
   llvm::ModuleSlotTracker &slots;
+  std::map<const llvm::BasicBlock *, unsigned> loopDepths;
   llvm::AllocaInst *operandArray = nullptr, *resultArray = nullptr;
 };
 

@@ -36,7 +36,8 @@ Status Machine::prepareThreads() {
     return status;
   threads.resize(count);
   warps.resize((count + 31) / 32);
-  known.assign(count * count, 0);
+  if (known.size() != count * count) // else: of earlier blocks, and harmless
+    known.assign(count * count, 0);
   for (size_t i = 0; i < warps.size(); ++i) {
     warps[i].index = static_cast<uint16_t>(i);
     size_t lanes = std::min<size_t>(32, count - i * 32);

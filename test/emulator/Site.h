@@ -95,6 +95,7 @@ struct Site {
 
   /// For messages and profiles.
   std::string kind, function, instruction, place;
+  uint32_t loopDepth = 0;
 
   /// Where the last access went.
   Region *lastRegion = nullptr;

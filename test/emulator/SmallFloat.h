@@ -34,7 +34,7 @@ inline uint16_t floatToHalf(float value) {
   auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
   bits &= 0x7fffffff;
   if (bits > 0x7f800000)
-    return sign | 0x7fff; // NaN, as PTX's canonical one
+    return 0x7fff;        // PTX's canonical NaN
   if (bits >= 0x477ff000) // 65520 and more
     return sign | 0x7c00;
   if (bits < 0x38800000) { // below 2^-14: a multiple of 2^-24
@@ -55,12 +55,6 @@ inline uint16_t floatToBfloat(float value) {
   if ((bits & 0x7fffffff) > 0x7f800000)
     return 0x7fff;
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-/// Keeps the upper `kept` bits, rounding away what is below by truncation.
-inline float truncateLow(float value, int dropped) {
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(value) >> dropped
-                                                                    << dropped);
 }
 
 /// cvt.rna.tf32.f32: to the nearest, ties away from zero.

@@ -10,6 +10,7 @@
 #include "Measure.h"
 
 #include <algorithm>
+#include <bit>
 
 using namespace convjit;
 using namespace convjit::emulator;
@@ -27,15 +28,14 @@ uint32_t Machine::barrier(Site &site, uint32_t id, uint32_t count, bool vote) {
          "barrier " + std::to_string(id) + "; a block has 0 to 15");
     id %= 16;
   }
-  if (count % 32 || count > threads.size()) {
+  if (count % 32 || count > warps.size() * 32) {
     find(FindingKind::BadOperand, &site, &thread,
          "a barrier for " + std::to_string(count) +
              " threads; valid: a multiple of 32, no more than the block has");
     count = 0;
   }
   Barrier &barrier = barriers[id];
-  if (count == threads.size())
-    count = 0;
+  count = std::min(count, static_cast<uint32_t>(threads.size()));
   if (barrier.arrived == 0) {
     barrier.site = &site;
     barrier.expected = count;
@@ -58,10 +58,9 @@ uint32_t Machine::barrier(Site &site, uint32_t id, uint32_t count, bool vote) {
     barrier.known[thread.id] = thread.clock++;
   }
   thread.waiting = &site;
-  thread.results = nullptr;
   uint32_t votes = 0;
   thread.results = &votes;
-  checkBarriers();
+  checkBarrier(id);
   if (thread.waiting)
     waitFor(thread, site);
   return votes;
@@ -69,10 +68,11 @@ uint32_t Machine::barrier(Site &site, uint32_t id, uint32_t count, bool vote) {
 
 void Machine::barrierArrive(Site &site, uint32_t id, uint32_t count) {
   Thread &thread = *current;
-  if (id >= 16 || count == 0 || count % 32 || count > threads.size())
+  if (id >= 16 || count == 0 || count % 32 || count > warps.size() * 32)
     return find(FindingKind::BadOperand, &site, &thread,
                 "barrier.arrive on barrier " + std::to_string(id) + " for " +
                     std::to_string(count) + " threads");
+  count = std::min(count, static_cast<uint32_t>(threads.size()));
   Barrier &barrier = barriers[id];
   if (barrier.arrived == 0) {
     barrier.site = &site;
@@ -85,17 +85,40 @@ void Machine::barrierArrive(Site &site, uint32_t id, uint32_t count) {
   for (size_t i = 0; i < n; ++i)
     barrier.known[i] = std::max(barrier.known[i], known[thread.id * n + i]);
   barrier.known[thread.id] = thread.clock++;
-  checkBarriers();
+  checkBarrier(id);
 }
 
-/// Completes each barrier for which everybody has come.
-void Machine::checkBarriers() {
-  for (uint32_t id = 0; id < 16; ++id) {
-    Barrier &barrier = barriers[id];
-    if (barrier.arrived == 0 ||
-        barrier.arrived < (barrier.expected ? barrier.expected : liveThreads))
-      continue;
+/// Completes the barrier if everybody has come.
+void Machine::checkBarrier(uint32_t id) {
+  Barrier &barrier = barriers[id];
+  if (barrier.arrived != 0 &&
+      barrier.arrived >= (barrier.expected ? barrier.expected : liveThreads))
     completeBarrier(barrier, id);
+}
+
+void Machine::checkBarriers() {
+  for (uint32_t id = 0; id < 16; ++id)
+    checkBarrier(id);
+}
+
+/// An aligned barrier is for whole warps: hardware counts 32 threads for each
+/// warp that arrives, however many of its lanes do.
+void Machine::checkWholeWarps(uint32_t id, std::span<Thread *const> waiting) {
+  const Warp *checked = nullptr;
+  for (const Thread *thread : waiting) { // in order of warps
+    if (!thread->waiting->aligned || thread->warp == checked)
+      continue;
+    checked = thread->warp;
+    const Thread *lanes = &threads[thread->warp->index * 32];
+    for (uint32_t left = thread->warp->live; left; left &= left - 1) {
+      const Thread &other = lanes[std::countr_zero(left)];
+      if (other.waiting == thread->waiting && other.barrier == id)
+        continue;
+      find(FindingKind::DivergentBarrier, thread->waiting, &other,
+           "lanes of one warp do not all wait at this barrier, " +
+               std::to_string(id) + ", among them this one");
+      return;
+    }
   }
 }
 
@@ -116,17 +139,18 @@ void Machine::completeBarrier(Barrier &barrier, uint32_t id) {
              " threads ended without reaching barrier " + std::to_string(id) +
              ", among them this one");
   }
-  if (barrier.mixed) {
-    const Thread *other = nullptr;
-    for (const Thread *thread : waiting)
-      if (thread->waiting != barrier.site)
-        other = thread;
+  const Thread *other = nullptr;
+  for (const Thread *thread : waiting)
+    if (thread->waiting != barrier.site)
+      other = thread;
+  if (barrier.mixed)
     find(FindingKind::DivergentBarrier, barrier.site, other,
          "threads of the block wait at different barrier instructions: " +
              barrier.site->instruction + " and" +
              (other ? other->waiting->instruction : ""));
-  }
-  if (barrier.expected == 0) {
+  else
+    checkWholeWarps(id, waiting);
+  if (barrier.expected == 0 || waiting.size() == threads.size()) {
     ++epoch;
   } else {
     size_t n = threads.size();
