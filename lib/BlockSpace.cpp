@@ -116,7 +116,9 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, GPUPlanAttr plan) {
              "; valid with schedule = direct: a divisor of the box's last, " +
              std::to_string(last);
     int64_t own = plan.getThreadChannels();
-    bool depthwise = space.reduction == 1 && space.channels.perGroup == 1;
+    // Batch groups are in images of their own, not side by side.
+    bool depthwise = space.reduction == 1 && space.channels.perGroup == 1 &&
+                     op.getBatchGroupCount() == 1;
     if (own > 1 && !depthwise && space.channels.perGroup % own)
       return "thread_channels = " + std::to_string(own) +
              "; valid with schedule = direct: a divisor of the group's " +

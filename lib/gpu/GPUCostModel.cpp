@@ -281,7 +281,8 @@ SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
                 consider(GPUSchedule::Simt, pixels, channels, depth,
                          ownPixels / std::max<int64_t>(1, facts.bytes / 8 * 2),
                          own, std::min(vector, depth), mixed);
-  bool depthwise = reduction == 1 && space.channels.perGroup == 1;
+  bool depthwise = reduction == 1 && space.channels.perGroup == 1 &&
+                   op.getBatchGroupCount() == 1;
   for (int64_t own : {int64_t(1), access})
     if (own == 1 || (depthwise && facts.channelsLast))
       for (int64_t lanes : {1, 4, 16, 32})
