@@ -1,4 +1,5 @@
-//===- Compilation.cpp - one module on its way through the passes -*- C++ -*-===//
+//===- Compilation.cpp - one module on its way through the passes -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -26,10 +26,8 @@ public:
 
   /// The plan that a user gave as text, an attribute written `#MNEMONIC<...>`.
   template <typename PlanAttr>
-  Expected<PlanAttr> readPlan(const std::string &text,
-                              const char *mnemonic) {
-    auto plan =
-        llvm::dyn_cast_or_null<PlanAttr>(parsePlan(text, mnemonic));
+  Expected<PlanAttr> readPlan(const std::string &text, const char *mnemonic) {
+    auto plan = llvm::dyn_cast_or_null<PlanAttr>(parsePlan(text, mnemonic));
     if (!plan)
       return invalidPlan(text, mnemonic);
     return plan;

@@ -298,9 +298,8 @@ Compiler::Impl::compile(const Convolution &conv,
   return kernel;
 }
 
-Expected<GPUKernel>
-Compiler::compileGPU(const Convolution &conv,
-                     const CompileOptions &options) const {
+Expected<GPUKernel> Compiler::compileGPU(const Convolution &conv,
+                                         const CompileOptions &options) const {
   if (Status s = enoughMemory(); !s)
     return s.takeError();
   if (Status s = checkConvolution(conv); !s)

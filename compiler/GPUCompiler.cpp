@@ -95,7 +95,8 @@ public:
       return s;
     if (Status s = setPlan(plan); !s)
       return s;
-    if (Status s = step([&](auto &pm) { buildGPUPlanPipeline(pm, options); }); !s)
+    if (Status s = step([&](auto &pm) { buildGPUPlanPipeline(pm, options); });
+        !s)
       return s;
     if (Status s = readPlanned(); !s || stage == Stage::General)
       return s;
@@ -121,8 +122,8 @@ public:
     unit->machine = std::move(*machine);
     unit->context = std::make_unique<llvm::LLVMContext>();
     for (auto device : module->getOps<mlir::gpu::GPUModuleOp>()) {
-      auto translated = translateToLLVM(device, *unit->context, target,
-                                        *unit->machine);
+      auto translated =
+          translateToLLVM(device, *unit->context, target, *unit->machine);
       if (!translated)
         return translated.takeError();
       unit->module = std::move(*translated);
@@ -243,8 +244,8 @@ Expected<std::string> convjit::emitForGPU(const Convolution &conv, Stage stage,
   Expected<TargetInfo> target = resolveGPU(options.target);
   if (!target)
     return target.takeError();
-  for (Stage other : {Stage::Tiles, Stage::Linalg, Stage::Vector, Stage::Asm,
-                      Stage::Object})
+  for (Stage other :
+       {Stage::Tiles, Stage::Linalg, Stage::Vector, Stage::Asm, Stage::Object})
     if (stage == other)
       return badInput("the stage is one of CPUs; valid with --target=nvptx: "
                       "conv, general, phases, blocks, gpu, nvvm, llvm, ptx");
@@ -254,8 +255,8 @@ Expected<std::string> convjit::emitForGPU(const Convolution &conv, Stage stage,
       layer ? buildLayerModule(&compilation->context, *problem, conv)
             : buildModule(&compilation->context, conv);
   bool isText = stage == Stage::LLVM || stage == Stage::PTX;
-  if (Status s = compilation->runUntil(isText ? Stage::NVVM : stage,
-                                       options.plan);
+  if (Status s =
+          compilation->runUntil(isText ? Stage::NVVM : stage, options.plan);
       !s)
     return s.takeError();
   if (!isText) {
@@ -299,8 +300,7 @@ static void addCandidates(conv::ConvolutionOp op, const Chip &chip,
   int count[2] = {0, 0};
   bool listed = false;
   for (const GPUCandidate &candidate : gpuCandidates(op, chip)) {
-    bool direct =
-        candidate.plan.getSchedule() == conv::GPUSchedule::Direct;
+    bool direct = candidate.plan.getSchedule() == conv::GPUSchedule::Direct;
     if (count[direct]++ >= shown && candidate.plan != chosen)
       continue;
     listed |= candidate.plan == chosen;

@@ -1,4 +1,5 @@
-//===- BlockSpace.cpp - the thread blocks of a convolution as numbers -*- C++ -*-===//
+//===- BlockSpace.cpp - the thread blocks of a convolution as numbers -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -123,8 +124,8 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, GPUPlanAttr plan) {
       return "thread_channels = " + std::to_string(own) +
              "; valid with schedule = direct: a divisor of the group's " +
              std::to_string(space.channels.perGroup);
-    if (vector > 1 && (!depthwise || vector != own ||
-                       space.channels.groups % own))
+    if (vector > 1 &&
+        (!depthwise || vector != own || space.channels.groups % own))
       return "vector = " + std::to_string(vector) +
              "; valid with schedule = direct: 1, or thread_channels where each "
              "channel is a group and they divide their number";

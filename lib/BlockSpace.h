@@ -1,4 +1,5 @@
-//===- BlockSpace.h - the thread blocks of a convolution as numbers -*- C++ -*-===//
+//===- BlockSpace.h - the thread blocks of a convolution as numbers -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

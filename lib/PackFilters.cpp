@@ -7,9 +7,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "BlockSpace.h"
 #include "Geometry.h"
 #include "Passes.h"
-#include "BlockSpace.h"
 
 namespace convjit {
 #define GEN_PASS_DEF_CONVPACKFILTERS
@@ -40,8 +40,8 @@ struct ConvPackFiltersPass
                             "no other use");
     DimensionNumbersAttr numbers = op.getDimensionNumbers();
     auto filter = cast<MemRefType>(argument.getType());
-    ChannelBlocks channels = op.getPlanAttr() ? taskSpace(op).channels
-                                              : blockSpace(op).channels;
+    ChannelBlocks channels =
+        op.getPlanAttr() ? taskSpace(op).channels : blockSpace(op).channels;
     SmallVector<int64_t> shape = {channels.blocks()};
     bool merged = false;
     for (auto [split, axis] :
@@ -73,13 +73,12 @@ struct ConvPackFiltersPass
     packer->setAttr("conv.pack", builder.getUnitAttr());
     Block *body = packer.addEntryBlock();
     builder.setInsertionPointToStart(body);
-    PackFilterOp::create(builder, op.getLoc(), body->getArgument(0),
-                         body->getArgument(1), numbers, op.getReversalAttr(),
-                         channels.lanes, channels.groups,
-                         // With one group the swap changes nothing.
-                         op.getSwappedFilter() && op.getFeatureGroupCount() > 1,
-                         merged ? op.getSplitsAttr() : ArrayAttr(),
-                         op.getMaskAttr());
+    PackFilterOp::create(
+        builder, op.getLoc(), body->getArgument(0), body->getArgument(1),
+        numbers, op.getReversalAttr(), channels.lanes, channels.groups,
+        // With one group the swap changes nothing.
+        op.getSwappedFilter() && op.getFeatureGroupCount() > 1,
+        merged ? op.getSplitsAttr() : ArrayAttr(), op.getMaskAttr());
     func::ReturnOp::create(builder, op.getLoc());
 
     argument.setType(packed);

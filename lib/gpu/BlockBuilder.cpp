@@ -1,4 +1,5 @@
-//===- BlockBuilder.cpp - what the schedules of a thread block share -*- C++ -*-===//
+//===- BlockBuilder.cpp - what the schedules of a thread block share -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -31,8 +32,8 @@ bool BlockBuilder::needsWide() {
       filterType.getNumElements() > most)
     return true;
   for (auto split : op.getSplits().getAsRange<PhaseSplitAttr>()) {
-    int64_t reach = split.getInput() + split.getOutput() / split.getStep() *
-                                           split.getInputStep();
+    int64_t reach = split.getInput() +
+                    split.getOutput() / split.getStep() * split.getInputStep();
     for (auto [base, taps] : llvm::zip(split.getBase(), split.getTaps()))
       if (reach + std::abs(base) + taps * split.getInputTapStep() > most)
         return true;
@@ -40,8 +41,9 @@ bool BlockBuilder::needsWide() {
     int64_t span = 0;
     for (int64_t taps : split.getTaps())
       span = std::max(span, taps * split.getInputTapStep());
-    if ((span + reach) * (elements(inputType) /
-                          std::max<int64_t>(split.getInput(), 1)) > 2 * most)
+    if ((span + reach) *
+            (elements(inputType) / std::max<int64_t>(split.getInput(), 1)) >
+        2 * most)
       return true;
   }
   return false;
@@ -60,8 +62,8 @@ static ChannelBlocks channelsOf(BlockOp op) {
 BlockBuilder::BlockBuilder(BlockOp op, OpBuilder &b)
     : op(op), b(b), loc(op.getLoc()), math{b, loc}, num{b, loc},
       plan(op.getGpuPlan()), numbers(op.getDimensionNumbers()),
-      channels(channelsOf(op)), rank(op.getRank()), reduction(op.getReduction()),
-      interior(op.getInterior()),
+      channels(channelsOf(op)), rank(op.getRank()),
+      reduction(op.getReduction()), interior(op.getInterior()),
       inputType(cast<MemRefType>(op.getInput().getType())),
       outputType(cast<MemRefType>(op.getOutput().getType())),
       filterType(cast<MemRefType>(op.getFilter().getType())) {
@@ -71,8 +73,8 @@ BlockBuilder::BlockBuilder(BlockOp op, OpBuilder &b)
   outputChannelsLast = numbers.getOutputFeature() == rank + 1;
   num.type = needsWide() ? b.getI64Type() : b.getI32Type();
   thread = num.cast(gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x));
-  images = memref::DimOp::create(b, loc, op.getOutput(),
-                                 numbers.getOutputBatch());
+  images =
+      memref::DimOp::create(b, loc, op.getOutput(), numbers.getOutputBatch());
   for (int64_t dim = 0; dim < rank; ++dim) {
     PhaseSplitAttr split = op.getSplit(dim);
     Value phase = op.getPhase()[dim];
@@ -109,16 +111,16 @@ BlockPixel BlockBuilder::pixel(Value number) {
     result.at[dim] = num.add(num.cast(op.getAt()[dim]), inside);
     // A box of one pixel starts inside, or has nothing to do.
     if (!interior && box[1 + dim] > 1)
-      result.exists = both(result.exists, num.compare(Predicate::slt,
-                                                      result.at[dim],
-                                                      length[dim]));
+      result.exists =
+          both(result.exists,
+               num.compare(Predicate::slt, result.at[dim], length[dim]));
   }
   result.image = op.getImage();
   if (box[0] > 1) {
     result.image = math.add(result.image, math.cast(number));
     if (!interior)
-      result.exists = both(result.exists, math.compare(Predicate::slt,
-                                                       result.image, images));
+      result.exists = both(result.exists,
+                           math.compare(Predicate::slt, result.image, images));
   }
   return result;
 }
@@ -148,8 +150,8 @@ Value BlockBuilder::inputBase(const BlockPixel &pixel) {
   Value input = op.getInput();
   Value at = math.mul(image, stride(input, numbers.getInputBatch(), math));
   if (channel)
-    at = math.add(at, math.mul(channel, stride(input, numbers.getInputFeature(),
-                                               math)));
+    at = math.add(
+        at, math.mul(channel, stride(input, numbers.getInputFeature(), math)));
   Value inside = num.constant(0);
   for (int64_t dim = 0; dim < rank; ++dim) {
     Value first = num.add(
@@ -172,15 +174,15 @@ SmallVector<Value> BlockBuilder::inputAt(const BlockPixel &pixel) {
     for (auto [phase, base] : llvm::enumerate(split.getBase())) {
       int64_t taps = split.getTaps()[phase];
       int64_t last = phaseLength(split, phase) - 1;
-      leaves |= taps && (base < 0 || base + last * split.getInputStep() +
-                                             (taps - 1) *
-                                                 split.getInputTapStep() >=
-                                         split.getInput());
+      leaves |=
+          taps && (base < 0 || base + last * split.getInputStep() +
+                                       (taps - 1) * split.getInputTapStep() >=
+                                   split.getInput());
     }
     if (!leaves)
       continue;
-    result[dim] = num.add(num.mul(pixel.at[dim], split.getInputStep()),
-                          base[dim]);
+    result[dim] =
+        num.add(num.mul(pixel.at[dim], split.getInputStep()), base[dim]);
     if (exists) {
       int64_t nowhere = -(int64_t(1) << (num.type.isInteger(32) ? 30 : 60));
       result[dim] = num.select(exists, result[dim], num.constant(nowhere));
@@ -207,8 +209,8 @@ Value BlockBuilder::isInside(ArrayRef<Value> inputAt, ArrayRef<Value> tap) {
     if (!inputAt[dim])
       continue;
     PhaseSplitAttr split = op.getSplit(dim);
-    Value at = num.add(inputAt[dim],
-                       num.mul(tap[dim], split.getInputTapStep()));
+    Value at =
+        num.add(inputAt[dim], num.mul(tap[dim], split.getInputTapStep()));
     // A negative one is large as an unsigned number.
     inside = both(inside, num.compare(Predicate::ult, at,
                                       num.constant(split.getInput())));
@@ -225,8 +227,8 @@ std::pair<Value, Value> BlockBuilder::tapRange(int64_t dim) {
   Value end = num.min(num.add(at, plan.getBox()[1 + dim]), length[dim]);
   // Of the last pixel the first tap that reads no less than 0, of the first one
   // the last that reads less than the length.
-  Value low = num.add(num.mul(num.add(end, -1), split.getInputStep()),
-                      base[dim]);
+  Value low =
+      num.add(num.mul(num.add(end, -1), split.getInputStep()), base[dim]);
   Value high = num.add(num.mul(at, split.getInputStep()), base[dim]);
   Value first = num.ceilDiv(num.sub(zero, low), split.getInputTapStep());
   Value last = num.ceilDiv(num.sub(num.constant(split.getInput()), high),
@@ -314,18 +316,19 @@ void BlockBuilder::finish(Value sums, const BlockPixel &pixel, Value outputBase,
   Value stride = this->stride(op.getOutput(), numbers.getOutputFeature(), math);
   // One access where channels are neighbours in memory, all of them exist, and
   // every pixel begins aligned.
-  bool whole = size == 1 ||
-               (outputChannelsLast && channels.perGroup % size == 0 &&
-                outputType.getDimSize(rank + 1) % size == 0);
+  bool whole =
+      size == 1 || (outputChannelsLast && channels.perGroup % size == 0 &&
+                    outputType.getDimSize(rank + 1) % size == 0);
   auto piece = [&](Value value, Value channel, int64_t size) {
     Value at = math.mul(math.cast(channel), stride);
     auto row = [&](Value buffer) { return this->row(buffer, outputBase); };
     if (Value bias = op.getBias())
       value = arith::AddFOp::create(
-          b, loc, value, load(this->row(bias, math.constant(0)), channel, size));
+          b, loc, value,
+          load(this->row(bias, math.constant(0)), channel, size));
     if (Value residual = op.getResidual())
-      value = arith::AddFOp::create(b, loc, value,
-                                    load(row(residual), at, size));
+      value =
+          arith::AddFOp::create(b, loc, value, load(row(residual), at, size));
     if (EpilogueAttr epilogue = op.getEpilogueAttr())
       value = activate(b, loc, epilogue, value);
     store(value, row(op.getOutput()), at);
@@ -339,8 +342,8 @@ void BlockBuilder::finish(Value sums, const BlockPixel &pixel, Value outputBase,
   if (whole) {
     Value condition = pixel.exists;
     if (existing)
-      condition = both(condition, num.compare(Predicate::sgt, existing,
-                                              num.constant(0)));
+      condition = both(condition,
+                       num.compare(Predicate::sgt, existing, num.constant(0)));
     return body(condition, [&] { piece(sums, channel, size); });
   }
   body(pixel.exists, [&] {

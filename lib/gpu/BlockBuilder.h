@@ -1,4 +1,5 @@
-//===- BlockBuilder.h - what the schedules of a thread block share -*- C++ -*-===//
+//===- BlockBuilder.h - what the schedules of a thread block share -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -9,8 +10,8 @@
 #ifndef CONVJIT_LIB_GPU_BLOCKBUILDER_H
 #define CONVJIT_LIB_GPU_BLOCKBUILDER_H
 
-#include "IndexMath.h"
 #include "BlockSpace.h"
+#include "IndexMath.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -18,9 +19,9 @@ namespace convjit {
 
 /// One pixel of the block's box.
 struct BlockPixel {
-  mlir::Value image;                   ///< of the output; an index
-  llvm::SmallVector<mlir::Value> at;   ///< of each dimension of the phase
-  mlir::Value exists;                  ///< null where it always does
+  mlir::Value image;                 ///< of the output; an index
+  llvm::SmallVector<mlir::Value> at; ///< of each dimension of the phase
+  mlir::Value exists;                ///< null where it always does
 };
 
 /// Builds what a block computes before its conv.block. Positions inside an

@@ -1,4 +1,5 @@
-//===- DirectBlock.cpp - outputs summed straight from global memory -*- C++ -*-===//
+//===- DirectBlock.cpp - outputs summed straight from global memory -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -34,8 +35,8 @@ void convjit::expandDirect(BlockBuilder &block) {
   // The thread's channels and pixels.
   Value rest = block.thread;
   Value lane = num.mul(num.takeDigit(rest, lanes), own);
-  Value channel = num.add(
-      num.mul(num.cast(op.getChannels()), plan.getChannels()), lane);
+  Value channel =
+      num.add(num.mul(num.cast(op.getChannels()), plan.getChannels()), lane);
   Value group = channel;
   num.takeDigit(group, channels.perGroup);
   // Those past the last have nothing to do: vectors divide their number.
@@ -59,15 +60,15 @@ void convjit::expandDirect(BlockBuilder &block) {
     read.exists = block.both(read.exists, existing);
     Value base = block.inputBase(read);
     if (image)
-      base = math.add(base, math.mul(image, block.stride(
-                                                input,
-                                                block.numbers.getInputBatch(),
-                                                math)));
+      base = math.add(
+          base,
+          math.mul(image,
+                   block.stride(input, block.numbers.getInputBatch(), math)));
     if (inputChannel)
       base = math.add(
-          base, math.mul(inputChannel,
-                         block.stride(input, block.numbers.getInputFeature(),
-                                      math)));
+          base,
+          math.mul(inputChannel,
+                   block.stride(input, block.numbers.getInputFeature(), math)));
     rows.push_back(block.row(input, base));
     // Of an interior block only the channel may be missing.
     inputAt.push_back(block.inputAt(read));
@@ -77,10 +78,11 @@ void convjit::expandDirect(BlockBuilder &block) {
   SmallVector<Value> sums(pixels, block.zero(own));
   Value filterRow = block.row(
       op.getFilter(),
-      math.add(math.mul(op.getChannels(),
-                        block.filterType.getNumElements() /
-                            std::max<int64_t>(block.filterType.getDimSize(0), 1)),
-               math.cast(lane)));
+      math.add(
+          math.mul(op.getChannels(),
+                   block.filterType.getNumElements() /
+                       std::max<int64_t>(block.filterType.getDimSize(0), 1)),
+          math.cast(lane)));
   int64_t vector = plan.getVector();
   SmallVector<Value> tap(rank);
   Value featureStride =
@@ -109,8 +111,8 @@ void convjit::expandDirect(BlockBuilder &block) {
     SmallVector<Value> inside;
     for (int64_t i = 0; i < pixels; ++i) {
       Value condition = block.isInside(inputAt[i], tap);
-      inside.push_back(block.both(
-          condition, block.interior ? existing : Value()));
+      inside.push_back(
+          block.both(condition, block.interior ? existing : Value()));
     }
     loop(num.constant(0), num.constant(block.reduction), [&](Value ic) {
       Value weight = block.load(
@@ -121,8 +123,9 @@ void convjit::expandDirect(BlockBuilder &block) {
         if (own > 1 && vector == 1)
           x = vector::BroadcastOp::create(b, loc, block.typeOf(own), x);
         Value product =
-            own > 1 ? Value(vector::FMAOp::create(b, loc, x, weight, sums[i]))
-                    : Value(mlir::math::FmaOp::create(b, loc, x, weight, sums[i]));
+            own > 1
+                ? Value(vector::FMAOp::create(b, loc, x, weight, sums[i]))
+                : Value(mlir::math::FmaOp::create(b, loc, x, weight, sums[i]));
         sums[i] = product;
       }
     });

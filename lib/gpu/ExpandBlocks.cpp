@@ -1,4 +1,5 @@
-//===- ExpandBlocks.cpp - thread blocks to loops of their threads -*- C++ -*-===//
+//===- ExpandBlocks.cpp - thread blocks to loops of their threads -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,8 +7,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "GPUPasses.h"
 #include "BlockBuilder.h"
+#include "GPUPasses.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 

@@ -106,8 +106,8 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
   // Sectors of 32 bytes that neighbouring threads share.
   double scattered = 1;
   if (!facts.channelsLast)
-    scattered = std::max(1.0, 32 / (number(plan.getBox().back()) *
-                                    number(facts.bytes)));
+    scattered = std::max(
+        1.0, 32 / (number(plan.getBox().back()) * number(facts.bytes)));
   if (plan.getSchedule() == GPUSchedule::Direct) {
     steps = taps * number(space.reduction);
     double products = threads * ownPixels * own;
@@ -115,7 +115,8 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
     fma = products / lanes;
     issue = warps * (ownPixels * own + perThread) / 4;
     loads = products / own * vector * number(facts.bytes) * scattered;
-    result.registers = static_cast<int64_t>(24 + (2 * ownPixels + 1) * own * words);
+    result.registers =
+        static_cast<int64_t>(24 + (2 * ownPixels + 1) * own * words);
   } else {
     double padded = number(paddedReduction(plan, space.reduction));
     steps = std::ceil(taps * padded / depth);
@@ -131,13 +132,12 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
              3 * filter + positions + 16) /
             4;
     // A warp reads its rows and columns once, 4 x 8 threads of them.
-    double perWarp =
-        depth * (4 * ownPixels + 8 * own) * number(facts.bytes);
+    double perWarp = depth * (4 * ownPixels + 8 * own) * number(facts.bytes);
     shared = (warps * perWarp +
               2 * (pixels + columns) * depth * number(facts.bytes)) /
              128;
-    loads = (pixels * depth * scattered + columns * depth) *
-            number(facts.bytes);
+    loads =
+        (pixels * depth * scattered + columns * depth) * number(facts.bytes);
     result.registers = static_cast<int64_t>(
         (ownPixels * own + 2 * (ownPixels + own) + 2 * moved) * words + 36);
   }
@@ -187,7 +187,8 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
   double rounds = share / together;
   double cycles = rounds * (steps * perStep + blockLatency);
   result.microseconds = cycles / chip.gigahertz * 1e-3;
-  double traffic = number(facts.imageBytes * predictedImages) / chip.memory * 1e-3;
+  double traffic =
+      number(facts.imageBytes * predictedImages) / chip.memory * 1e-3;
   if (traffic > result.microseconds) {
     result.microseconds = traffic;
     result.bound = "memory";
@@ -232,9 +233,9 @@ SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
   SmallVector<PhaseSplitAttr> splits = *splitConvolution(op, 0);
   int64_t rank = splits.size();
   SmallVector<int64_t> unit(rank + 1, 1);
-  BlockSpace space = blockSpace(
-      op, GPUPlanAttr::get(context, GPUSchedule::Direct, unit, 1, 1, 1, 1, 1, 1,
-                           false));
+  BlockSpace space =
+      blockSpace(op, GPUPlanAttr::get(context, GPUSchedule::Direct, unit, 1, 1,
+                                      1, 1, 1, 1, false));
   int64_t reduction = space.reduction;
   int64_t access = 16 / facts.bytes;
   int64_t vector = 1;
@@ -243,7 +244,8 @@ SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
       vector *= 2;
 
   // The best box of each tile.
-  using Key = std::tuple<int, int64_t, int64_t, int64_t, int64_t, int64_t, bool>;
+  using Key =
+      std::tuple<int, int64_t, int64_t, int64_t, int64_t, int64_t, bool>;
   std::map<Key, GPUCandidate> best;
   auto consider = [&](GPUSchedule schedule, int64_t pixels, int64_t channels,
                       int64_t depth, int64_t ownPixels, int64_t own,
@@ -253,14 +255,19 @@ SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
       return;
     forBoxes(splits, pixels, [&](ArrayRef<int64_t> box) {
       bool direct = schedule == GPUSchedule::Direct;
-      auto plan = GPUPlanAttr::get(context, schedule, box, channels, depth,
-                                   ownPixels, own, direct ? 1 : 2, vector,
-                                   mixed);
+      auto plan =
+          GPUPlanAttr::get(context, schedule, box, channels, depth, ownPixels,
+                           own, direct ? 1 : 2, vector, mixed);
       if (!whyPlanIsImpossible(op, plan).empty())
         return;
       GPUCandidate candidate{plan, predict(op, plan, chip)};
-      Key key{static_cast<int>(schedule), pixels, channels, depth, ownPixels,
-              own, mixed};
+      Key key{static_cast<int>(schedule),
+              pixels,
+              channels,
+              depth,
+              ownPixels,
+              own,
+              mixed};
       auto [it, isNew] = best.try_emplace(key, candidate);
       // Of equal ones the widest rows, which come first.
       if (!isNew && candidate.prediction.microseconds <

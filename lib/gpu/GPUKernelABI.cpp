@@ -50,13 +50,12 @@ struct ConvGPUKernelABIPass
     auto descriptorType = LLVM::LLVMStructType::getLiteral(
         b.getContext(), {pointerType, pointerType, i64});
     Value descriptor = LLVM::PoisonOp::create(b, loc, descriptorType);
-    Value zero =
-        LLVM::ConstantOp::create(b, loc, i64, b.getI64IntegerAttr(0));
+    Value zero = LLVM::ConstantOp::create(b, loc, i64, b.getI64IntegerAttr(0));
     for (auto [i, value] : llvm::enumerate(ArrayRef{pointer, pointer, zero}))
       descriptor = LLVM::InsertValueOp::create(b, loc, descriptor, value,
                                                static_cast<int64_t>(i));
-    Value start = UnrealizedConversionCastOp::create(
-                      b, loc, TypeRange{plain}, ValueRange{descriptor})
+    Value start = UnrealizedConversionCastOp::create(b, loc, TypeRange{plain},
+                                                     ValueRange{descriptor})
                       .getResult(0);
     SmallVector<OpFoldResult> sizes, strides(type.getRank());
     for (int64_t size : type.getShape())
@@ -105,7 +104,8 @@ struct ConvGPUKernelABIPass
       bool written = role.getValue() == "output" ||
                      (role.getValue() == "packed" && !needsBatch);
       if (!written)
-        has.push_back({LLVM::LLVMDialect::getReadonlyAttrName(), b.getUnitAttr()});
+        has.push_back(
+            {LLVM::LLVMDialect::getReadonlyAttrName(), b.getUnitAttr()});
       attributes.push_back(b.getDictionaryAttr(has));
     }
     Value batch, images;
@@ -113,8 +113,8 @@ struct ConvGPUKernelABIPass
       types.push_back(b.getI64Type());
       attributes.push_back(b.getDictionaryAttr({}));
       operands.push_back(b.getStringAttr("batch"));
-      batch = arith::IndexCastOp::create(
-          b, loc, b.getIndexType(), body.addArgument(b.getI64Type(), loc));
+      batch = arith::IndexCastOp::create(b, loc, b.getIndexType(),
+                                         body.addArgument(b.getI64Type(), loc));
       int64_t groups =
           func->getAttrOfType<IntegerAttr>("conv.batch_group_count").getInt();
       images = batch;
@@ -125,9 +125,9 @@ struct ConvGPUKernelABIPass
     for (size_t i = 0; i < old; ++i) {
       BlockArgument argument = body.getArgument(i);
       bool isInput = cast<StringAttr>(operands[i]).getValue() == "input";
-      argument.replaceAllUsesWith(
-          buffer(b, loc, body.getArgument(old + i),
-                 cast<MemRefType>(argument.getType()), isInput ? batch : images));
+      argument.replaceAllUsesWith(buffer(b, loc, body.getArgument(old + i),
+                                         cast<MemRefType>(argument.getType()),
+                                         isInput ? batch : images));
     }
     body.eraseArguments(0, old);
     func.setFunctionType(b.getFunctionType(types, {}));

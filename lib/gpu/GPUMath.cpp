@@ -95,7 +95,13 @@ std::pair<Value, Value> DoubleMath::reduce(Value x) {
   Value rest = fma(whole, constant(-0x1.62e42fefa39efp-1), x);
   rest = fma(whole, constant(-0x1.abc9e3b39803fp-56), rest);
   // Taylor's series of (e^r - 1) / r.
-  Value minusOne = mul(rest, polynomial(rest, {1.6059043836821613e-10, 2.08767569878681e-09, 2.505210838544172e-08, 2.755731922398589e-07, 2.7557319223985893e-06, 2.48015873015873e-05, 0.0001984126984126984, 0.001388888888888889, 0.008333333333333333, 0.041666666666666664, 0.16666666666666666, 0.5, 1.0}));
+  Value minusOne =
+      mul(rest, polynomial(rest, {1.6059043836821613e-10, 2.08767569878681e-09,
+                                  2.505210838544172e-08, 2.755731922398589e-07,
+                                  2.7557319223985893e-06, 2.48015873015873e-05,
+                                  0.0001984126984126984, 0.001388888888888889,
+                                  0.008333333333333333, 0.041666666666666664,
+                                  0.16666666666666666, 0.5, 1.0}));
   Value bits = arith::BitcastOp::create(b, loc, integers(), shifted);
   // Sign-extends the low 32 bits.
   bits = arith::ShLIOp::create(b, loc, bits, integer(32));
@@ -119,8 +125,7 @@ Value DoubleMath::exp(Value x) {
   clamped = arith::MinNumFOp::create(b, loc, clamped, constant(710));
   auto [minusOne, power] = reduce(clamped);
   Value result = scale(add(minusOne, constant(1)), power);
-  Value isNaN =
-      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, x, x);
+  Value isNaN = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, x, x);
   return select(isNaN, x, result);
 }
 
@@ -132,8 +137,7 @@ Value DoubleMath::tanh(Value x) {
   Value factor = scale(constant(1), power);
   Value m = fma(factor, minusOne, sub(factor, constant(1)));
   Value result = div(sub(constant(0), m), add(constant(2), m));
-  Value isNaN =
-      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, x, x);
+  Value isNaN = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, x, x);
   return select(isNaN, x, withSignOf(result, x));
 }
 
@@ -142,23 +146,37 @@ Value DoubleMath::erf(Value x) {
   // erfc(x) e^(x^2): a least-squares fit in (x - 2.5) / (x + 2.5) on [1, 6],
   // largest error of the sum 6e-17.
   Value size = abs(x), square = mul(x, x);
-  Value near = mul(size, polynomial(square, {4.763348040515068e-18, -9.063970842808673e-17, 1.6342614095367152e-15, -2.7835162072109212e-14, 4.4632242632864775e-13, -6.7113668551641105e-12, 9.422759064650411e-11, -1.2290555301717926e-09, 1.4807192815879218e-08, -1.6365844691234924e-07, 1.6462114365889246e-06, -1.492565035840625e-05, 0.00012055332981789664, -0.0008548327023450852, 0.005223977625442188, -0.026866170645131252, 0.11283791670955126, -0.37612638903183754, 1.1283791670955126}));
+  Value near = mul(
+      size, polynomial(square, {4.763348040515068e-18, -9.063970842808673e-17,
+                                1.6342614095367152e-15, -2.7835162072109212e-14,
+                                4.4632242632864775e-13, -6.7113668551641105e-12,
+                                9.422759064650411e-11, -1.2290555301717926e-09,
+                                1.4807192815879218e-08, -1.6365844691234924e-07,
+                                1.6462114365889246e-06, -1.492565035840625e-05,
+                                0.00012055332981789664, -0.0008548327023450852,
+                                0.005223977625442188, -0.026866170645131252,
+                                0.11283791670955126, -0.37612638903183754,
+                                1.1283791670955126}));
   Value clamped = arith::MinNumFOp::create(b, loc, size, constant(6));
   clamped = arith::MaxNumFOp::create(b, loc, clamped, constant(1));
   Value at = div(sub(clamped, constant(2.5)), add(clamped, constant(2.5)));
-  Value tail = polynomial(at, {-1.5547196541433333e-06, -2.2310751733585255e-06, 7.48176672618791e-06, 1.8595929270128187e-05, -3.417199298501107e-05, -0.00012887469327903917, 0.00022837959841661047, 0.0008759152773434153, -0.0026423659354631555, -0.003993701159869645, 0.03992253907524848, -0.12503305237890774, 0.251713193217446, -0.37173673394897383, 0.21080636406114345});
+  Value tail = polynomial(
+      at,
+      {-1.5547196541433333e-06, -2.2310751733585255e-06, 7.48176672618791e-06,
+       1.8595929270128187e-05, -3.417199298501107e-05, -0.00012887469327903917,
+       0.00022837959841661047, 0.0008759152773434153, -0.0026423659354631555,
+       -0.003993701159869645, 0.03992253907524848, -0.12503305237890774,
+       0.251713193217446, -0.37173673394897383, 0.21080636406114345});
   Value decay = exp(sub(constant(0), mul(clamped, clamped)));
   Value far = sub(constant(1), mul(decay, tail));
   Value result = withSignOf(select(below(size, 1), near, far), x);
-  Value isNaN =
-      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, x, x);
+  Value isNaN = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, x, x);
   return select(isNaN, x, result);
 }
 
 namespace {
 
-struct ConvGPUMathPass
-    : convjit::impl::ConvGPUMathBase<ConvGPUMathPass> {
+struct ConvGPUMathPass : convjit::impl::ConvGPUMathBase<ConvGPUMathPass> {
   void runOnOperation() override {
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {

@@ -1,4 +1,5 @@
-//===- GPUPlan.cpp - the plan that the cost model for GPUs likes best -*- C++ -*-===//
+//===- GPUPlan.cpp - the plan that the cost model for GPUs likes best -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

@@ -1,4 +1,5 @@
-//===- Reduction.cpp - steps of a matrix product over taps and channels -*- C++ -*-===//
+//===- Reduction.cpp - steps of a matrix product over taps and channels -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -67,8 +68,8 @@ ReductionPosition Reduction::next(const ReductionPosition &position) {
   for (int64_t i = static_cast<int64_t>(radix.size()) - 1; i >= 0; --i) {
     Value digit = num.add(position.digits[i], step[i]);
     if (carry)
-      digit = num.add(
-          digit, block.b.createOrFold<arith::ExtUIOp>(block.loc, num.type, carry));
+      digit = num.add(digit, block.b.createOrFold<arith::ExtUIOp>(
+                                 block.loc, num.type, carry));
     if (i > 0) {
       carry = num.compare(Predicate::sge, digit, end[i]);
       digit = num.select(carry, num.sub(digit, radix[i]), digit);

@@ -1,4 +1,5 @@
-//===- Reduction.h - steps of a matrix product over taps and channels -*- C++ -*-===//
+//===- Reduction.h - steps of a matrix product over taps and channels -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

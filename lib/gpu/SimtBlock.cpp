@@ -116,7 +116,8 @@ void SimtBlock::placeThread() {
   channelRuns = own / channelRun;
   auto place = [&](SmallVector<Value> &at, Value warp, Value lane,
                    int64_t lanes, int64_t run, int64_t runs) {
-    Value first = num.add(num.mul(warp, lanes * run * runs), num.mul(lane, run));
+    Value first =
+        num.add(num.mul(warp, lanes * run * runs), num.mul(lane, run));
     for (int64_t i = 0; i < runs; ++i)
       at.push_back(math.cast(num.add(first, i * lanes * run)));
   };
@@ -132,8 +133,8 @@ void SimtBlock::placeInput() {
   int64_t all = pixels * depth / vector;
   inputSlots = std::max<int64_t>(1, all / threads);
   if (all < threads)
-    inputActive = num.compare(arith::CmpIPredicate::ult, block.thread,
-                              num.constant(all));
+    inputActive =
+        num.compare(arith::CmpIPredicate::ult, block.thread, num.constant(all));
   // Slot i of a thread is number thread + i * threads. Both are powers of two,
   // so that slots are a grid.
   int64_t jump = std::max<int64_t>(1, threads / across);
@@ -155,8 +156,9 @@ void SimtBlock::placeInput() {
   slow = outers;
   for (size_t o = 0; o < outers.size(); ++o)
     for (size_t i = 0; i < inners.size(); ++i)
-      slotOf.push_back(block.inputChannelsLast ? std::pair<int64_t, int64_t>(o, i)
-                                               : std::pair<int64_t, int64_t>(i, o));
+      slotOf.push_back(block.inputChannelsLast
+                           ? std::pair<int64_t, int64_t>(o, i)
+                           : std::pair<int64_t, int64_t>(i, o));
   for (Value number : slotPixel) {
     BlockPixel pixel = block.pixel(number);
     pixelRow.push_back(block.row(block.op.getInput(), block.inputBase(pixel)));
@@ -168,24 +170,23 @@ void SimtBlock::placeFilter() {
   int64_t across = columns / access, all = depth * across;
   filterSlots = std::max<int64_t>(1, all / threads);
   if (all < threads)
-    filterActive = num.compare(arith::CmpIPredicate::ult, block.thread,
-                               num.constant(all));
+    filterActive =
+        num.compare(arith::CmpIPredicate::ult, block.thread, num.constant(all));
   for (int64_t i = 0; i < filterSlots; ++i) {
     Value row = num.add(block.thread, i * threads);
     Value column = num.takeDigit(row, across);
     filterColumn.push_back(num.mul(column, access));
     filterDepth.push_back(row);
   }
-  int64_t blockElements =
-      block.filterType.getNumElements() /
-      std::max<int64_t>(block.filterType.getDimSize(0), 1);
+  int64_t blockElements = block.filterType.getNumElements() /
+                          std::max<int64_t>(block.filterType.getDimSize(0), 1);
   filterRow = block.row(block.op.getFilter(),
                         math.mul(block.op.getChannels(), blockElements));
 }
 
 void SimtBlock::openShared() {
-  auto space = gpu::AddressSpaceAttr::get(b.getContext(),
-                                          gpu::AddressSpace::Workgroup);
+  auto space =
+      gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
   auto bytes = MemRefType::get({ShapedType::kDynamic}, b.getI8Type(),
                                MemRefLayoutAttrInterface(), space);
   Value all = gpu::DynamicSharedMemoryOp::create(b, loc, bytes);
@@ -196,8 +197,8 @@ void SimtBlock::openShared() {
     return memref::ViewOp::create(b, loc, type, all, math.constant(offset),
                                   ValueRange());
   };
-  int64_t row = pixels + sharedPadding(block.elementBytes,
-                                       block.inputChannelsLast);
+  int64_t row =
+      pixels + sharedPadding(block.elementBytes, block.inputChannelsLast);
   inputTile = view(row, 0);
   filterTile = view(columns, stages * depth * row * block.elementBytes);
 }
@@ -223,8 +224,8 @@ SmallVector<Value> SimtBlock::load(ArrayRef<ReductionPosition> input,
                                    ArrayRef<ReductionPosition> filter) {
   int64_t vector = plan.getVector();
   bool mixed = plan.getMixed();
-  Value stride = block.stride(block.op.getInput(),
-                              block.numbers.getInputFeature(), num);
+  Value stride =
+      block.stride(block.op.getInput(), block.numbers.getInputFeature(), num);
   // Where each product's element lies, and whether the channel exists.
   SmallVector<Value> offset, channelExists;
   for (auto [i, product] : llvm::enumerate(slotDepth)) {
@@ -236,14 +237,14 @@ SmallVector<Value> SimtBlock::load(ArrayRef<ReductionPosition> input,
         exists = num.compare(arith::CmpIPredicate::slt, channel,
                              num.constant(block.reduction));
     }
-    offset.push_back(num.add(block.tapOffset(at.taps()),
-                             num.mul(channel, stride)));
+    offset.push_back(
+        num.add(block.tapOffset(at.taps()), num.mul(channel, stride)));
     channelExists.push_back(exists);
   }
   SmallVector<Value> values;
   for (auto [pixel, product] : slotOf) {
-    Value condition = block.isInside(pixelInputAt[pixel],
-                                     input[mixed ? product : 0].taps());
+    Value condition =
+        block.isInside(pixelInputAt[pixel], input[mixed ? product : 0].taps());
     condition = block.both(condition, channelExists[product]);
     condition = block.both(condition, inputActive);
     values.push_back(
@@ -252,8 +253,8 @@ SmallVector<Value> SimtBlock::load(ArrayRef<ReductionPosition> input,
   int64_t padded = block.filterType.getDimSize(1 + block.rank);
   for (int64_t i = 0; i < filterSlots; ++i) {
     const ReductionPosition &at = mixed ? filter[i] : input[0];
-    Value row = num.add(num.mul(block.filterTap(at.taps()), padded),
-                        at.channel());
+    Value row =
+        num.add(num.mul(block.filterTap(at.taps()), padded), at.channel());
     Value exists = reduction.exists(at);
     if (!mixed)
       row = num.add(row, filterDepth[i]);
@@ -281,11 +282,10 @@ void SimtBlock::store(ArrayRef<Value> values, Value stage) {
   };
   auto filters = [&] {
     for (int64_t i = 0; i < filterSlots; ++i)
-      vector::StoreOp::create(
-          b, loc, values[inputSlots + i], filterTile,
-          ValueRange{stage, math.cast(filterDepth[i]),
-                     math.cast(filterColumn[i])},
-          /*nontemporal=*/false, llvm::MaybeAlign(16));
+      vector::StoreOp::create(b, loc, values[inputSlots + i], filterTile,
+                              ValueRange{stage, math.cast(filterDepth[i]),
+                                         math.cast(filterColumn[i])},
+                              /*nontemporal=*/false, llvm::MaybeAlign(16));
   };
   auto guarded = [&](Value active, function_ref<void()> body) {
     if (active)
@@ -310,7 +310,8 @@ SmallVector<Value> SimtBlock::multiply(Value stage, ArrayRef<Value> before) {
     Value product = math.constant(k);
     SmallVector<Value> weights;
     for (Value at : channelAt)
-      weights.push_back(sharedLoad(filterTile, {stage, product, at}, channelRun));
+      weights.push_back(
+          sharedLoad(filterTile, {stage, product, at}, channelRun));
     size_t sum = 0;
     for (Value at : pixelAt) {
       Value inputs = sharedLoad(inputTile, {stage, product, at}, pixelRun);
@@ -380,17 +381,17 @@ void SimtBlock::mainLoop() {
     carried = carried.drop_front(tile);
     unflatten(input, carried);
     unflatten(filter, carried);
-    for (ReductionPosition &position : llvm::concat<ReductionPosition>(input, filter))
+    for (ReductionPosition &position :
+         llvm::concat<ReductionPosition>(input, filter))
       position = reduction.next(position);
     Value next = num.add(i, 1);
     Value hasNext = num.compare(arith::CmpIPredicate::slt, next, steps);
     SmallVector<Value> values = loadWhile(hasNext);
-    Value stage = math.cast(
-        b.createOrFold<arith::AndIOp>(loc, i, num.constant(1)));
+    Value stage =
+        math.cast(b.createOrFold<arith::AndIOp>(loc, i, num.constant(1)));
     SmallVector<Value> yields = multiply(stage, own);
-    math.branch(hasNext, [&] {
-      store(values, math.sub(math.constant(1), stage));
-    });
+    math.branch(hasNext,
+                [&] { store(values, math.sub(math.constant(1), stage)); });
     gpu::BarrierOp::create(b, loc);
     llvm::append_range(yields, flatten(input));
     llvm::append_range(yields, flatten(filter));
@@ -402,18 +403,17 @@ void SimtBlock::mainLoop() {
 void SimtBlock::finish() {
   // The block's first channel in its group, and of the group in the layer.
   Value group = num.cast(block.op.getChannels());
-  Value inGroup = num.mul(num.takeDigit(group, block.channels.blocksPerGroup()),
-                          columns);
+  Value inGroup =
+      num.mul(num.takeDigit(group, block.channels.blocksPerGroup()), columns);
   Value inLayer = num.add(num.mul(group, block.channels.perGroup), inGroup);
   SmallVector<Value> channel, existing;
   for (Value at : channelAt) {
     Value inBlock = num.cast(at);
     channel.push_back(num.add(inLayer, inBlock));
-    existing.push_back(
-        block.channels.tail()
-            ? num.sub(num.constant(block.channels.perGroup),
-                      num.add(inGroup, inBlock))
-            : Value());
+    existing.push_back(block.channels.tail()
+                           ? num.sub(num.constant(block.channels.perGroup),
+                                     num.add(inGroup, inBlock))
+                           : Value());
   }
   size_t sum = 0;
   for (Value at : pixelAt)

@@ -7,9 +7,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "BlockSpace.h"
+#include "GPUPasses.h"
 #include "IndexMath.h"
 #include "LowerPackFilter.h"
-#include "GPUPasses.h"
 #include "PhaseTables.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -88,10 +88,10 @@ private:
     Value shared;
     if (sharedBytes)
       shared = IndexMath{b, loc, b.getI32Type()}.constant(sharedBytes);
-    gpu::LaunchFuncOp::create(
-        b, loc, kernel, gpu::KernelDim3{blocks(b), one, one},
-        gpu::KernelDim3{math.constant(threads), one, one}, shared,
-        func.getArguments());
+    gpu::LaunchFuncOp::create(b, loc, kernel,
+                              gpu::KernelDim3{blocks(b), one, one},
+                              gpu::KernelDim3{math.constant(threads), one, one},
+                              shared, func.getArguments());
     work->erase();
   }
 
@@ -124,8 +124,8 @@ void Outliner::buildBlock(PhasesOp op, const BlockSpace &space, OpBuilder &b) {
   for (int64_t dim = rank - 1; dim >= 0; --dim)
     at[dim] = math.mul(digit(space.boxes(dim)), box[1 + dim]);
   Value image = math.mul(math.cast(number), box[0]);
-  Value images = memref::DimOp::create(b, loc, op.getOutput(),
-                                       numbers.getOutputBatch());
+  Value images =
+      memref::DimOp::create(b, loc, op.getOutput(), numbers.getOutputBatch());
 
   using Predicate = arith::CmpIPredicate;
   Value exists, interior;
@@ -143,13 +143,13 @@ void Outliner::buildBlock(PhasesOp op, const BlockSpace &space, OpBuilder &b) {
       lengths.push_back(phaseLength(split, r));
       // The first and the last pixel that reads only the input.
       int64_t base = split.getBase()[r], taps = split.getTaps()[r];
-      int64_t reach = base + std::max<int64_t>(taps - 1, 0) *
-                                 split.getInputTapStep();
+      int64_t reach =
+          base + std::max<int64_t>(taps - 1, 0) * split.getInputTapStep();
       int64_t step = split.getInputStep();
       int64_t lo = taps ? llvm::divideCeilSigned(-base, step) : 0;
-      int64_t hi = taps ? llvm::divideFloorSigned(
-                              split.getInput() - 1 - reach, step)
-                        : lengths.back() - 1;
+      int64_t hi =
+          taps ? llvm::divideFloorSigned(split.getInput() - 1 - reach, step)
+               : lengths.back() - 1;
       lowest.push_back(std::max<int64_t>(lo, 0));
       highest.push_back(std::min(hi, lengths.back() - 1));
     }
@@ -172,12 +172,11 @@ void Outliner::buildBlock(PhasesOp op, const BlockSpace &space, OpBuilder &b) {
                                              "interior_highest")));
   }
   auto work = [&](bool isInterior) {
-    BlockOp::create(b, loc, op.getInput(), op.getFilter(), op.getBias(),
-                    op.getResidual(), op.getOutput(), image, phase, at,
-                    channels, op.getSplitsAttr(), numbers,
-                    op.getFeatureGroupCount(), op.getBatchGroupCount(),
-                    space.reduction, isInterior, op.getEpilogueAttr(),
-                    op.getGpuPlanAttr());
+    BlockOp::create(
+        b, loc, op.getInput(), op.getFilter(), op.getBias(), op.getResidual(),
+        op.getOutput(), image, phase, at, channels, op.getSplitsAttr(), numbers,
+        op.getFeatureGroupCount(), op.getBatchGroupCount(), space.reduction,
+        isInterior, op.getEpilogueAttr(), op.getGpuPlanAttr());
   };
   auto all = [&] {
     if (!interior)
@@ -194,9 +193,9 @@ void Outliner::outline(func::FuncOp func, PhasesOp op) {
   BlockSpace space = blockSpace(op);
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
   auto type = cast<MemRefType>(op.getInput().getType());
-  int64_t shared = convjit::sharedBytes(
-      space.plan, type.getElementTypeBitWidth() / 8,
-      numbers.getInputFeature() == type.getRank() - 1);
+  int64_t shared =
+      convjit::sharedBytes(space.plan, type.getElementTypeBitWidth() / 8,
+                           numbers.getInputFeature() == type.getRank() - 1);
   int64_t threads = space.plan.getThreads();
   int64_t blocks = space.blocksPerImages();
   gpu::GPUFuncOp device = kernel(func, "kernel", threads);
@@ -243,28 +242,27 @@ LogicalResult Outliner::outline(func::FuncOp func, PackFilterOp op) {
   auto inside = cast<PackFilterOp>(b.clone(*op, mapping));
   b.setInsertionPoint(inside);
   Location loc = op.getLoc();
-  LogicalResult result =
-      lowerPackFilter(inside, b, [&](PackElement pack) {
-        // One element a thread.
-        IndexMath math{b, loc};
-        Value number = math.add(
-            math.mul(gpu::BlockIdOp::create(b, loc, gpu::Dimension::x),
-                     packThreads),
-            Value(gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x)));
-        auto element = [&] {
-          SmallVector<Value> to(packed.getRank());
-          Value rest = number;
-          for (int64_t axis = packed.getRank() - 1; axis > 0; --axis)
-            to[axis] = math.takeDigit(rest, packed.getDimSize(axis));
-          to[0] = rest;
-          pack(to);
-        };
-        if (elements % packThreads == 0)
-          return element();
-        math.branch(math.compare(arith::CmpIPredicate::slt, number,
-                                 math.constant(elements)),
-                    element);
-      });
+  LogicalResult result = lowerPackFilter(inside, b, [&](PackElement pack) {
+    // One element a thread.
+    IndexMath math{b, loc};
+    Value number =
+        math.add(math.mul(gpu::BlockIdOp::create(b, loc, gpu::Dimension::x),
+                          packThreads),
+                 Value(gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x)));
+    auto element = [&] {
+      SmallVector<Value> to(packed.getRank());
+      Value rest = number;
+      for (int64_t axis = packed.getRank() - 1; axis > 0; --axis)
+        to[axis] = math.takeDigit(rest, packed.getDimSize(axis));
+      to[0] = rest;
+      pack(to);
+    };
+    if (elements % packThreads == 0)
+      return element();
+    math.branch(math.compare(arith::CmpIPredicate::slt, number,
+                             math.constant(elements)),
+                element);
+  });
   if (failed(result))
     return failure();
   inside.erase();

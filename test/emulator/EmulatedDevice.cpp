@@ -64,8 +64,7 @@ public:
 
 private:
   Status launch(const GPULaunch &step, cli::DeviceTensors &tensors) {
-    int64_t blocks =
-        gridBlocks(step, tensors.batch, kernel.conv.batchGroups);
+    int64_t blocks = gridBlocks(step, tensors.batch, kernel.conv.batchGroups);
     if (blocks == 0)
       return {};
     emulator::Launch launch;

@@ -265,8 +265,7 @@ Expected<std::optional<Failure>> Checker::checkBatch(const Kernel &kernel,
         return call.takeError();
       if (Status s = runKernel(kernel, call->arguments(batch), executor); !s)
         return std::optional(fail(s.error().message));
-      std::string why =
-          compareOutputs(conv, wanted, call->output.data(), kind,
+      std::string why = compareOutputs(conv, wanted, call->output.data(), kind,
                                        /*scale=*/1, worst);
       if (why.empty())
         why = call->damage();
@@ -323,8 +322,8 @@ Checker::checkWeightGradient(const Kernel &kernel, const Convolution &layer,
                                        images, executor, result->data());
           !s)
         return std::optional(fail(s.error().message));
-      std::string why =
-          compareOutputs(kernel.conv, wanted, result->data(), kind, scale, worst);
+      std::string why = compareOutputs(kernel.conv, wanted, result->data(),
+                                       kind, scale, worst);
       if (!why.empty())
         return std::optional(fail(why));
     }

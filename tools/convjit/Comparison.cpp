@@ -34,7 +34,8 @@ bool convjit::cli::isExact(const Activation &activation) {
   }
 }
 
-static std::string difference(size_t index, double got, double wanted, double bound) {
+static std::string difference(size_t index, double got, double wanted,
+                              double bound) {
   char text[200];
   std::snprintf(text, sizeof text,
                 "element %zu is %.9g%s, the reference says %.9g, allowed %.3g",
@@ -61,8 +62,8 @@ static void roundTo(DataType dtype, std::vector<double> &values) {
 
 void convjit::cli::roundOperands(const Convolution &conv,
                                  ReferenceOperands &operands) {
-  for (auto *values : {&operands.input, &operands.weights, &operands.bias,
-                       &operands.residual})
+  for (auto *values :
+       {&operands.input, &operands.weights, &operands.bias, &operands.residual})
     roundTo(conv.dtype, *values);
   for (size_t i = 0; i < conv.mask.size(); ++i)
     if (conv.mask[i] == 0)
@@ -70,9 +71,9 @@ void convjit::cli::roundOperands(const Convolution &conv,
 }
 
 std::string convjit::cli::compareOutputs(const Convolution &conv,
-                             const ReferenceResult &wanted,
-                             const std::byte *got, DataKind kind,
-                             double scale, double &worst) {
+                                         const ReferenceResult &wanted,
+                                         const std::byte *got, DataKind kind,
+                                         double scale, double &worst) {
   bool exact = kind == DataKind::Exact && isExact(conv.activation);
   for (size_t i = 0; i < wanted.output.size(); ++i) {
     double value = elementAt(got, conv.dtype, i);
@@ -95,7 +96,7 @@ std::string convjit::cli::compareOutputs(const Convolution &conv,
 }
 
 void convjit::cli::replaceField(std::string &plan, const std::string &field,
-                         const std::string &value) {
+                                const std::string &value) {
   size_t at = plan.find(field + " = ");
   if (at == std::string::npos) {
     plan.insert(plan.size() - 1, ", " + field + " = " + value);
@@ -104,7 +105,6 @@ void convjit::cli::replaceField(std::string &plan, const std::string &field,
   at += field.size() + 3;
   plan.replace(at, plan.find_first_of(",>", at) - at, value);
 }
-
 
 std::string convjit::cli::randomGPUPlan(std::string plan,
                                         const Convolution &conv,

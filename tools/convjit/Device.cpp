@@ -30,7 +30,7 @@ convjit::cli::openDevice(const std::string &name) {
       return open(name);
     valid += (valid.empty() ? "" : ", ") + prefix;
   }
-  return badInput("--device=" + name + ": this program has no such device; " +
-                  (valid.empty() ? "it was built without any"
-                                 : "valid: cpu, " + valid));
+  return badInput(
+      "--device=" + name + ": this program has no such device; " +
+      (valid.empty() ? "it was built without any" : "valid: cpu, " + valid));
 }

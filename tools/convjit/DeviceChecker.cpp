@@ -1,4 +1,5 @@
-//===- DeviceChecker.cpp - a GPU kernel held against the reference -*- C++ -*-===//
+//===- DeviceChecker.cpp - a GPU kernel held against the reference -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -58,7 +59,8 @@ Expected<std::optional<Failure>> DeviceChecker::check(const NamedCase &item,
   std::strcpy(position.check, "compile");
   setPlan(options.plan);
   auto failed = [&](Error error) -> Expected<std::optional<Failure>> {
-    if (error.kind == ErrorKind::Internal || error.kind == ErrorKind::CheckFailed)
+    if (error.kind == ErrorKind::Internal ||
+        error.kind == ErrorKind::CheckFailed)
       return std::optional(Failure{position, oneLine(error.message)});
     return error;
   };
@@ -111,8 +113,10 @@ DeviceChecker::checkBatch(const GPUKernel &kernel, int64_t images,
       narrow(values, conv.dtype, bytes.data());
       return bytes;
     };
-    DeviceTensors tensors{filled(operands.input), filled(operands.weights),
-                          filled(operands.bias), filled(operands.residual),
+    DeviceTensors tensors{filled(operands.input),
+                          filled(operands.weights),
+                          filled(operands.bias),
+                          filled(operands.residual),
                           filled(std::vector<double>(wanted.output.size())),
                           batch};
     if (Status s = device.run(tensors); !s) {

@@ -1,4 +1,5 @@
-//===- DeviceChecker.h - a GPU kernel held against the reference -*- C++ -*-===//
+//===- DeviceChecker.h - a GPU kernel held against the reference -*- C++
+//-*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.

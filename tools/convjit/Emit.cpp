@@ -95,8 +95,8 @@ std::string fileStem(const std::string &problem) {
 
 /// Whether `name` is one of a list with commas.
 bool isOneOf(const std::string &name, const std::string &list) {
-  return !name.empty() && (", " + list + ",").find(", " + name + ",") !=
-                              std::string::npos;
+  return !name.empty() &&
+         (", " + list + ",").find(", " + name + ",") != std::string::npos;
 }
 
 /// The stages that --emit names, or what is wrong with one of them.

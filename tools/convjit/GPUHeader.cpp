@@ -134,8 +134,8 @@ static void writeKernel(std::ostream &out, const std::string &symbol,
     out << ",";
   }
   out << "\n};\nstatic const convjit_gpu_kernel " << symbol << " = {\n    "
-      << literal(named.problem) << ",\n    " << literal(kernel.plan) << ",\n    "
-      << symbol << "_ptx, " << kernel.computeCapability << ", "
+      << literal(named.problem) << ",\n    " << literal(kernel.plan)
+      << ",\n    " << symbol << "_ptx, " << kernel.computeCapability << ", "
       << kernel.packedWeightBytes << ", " << kernel.scratchBytes << ", "
       << kernel.scratchBytesPerImage << ", " << kernel.pointerAlignment << ", "
       << kernel.conv.batchGroups << ",\n    ";
@@ -143,14 +143,16 @@ static void writeKernel(std::ostream &out, const std::string &symbol,
   out << ",\n    " << kernel.run.size() << ", " << symbol << "_run};\n";
 }
 
-std::string convjit::cli::gpuHeader(const std::string &prefix,
-                                    const std::vector<NamedGPUKernel> &kernels) {
+std::string
+convjit::cli::gpuHeader(const std::string &prefix,
+                        const std::vector<NamedGPUKernel> &kernels) {
   std::ostringstream out;
   std::string guard = "CONVJIT_GPU_KERNELS_" + prefix + "_H";
-  out << "/* Convolution kernels for NVIDIA GPUs (" << kernels.front().kernel.chip
-      << " and later),\n   compiled ahead of time by convjit " << CONVJIT_VERSION
-      << ". Generated; do not edit. */\n#ifndef " << guard << "\n#define "
-      << guard << "\n"
+  out << "/* Convolution kernels for NVIDIA GPUs ("
+      << kernels.front().kernel.chip
+      << " and later),\n   compiled ahead of time by convjit "
+      << CONVJIT_VERSION << ". Generated; do not edit. */\n#ifndef " << guard
+      << "\n#define " << guard << "\n"
       << declarations;
   for (const NamedGPUKernel &kernel : kernels)
     writeKernel(out, prefix + "_" + kernel.name, kernel);

@@ -20,9 +20,9 @@ struct NamedGPUKernel {
   GPUKernel kernel;
 };
 
-/// A C header with the PTX and the launches of kernels, for hosts that load them
-/// with the CUDA driver themselves. Valid C99 and C++; needs no other file of
-/// ours.
+/// A C header with the PTX and the launches of kernels, for hosts that load
+/// them with the CUDA driver themselves. Valid C99 and C++; needs no other file
+/// of ours.
 std::string gpuHeader(const std::string &prefix,
                       const std::vector<NamedGPUKernel> &kernels);
 

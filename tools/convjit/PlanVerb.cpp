@@ -91,18 +91,18 @@ Expected<int> run(const PlanOptions &options) {
                             {"reason", candidate.reason},
                             {"cycles", candidate.cycles}});
     Json document = {{"problem", layer->text},
-               {"batch", options.batch},
-               {"output_shape", output},
-               {"padding", padding},
-               {"flops", flops},
-               {"bytes", bytes},
-               {"intensity", intensity},
-               {"plan", report->plan},
-               {"candidates", candidates},
-               {"tasks_per_image", report->tasksPerImage},
-               {"packed_weight_bytes", report->packedWeightBytes},
-               {"scratch_bytes", report->scratchBytes},
-               {"target", report->target}};
+                     {"batch", options.batch},
+                     {"output_shape", output},
+                     {"padding", padding},
+                     {"flops", flops},
+                     {"bytes", bytes},
+                     {"intensity", intensity},
+                     {"plan", report->plan},
+                     {"candidates", candidates},
+                     {"tasks_per_image", report->tasksPerImage},
+                     {"packed_weight_bytes", report->packedWeightBytes},
+                     {"scratch_bytes", report->scratchBytes},
+                     {"target", report->target}};
     if (!report->launches.empty())
       document["launches"] = launchesJson(*report);
     printJson(document);
@@ -117,15 +117,13 @@ Expected<int> run(const PlanOptions &options) {
             << " MB, " << intensity << " FLOP/byte\n"
             << "target      " << report->target << "\n"
             << "plan        " << report->plan << "\n"
-            << tasksText(*report)
-            << "memory      " << report->packedWeightBytes
+            << tasksText(*report) << "memory      " << report->packedWeightBytes
             << " bytes of packed weights, " << report->scratchBytes
             << " of scratch\n";
   for (const Candidate &candidate : report->candidates)
     std::cout << (candidate.chosen ? "  chosen    " : "  rejected  ")
-              << candidate.name
-              << (candidate.reason.empty() ? "" : ": ") << candidate.reason
-              << "\n";
+              << candidate.name << (candidate.reason.empty() ? "" : ": ")
+              << candidate.reason << "\n";
   return 0;
 }
 

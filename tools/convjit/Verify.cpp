@@ -181,8 +181,8 @@ Expected<int> run(VerifyOptions &options) {
       if (!options.common.json)
         std::cout << "FAILED "
                   << again(text, options.seed, *failure, outcome.plan,
-                           work.device) << ": "
-                  << failure->at.check << ", " << failure->at.threads
+                           work.device)
+                  << ": " << failure->at.check << ", " << failure->at.threads
                   << " threads: " << failure->detail << "\n"
                   << std::flush;
     }
@@ -231,9 +231,10 @@ Verb convjit::cli::addVerify(CLI::App &parent) {
          "seconds that a case may take, then its process is killed and "
          "it has failed; 300 without, and more for large layers")
       ->check(CLI::Range(0.001, 1e9));
-  app->add_option("--device", options->device,
-                  "what kernels run on: cpu, or emulated, GPU kernels on the "
-                  "emulator of the tests, where this program was built with it");
+  app->add_option(
+      "--device", options->device,
+      "what kernels run on: cpu, or emulated, GPU kernels on the "
+      "emulator of the tests, where this program was built with it");
   options->common.addTo(*app);
   app->footer("Example: convjit verify --random 1000 --seed 1");
   return {app, [options, seed] {

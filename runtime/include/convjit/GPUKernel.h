@@ -94,8 +94,8 @@ inline int64_t gridBlocks(const GPULaunch &launch, int64_t batch,
   if (launch.imagesPerBlock == 0)
     return launch.blocks;
   int64_t images = batch / batchGroups;
-  int64_t boxes = images / launch.imagesPerBlock +
-                  (images % launch.imagesPerBlock != 0);
+  int64_t boxes =
+      images / launch.imagesPerBlock + (images % launch.imagesPerBlock != 0);
   // More than can be launched, without overflow.
   constexpr int64_t most = INT64_MAX;
   if (launch.blocks > 0 && boxes > most / launch.blocks)
