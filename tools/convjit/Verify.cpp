@@ -129,22 +129,7 @@ Expected<int> run(VerifyOptions &options) {
   summary.cases = listedCount + options.random;
   if (summary.cases == 0)
     return badInput("no problem; valid: problem strings, or --random N");
-  if (!options.seedGiven)
-    options.seed = std::random_device()();
-  summary.seed = options.seed;
-  if (!options.common.json)
-    std::cout << "seed " << options.seed << "\n" << std::flush;
-  noteLayer("cases of verify, seed " + std::to_string(options.seed),
-            options.common.compile);
-
   Work work;
-  work.cases = summary.cases;
-  work.jobs = options.jobs ? options.jobs
-                           : std::max(1u, std::thread::hardware_concurrency());
-  if (static_cast<int64_t>(work.jobs) > summary.cases)
-    work.jobs = static_cast<unsigned>(summary.cases);
-  work.seed = options.seed;
-  work.threads = options.threads;
   work.options = options.common.compile;
   if (options.device != "cpu")
     work.device = options.device;
@@ -157,6 +142,21 @@ Expected<int> run(VerifyOptions &options) {
     return badInput("--target=nvptx: kernels for GPUs need a device to run on; "
                     "valid: --device=emulated");
   }
+  if (!options.seedGiven)
+    options.seed = std::random_device()();
+  summary.seed = options.seed;
+  if (!options.common.json)
+    std::cout << "seed " << options.seed << "\n" << std::flush;
+  noteLayer("cases of verify, seed " + std::to_string(options.seed),
+            options.common.compile);
+
+  work.cases = summary.cases;
+  work.jobs = options.jobs ? options.jobs
+                           : std::max(1u, std::thread::hardware_concurrency());
+  if (static_cast<int64_t>(work.jobs) > summary.cases)
+    work.jobs = static_cast<unsigned>(summary.cases);
+  work.seed = options.seed;
+  work.threads = options.threads;
   work.timeLimit = options.timeLimit;
   work.makeCase = [&](int64_t index) {
     if (index < listedCount)
