@@ -88,8 +88,12 @@ public:
     for (const auto &[name, flags] : names) {
       void *address =
           *name == "convjit_emu_counters" ? counters : runtimeFunction(*name);
-      if (!address)
-        return next->run(llvm::createStringError("no function " + *name));
+      if (!address) {
+        // The link ends in run(), and the pool of names with it.
+        llvm::Error missing = llvm::createStringError("no function " + *name);
+        found.clear();
+        return next->run(std::move(missing));
+      }
       found[name] = {ExecutorAddr::fromPtr(address),
                      llvm::JITSymbolFlags::Exported};
     }
