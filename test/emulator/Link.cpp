@@ -143,9 +143,12 @@ Expected<Code> Code::link(llvm::Module &module, llvm::TargetMachine &machine,
                                   llvm::CodeGenFileType::ObjectFile))
     return internalError("the host's back end emits no objects");
   passes.run(module);
-  auto graph = createLinkGraphFromObject(
-      llvm::MemoryBufferRef({object.data(), object.size()}, "emulated"),
+  // For all links, and never destroyed: LLVM's debug check finds references to
+  // names left at the end of a link, and the few names repeat.
+  static auto &names = *new std::shared_ptr<llvm::orc::SymbolStringPool>(
       std::make_shared<llvm::orc::SymbolStringPool>());
+  auto graph = createLinkGraphFromObject(
+      llvm::MemoryBufferRef({object.data(), object.size()}, "emulated"), names);
   if (!graph)
     return internalError("linking: " + llvm::toString(graph.takeError()));
   Code code;
