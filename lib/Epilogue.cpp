@@ -172,6 +172,7 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
     return matrixView(b, loc, tile, b.getIndexAttr(first), b.getIndexAttr(0),
                       count, width);
   };
+  int64_t lanePixels = cast<MemRefType>(accumulators.getType()).getDimSize(1);
   // The tile's pixels of the output's shape, in the output or in a buffer.
   auto target = [&](Value tensor, StringRef name) -> std::pair<Value, Value> {
     if (!staged)
@@ -179,15 +180,17 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
     Value buffer = entryBuffer(func, lanes->bufferType(), name);
     if (!ofPixels)
       return {buffer, tileRows(buffer, valid)};
-    int64_t padded = cast<MemRefType>(accumulators.getType()).getDimSize(1);
     return {buffer, matrixView(b, loc, buffer, b.getIndexAttr(0),
-                               b.getIndexAttr(0), valid, padded)};
+                               b.getIndexAttr(0), valid, lanePixels)};
   };
 
   bool whole = ofPixels || (count == static_cast<int64_t>(op.getPixels()) &&
                             valid == static_cast<int64_t>(op.getWidth()));
   SmallVector<Value> inputs = {whole ? accumulators
                                      : tileRows(accumulators, valid)};
+  if (ofPixels && !staged && lanePixels != static_cast<int64_t>(op.getPixels()))
+    inputs.front() = matrixView(b, loc, accumulators, b.getIndexAttr(0),
+                                b.getIndexAttr(0), valid, op.getPixels());
   SmallVector<AffineMap> maps = {tileMap};
   if (op.getBias()) {
     inputs.push_back(biasView(at[feature]));

@@ -161,8 +161,12 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         int64_t unroll = 1;
         double cycles = ofPixels ? width * shape.fmaCycles(pixels)
                                  : pixels * shape.fmaCycles(width);
+        // Narrow vectors bring more instructions a cycle: 8 groups of 8,
+        // channels first, 16 pixels: 72 % of the peak by two, 79 % by four.
+        bool narrow = !ofPixels && shape.fmaCycles(width) < 1;
+        double full = narrow ? 1.5 * fullIteration : fullIteration;
         while (unroll < 4 && unroll * 2 <= shape.reduction &&
-               cycles * unroll < fullIteration)
+               cycles * unroll < full)
           unroll *= 2;
         return unroll;
       };

@@ -63,6 +63,12 @@ protected:
   void groupContraction(llvm::ArrayRef<mlir::Value> taps,
                         llvm::ArrayRef<int64_t> spans);
 
+  /// sums(c, m) += weights(j, k, c) * input(k, m * step + j * tap_step) for
+  /// the taps j of the row that follow `taps`, tap j in pixels [spans[2j],
+  /// spans[2j+1]), and input channel k = at.
+  void pixelTapsContraction(llvm::ArrayRef<mlir::Value> taps,
+                            llvm::ArrayRef<int64_t> spans, mlir::Value at);
+
   /// Elements of the row from the first pixel's to the last one's.
   int64_t pixelSpan();
 

@@ -12,6 +12,7 @@
 #include "GroupVectorizer.h"
 #include "LaneMasks.h"
 #include "Passes.h"
+#include "PixelVectorizer.h"
 #include "ReductionVectorizer.h"
 
 namespace convjit {
@@ -195,6 +196,11 @@ private:
       return visitLaneSums(op, alloca);
     if (alloca.getType().getRank() == 3) {
       vectorizeReductionTaps(op, rows[alloca], masks, b);
+      dead.push_back(op);
+      return success();
+    }
+    if (op->hasAttr("conv.tap_pixels") && op->hasAttr("conv.lanes")) {
+      vectorizePixelTaps(op, rows[alloca], piecesOf(alloca), masks, b);
       dead.push_back(op);
       return success();
     }
