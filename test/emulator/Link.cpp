@@ -88,8 +88,12 @@ public:
     for (const auto &[name, flags] : names) {
       void *address =
           *name == "convjit_emu_counters" ? counters : runtimeFunction(*name);
-      if (!address)
-        return next->run(llvm::createStringError("no function " + *name));
+      if (!address) {
+        // The link ends in run(), and the pool of names with it.
+        llvm::Error missing = llvm::createStringError("no function " + *name);
+        found.clear();
+        return next->run(std::move(missing));
+      }
       found[name] = {ExecutorAddr::fromPtr(address),
                      llvm::JITSymbolFlags::Exported};
     }
@@ -139,9 +143,12 @@ Expected<Code> Code::link(llvm::Module &module, llvm::TargetMachine &machine,
                                   llvm::CodeGenFileType::ObjectFile))
     return internalError("the host's back end emits no objects");
   passes.run(module);
-  auto graph = createLinkGraphFromObject(
-      llvm::MemoryBufferRef({object.data(), object.size()}, "emulated"),
+  // For all links, and never destroyed: LLVM's debug check finds references to
+  // names left at the end of a link, and the few names repeat.
+  static auto &names = *new std::shared_ptr<llvm::orc::SymbolStringPool>(
       std::make_shared<llvm::orc::SymbolStringPool>());
+  auto graph = createLinkGraphFromObject(
+      llvm::MemoryBufferRef({object.data(), object.size()}, "emulated"), names);
   if (!graph)
     return internalError("linking: " + llvm::toString(graph.takeError()));
   Code code;

@@ -129,7 +129,7 @@ std::byte *Machine::access(Site &site, Thread &thread, uintptr_t address,
   }
   bool write = kind != AccessKind::Read;
   size_t offset = address - addressOf(region->base);
-  uint8_t *states = region->states() + offset;
+  uint8_t *states = region->tracked ? region->states() + offset : nullptr;
   bool fits = bytes <= region->bytes - offset;
   bool written = region->tracked && fits && allWritten(states, bytes);
   if (region->shared) {
