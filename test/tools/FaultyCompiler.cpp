@@ -197,6 +197,11 @@ Expected<PlanReport> Compiler::plan(const Convolution &,
   return report;
 }
 
+Expected<GPUKernel> Compiler::compileGPU(const Convolution &,
+                                         const CompileOptions &) const {
+  return Error{ErrorKind::Environment, "not in this tool"};
+}
+
 Expected<CompiledKernel> Compiler::compileObject(const Convolution &,
                                                  const CompileOptions &) const {
   return internalError("the faulty compiler makes no objects");
