@@ -99,7 +99,8 @@ OwningOpRef<ModuleOp> buildModule(MLIRContext *context,
                     convolution.groups, convolution.batchGroups,
                     convolution.kernelFeaturesSwapped,
                     epilogueOf(context, convolution.activation),
-                    maskOf(b, convolution), /*live=*/nullptr, /*plan=*/nullptr);
+                    maskOf(b, convolution), /*live=*/nullptr, /*plan=*/nullptr,
+                    /*gpuPlan=*/nullptr);
               });
 }
 

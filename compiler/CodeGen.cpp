@@ -88,7 +88,7 @@ bool hasLongBlocks(const llvm::Module &module) {
 } // namespace
 
 Expected<std::unique_ptr<llvm::Module>>
-convjit::translateToLLVM(mlir::ModuleOp module, llvm::LLVMContext &context,
+convjit::translateToLLVM(mlir::Operation *module, llvm::LLVMContext &context,
                          const TargetInfo &target,
                          llvm::TargetMachine &machine) {
   std::unique_ptr<llvm::Module> result =

@@ -17,9 +17,10 @@
 
 namespace convjit {
 
-/// Translates, and sets triple and data layout. `machine` must be the target's.
+/// Translates a module, of the host's or a GPU's, and sets triple and data
+/// layout. `machine` must be the target's.
 Expected<std::unique_ptr<llvm::Module>>
-translateToLLVM(mlir::ModuleOp module, llvm::LLVMContext &context,
+translateToLLVM(mlir::Operation *module, llvm::LLVMContext &context,
                 const TargetInfo &target, llvm::TargetMachine &machine);
 
 /// Runs the few LLVM passes that this code gains from, then code generation.

@@ -9,6 +9,8 @@
 #include "convjit/Compiler.h"
 #include "BuildModule.h"
 #include "CodeGen.h"
+#include "Compilation.h"
+#include "GPUCompiler.h"
 #include "Geometry.h"
 #include "Guard.h"
 #include "LibraryBuilder.h"
@@ -17,12 +19,8 @@
 #include "PlanReport.h"
 #include "TargetInfo.h"
 
-#include "mlir/AsmParser/AsmParser.h"
-#include "mlir/IR/Diagnostics.h"
-#include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/Object/ObjectFile.h"
 #include "llvm/Support/raw_ostream.h"
@@ -34,20 +32,11 @@ using namespace convjit;
 
 namespace {
 
-/// One compilation: a context of its own, so that any number can run at once,
-/// and the module as it moves through the pipeline.
-class Compilation {
+/// A compilation for a CPU.
+class CPUCompilation : public Compilation {
 public:
-  Compilation(const mlir::DialectRegistry &registry, TargetInfo target)
-      : context(registry, mlir::MLIRContext::Threading::DISABLED),
-        handler(&context,
-                [this](mlir::Diagnostic &diagnostic) {
-                  if (diagnostic.getSeverity() ==
-                      mlir::DiagnosticSeverity::Error)
-                    errors += (errors.empty() ? "" : "; ") + diagnostic.str();
-                }),
-        target(std::move(target)) {
-    context.loadAllAvailableDialects();
+  CPUCompilation(const mlir::DialectRegistry &registry, TargetInfo target)
+      : Compilation(registry), target(std::move(target)) {
     options.vectorBits = this->target.vectorBits;
     options.registers = this->target.registers;
     options.fmaBits = this->target.fmaBits;
@@ -59,32 +48,10 @@ public:
   Status setPlan(const std::string &text) {
     if (text.empty())
       return {};
-    // MLIR's parser recurses as brackets nest, and reads other attributes too.
-    constexpr size_t longest = 1024;
-    llvm::StringRef trimmed = llvm::StringRef(text).trim();
-    mlir::Attribute attribute;
-    if (trimmed.starts_with("#conv.plan<") && trimmed.size() <= longest)
-      attribute = mlir::parseAttribute(trimmed, &context);
-    auto plan = llvm::dyn_cast_or_null<conv::PlanAttr>(attribute);
-    if (!plan) {
-      std::string why = errors.empty() ? "" : " (" + takeErrors() + ")";
-      std::string shown = trimmed.take_front(longest).str();
-      for (char &c : shown)
-        c = llvm::isPrint(c) ? c : ' ';
-      return badInput("plan='" + shown + "'" + why +
-                      "; valid: the text that `convjit plan` prints, "
-                      "#conv.plan<lanes = ..., width = ..., ...>");
-    }
-    module->walk([&](conv::ConvolutionOp op) { op.setPlanAttr(plan); });
-    return {};
-  }
-
-  template <typename Builder> Status run(Builder builder) {
-    Leaky<mlir::PassManager> pm(new mlir::PassManager(&context));
-    pm->enableVerifier(false);
-    builder(*pm);
-    if (mlir::failed(pm->run(*module)))
-      return internalError("compilation failed: " + takeErrors());
+    auto plan = readPlan<conv::PlanAttr>(text, "conv.plan");
+    if (!plan)
+      return plan.takeError();
+    module->walk([&](conv::ConvolutionOp op) { op.setPlanAttr(*plan); });
     return {};
   }
 
@@ -123,28 +90,8 @@ public:
     return step([&](auto &pm) { buildLLVMPipeline(pm, options); });
   }
 
-  std::string print(mlir::Operation *op) {
-    std::string text;
-    llvm::raw_string_ostream stream(text);
-    op->print(stream);
-    stream << "\n";
-    return text;
-  }
-
-  std::string takeErrors() { return std::exchange(errors, {}); }
-
-  conv::ConvolutionOp convolution() {
-    conv::ConvolutionOp found;
-    module->walk([&](conv::ConvolutionOp op) { found = op; });
-    return found;
-  }
-
-  mlir::MLIRContext context;
-  std::string errors;
-  mlir::ScopedDiagnosticHandler handler;
   TargetInfo target;
   CPUPipelineOptions options;
-  mlir::OwningOpRef<mlir::ModuleOp> module;
   int64_t tasksPerImage = 0;
   size_t packedWeightBytes = 0;
 
@@ -168,7 +115,7 @@ private:
   }
 };
 
-Expected<Leaky<MachineUnit>> toLLVM(Compilation &compilation) {
+Expected<Leaky<MachineUnit>> toLLVM(CPUCompilation &compilation) {
   Leaky<MachineUnit> unit(new MachineUnit);
   Expected<std::unique_ptr<llvm::TargetMachine>> machine =
       createTargetMachine(compilation.target);
@@ -184,13 +131,10 @@ Expected<Leaky<MachineUnit>> toLLVM(Compilation &compilation) {
   return unit;
 }
 
-/// The target, when the convolution is one that can be compiled at all. The
-/// host's has been found out already, which takes a quarter of a millisecond.
-Expected<TargetInfo> checkedTarget(const Convolution &conv,
-                                   const CompileOptions &options,
-                                   const TargetInfo &host) {
+/// Whether the convolution is one that can be compiled at all.
+Status checkConvolution(const Convolution &conv) {
   if (Status valid = validate(conv); !valid)
-    return valid.takeError();
+    return valid;
   // Each phase of a dimension is described on its own.
   constexpr int64_t maxPhases = int64_t(1) << 16;
   for (const SpatialDim &dim : conv.dims) {
@@ -202,6 +146,16 @@ Expected<TargetInfo> checkedTarget(const Convolution &conv,
                       std::to_string(phases) + " output phases; valid: up to " +
                       std::to_string(maxPhases));
   }
+  return {};
+}
+
+/// The target of a convolution that can be compiled. The host's has been found
+/// out already, which takes a quarter of a millisecond.
+Expected<TargetInfo> checkedTarget(const Convolution &conv,
+                                   const CompileOptions &options,
+                                   const TargetInfo &host) {
+  if (Status s = checkConvolution(conv); !s)
+    return s.takeError();
   const Target &target = options.target;
   if (target.triple.empty() && target.cpu.empty() && target.features.empty())
     return host;
@@ -296,7 +250,7 @@ Compiler::compileObject(const Convolution &conv,
 Expected<LoweredKernel> Compiler::Impl::lower(const Convolution &conv,
                                               const TargetInfo &target,
                                               const std::string &plan) const {
-  Leaky<Compilation> compilation(new Compilation(registry, target));
+  Leaky<CPUCompilation> compilation(new CPUCompilation(registry, target));
   compilation->module = buildModule(&compilation->context, conv);
   if (Status s = compilation->runUntil(Stage::General, plan); !s)
     return s.takeError();
@@ -344,6 +298,18 @@ Compiler::Impl::compile(const Convolution &conv,
   return kernel;
 }
 
+Expected<GPUKernel> Compiler::compileGPU(const Convolution &conv,
+                                         const CompileOptions &options) const {
+  if (Status s = enoughMemory(); !s)
+    return s.takeError();
+  if (Status s = checkConvolution(conv); !s)
+    return s.takeError();
+  if (!isGPU(options.target))
+    return badInput("target '" + options.target.triple +
+                    "': not a GPU; valid: nvptx64-nvidia-cuda");
+  return guarded([&] { return compileForGPU(conv, options); });
+}
+
 Expected<std::string> Compiler::emit(const Convolution &conv, Stage stage,
                                      const CompileOptions &options,
                                      const Problem *problem) const {
@@ -355,10 +321,18 @@ Expected<std::string> Compiler::emit(const Convolution &conv, Stage stage,
 Expected<std::string> Compiler::Impl::emit(const Convolution &conv, Stage stage,
                                            const CompileOptions &options,
                                            const Problem *problem) const {
+  if (isGPU(options.target)) {
+    if (Status s = checkConvolution(conv); !s)
+      return s.takeError();
+    return emitForGPU(conv, stage, options, problem);
+  }
+  if (stage > Stage::Object)
+    return badInput("the stage is one of GPUs; valid without --target=nvptx: "
+                    "conv, general, phases, tiles, linalg, vector, llvm, asm");
   Expected<TargetInfo> target = checkedTarget(conv, options, host);
   if (!target)
     return target.takeError();
-  Leaky<Compilation> compilation(new Compilation(registry, *target));
+  Leaky<CPUCompilation> compilation(new CPUCompilation(registry, *target));
   bool layer = problem && problem->gradient == Gradient::None;
   compilation->module =
       layer ? buildLayerModule(&compilation->context, *problem, conv)
@@ -417,10 +391,15 @@ Expected<PlanReport> Compiler::plan(const Convolution &conv,
 
 Expected<PlanReport> Compiler::Impl::plan(const Convolution &conv,
                                           const CompileOptions &options) const {
+  if (isGPU(options.target)) {
+    if (Status s = checkConvolution(conv); !s)
+      return s.takeError();
+    return planForGPU(conv, options);
+  }
   Expected<TargetInfo> target = checkedTarget(conv, options, host);
   if (!target)
     return target.takeError();
-  Leaky<Compilation> compilation(new Compilation(registry, *target));
+  Leaky<CPUCompilation> compilation(new CPUCompilation(registry, *target));
   compilation->module = buildModule(&compilation->context, conv);
   if (Status s = compilation->runUntil(Stage::General, options.plan); !s)
     return s.takeError();

@@ -40,6 +40,10 @@ static void initializeTargets() {
     LLVMInitializeAArch64TargetMC();
     LLVMInitializeAArch64AsmPrinter();
     LLVMInitializeAArch64AsmParser();
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
   });
 }
 
@@ -147,6 +151,10 @@ static void describeCore(TargetInfo &info) {
 
 Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
   initializeTargets();
+  if (llvm::Triple(target.triple).isNVPTX())
+    return badInput("target=" + target.triple +
+                    ": makes no code for CPUs; valid here: x86_64-..., "
+                    "aarch64-...");
   TargetInfo info;
   std::string hostTriple = llvm::sys::getProcessTriple();
   info.isHost =

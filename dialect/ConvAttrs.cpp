@@ -343,6 +343,51 @@ LogicalResult PlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
+int64_t GPUPlanAttr::getPixels() const {
+  int64_t pixels = 1;
+  for (int64_t size : getBox())
+    pixels *= size;
+  return pixels;
+}
+
+LogicalResult GPUPlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  GPUSchedule, ArrayRef<int64_t> box,
+                                  int64_t channels, int64_t depth,
+                                  int64_t threadPixels, int64_t threadChannels,
+                                  int64_t stages, int64_t vector, bool) {
+  auto check = [&](StringRef field, int64_t value, int64_t low, int64_t high) {
+    if (value >= low && value <= high)
+      return success();
+    return LogicalResult(emitError() << field << " = " << value
+                                     << "; valid: " << low << " to " << high);
+  };
+  int64_t pixels = 1;
+  for (int64_t size : box) {
+    if (failed(check("box", size, 1, 1024)))
+      return failure();
+    pixels *= size;
+  }
+  if (box.size() < 2 || box.size() > 4)
+    return emitError() << "box has " << box.size()
+                       << " entries; valid: images and each spatial dimension";
+  if (failed(check("pixels of the box", pixels, 1, 1024)) ||
+      failed(check("channels", channels, 1, 1024)) ||
+      failed(check("depth", depth, 1, 256)) ||
+      failed(check("thread_pixels", threadPixels, 1, 16)) ||
+      failed(check("thread_channels", threadChannels, 1, 16)) ||
+      failed(check("stages", stages, 1, 8)) ||
+      failed(check("vector", vector, 1, 8)))
+    return failure();
+  if (pixels % threadPixels)
+    return emitError() << "thread_pixels = " << threadPixels
+                       << "; valid: a divisor of the box's pixels, " << pixels;
+  if (channels % threadChannels)
+    return emitError() << "thread_channels = " << threadChannels
+                       << "; valid: a divisor of channels, " << channels;
+  return check("threads of the block",
+               pixels / threadPixels * (channels / threadChannels), 1, 1024);
+}
+
 std::pair<int64_t, int64_t> PhaseSplitAttr::laneTapRange(int64_t phase) const {
   int64_t first = getLaneFirstTap()[phase];
   int64_t lo = first < 0 ? llvm::divideCeil(-first, getLaneTapStep()) : 0;

@@ -81,6 +81,14 @@ def Conv_Order : I32EnumAttr<"Order", "the order of tasks", [
   let cppNamespace = "::convjit::conv";
 }
 
+def Conv_GPUSchedule : I32EnumAttr<"GPUSchedule", "how a thread block computes its tile", [
+    // each thread sums its outputs from global memory: groups of few channels
+    I32EnumAttrCase<"Direct", 0, "direct">,
+    // a matrix product: tiles of input and filter in shared memory, FMAs
+    I32EnumAttrCase<"Simt", 1, "simt">]> {
+  let cppNamespace = "::convjit::conv";
+}
+
 //===----------------------------------------------------------------------===//
 // Window and dimension numbers
 //===----------------------------------------------------------------------===//
@@ -207,6 +215,53 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     Conv_OrderParameter:$order);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
+}
+
+def Conv_GPUPlanAttr : Conv_Attr<"GPUPlan", "gpu_plan"> {
+  let summary = "how a convolution is carried out on a GPU";
+  let description = [{
+    A thread block computes a box of pixels of one output phase by a block of
+    output channels:
+
+    - `schedule`: what its threads do;
+    - `box`: images and pixels of each spatial dimension;
+    - `channels`: output channels of one group (`direct`: of neighbouring
+      groups);
+    - `depth`: products of one output in one step of the reduction, whose input
+      and weights are in shared memory together;
+    - `thread_pixels`, `thread_channels`: the register tile of a thread; the
+      block has box * channels / (thread_pixels * thread_channels) threads;
+    - `stages`: steps of the reduction that have a place in shared memory;
+    - `vector`: elements of one access to the input;
+    - `mixed`: whether a step may hold several taps. Else a tap's channels are
+      padded to whole steps.
+
+    ```mlir
+    #conv.gpu_plan<schedule = simt, box = [1, 4, 4, 8], channels = 64, depth = 8,
+                   thread_pixels = 8, thread_channels = 4, stages = 2, vector = 4>
+    ```
+  }];
+  let parameters = (ins
+    EnumParameter<Conv_GPUSchedule>:$schedule,
+    ArrayRefParameter<"int64_t">:$box, "int64_t":$channels, "int64_t":$depth,
+    "int64_t":$threadPixels, "int64_t":$threadChannels, "int64_t":$stages,
+    "int64_t":$vector, DefaultValuedParameter<"bool", "false">:$mixed);
+  let assemblyFormat = [{
+    `<` `schedule` `=` $schedule `,` `box` `=` `[` $box `]` `,`
+    `channels` `=` $channels `,` `depth` `=` $depth `,`
+    `thread_pixels` `=` $threadPixels `,` `thread_channels` `=` $threadChannels `,`
+    `stages` `=` $stages `,` `vector` `=` $vector (`,` `mixed` `=` $mixed^)? `>`
+  }];
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Pixels of a thread block, images among them.
+    int64_t getPixels() const;
+    /// Threads of a block.
+    int64_t getThreads() const {
+      return getPixels() / getThreadPixels() *
+             (getChannels() / getThreadChannels());
+    }
+  }];
 }
 
 //===----------------------------------------------------------------------===//

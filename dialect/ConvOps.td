@@ -106,7 +106,7 @@ def Conv_ConvolutionOp : Conv_Op<"convolution", [
     features of one group.
 
     `mask` multiplies the filter; `live` (made by `conv-fold-mask`) lists what
-    a mask leaves; `plan` is made by `conv-plan`.
+    a mask leaves; `plan` is made by `conv-plan`, `gpu_plan` by `conv-gpu-plan`.
 
     ```mlir
     %y = conv.convolution %x, %w
@@ -125,11 +125,13 @@ def Conv_ConvolutionOp : Conv_Op<"convolution", [
     OptionalAttr<Conv_EpilogueAttr>:$epilogue,
     OptionalAttr<ElementsAttr>:$mask,
     OptionalAttr<TypedArrayAttrBase<Conv_LiveAttr, "live sets">>:$live,
-    OptionalAttr<Conv_PlanAttr>:$plan);
+    OptionalAttr<Conv_PlanAttr>:$plan,
+    OptionalAttr<Conv_GPUPlanAttr>:$gpu_plan);
   let results = (outs Conv_Tensor:$result);
   let assemblyFormat = [{
     $input `,` $filter (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)?
     `window` $window `dims` $dimension_numbers (`plan` $plan^)?
+    (`gpu_plan` $gpu_plan^)?
     attr-dict `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
@@ -146,6 +148,8 @@ def Conv_PhasesOp : Conv_Op<"phases", [AttrSizedOperandSegments]> {
     `#conv.split`; the phases of the convolution are the products of the
     dimensions' phases. No inserted zero exists at this level: a phase reads
     the input through exactly its own taps and stores with a stride.
+
+    It has a plan for a CPU or for a GPU.
 
     The filter is either a layer's (`packed` absent) or the result of
     `conv.pack_filter`: [block][tap of each dimension][ic][width], or with
@@ -167,7 +171,8 @@ def Conv_PhasesOp : Conv_Op<"phases", [AttrSizedOperandSegments]> {
     OptionalAttr<Conv_EpilogueAttr>:$epilogue,
     OptionalAttr<ElementsAttr>:$mask,
     OptionalAttr<TypedArrayAttrBase<Conv_LiveAttr, "live sets">>:$live,
-    Conv_PlanAttr:$plan);
+    OptionalAttr<Conv_PlanAttr>:$plan,
+    OptionalAttr<Conv_GPUPlanAttr>:$gpu_plan);
   let assemblyFormat = [{
     $input `,` $filter (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)?
     `into` $output (`tasks` `(` $first_task^ `to` $last_task `)`)?
@@ -209,6 +214,51 @@ def Conv_PackFilterOp : Conv_Op<"pack_filter"> {
     OptionalAttr<ElementsAttr>:$mask);
   let assemblyFormat =
       "$filter `into` $packed attr-dict `:` type($filter) `,` type($packed)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Thread blocks
+//===----------------------------------------------------------------------===//
+
+def Conv_BlockOp : Conv_Op<"block", [AttrSizedOperandSegments]> {
+  let summary = "what one thread block of a GPU computes";
+  let description = [{
+    The box of pixels of phase `phase` that starts at image `image` and at pixel
+    `at` of each dimension, by block `channels` of the output channels: the
+    outputs at q * step + phase for q from `at` on, where they exist. Executed
+    by all threads of the block together.
+
+    With `interior`, the whole box lies inside the output and all taps of all its
+    pixels inside the input, so that no access needs a predicate.
+  }];
+  let arguments = (ins
+    Arg<Conv_Buffer, "", [MemRead]>:$input,
+    Arg<Conv_Buffer, "", [MemRead]>:$filter,
+    Arg<Optional<Conv_Buffer>, "", [MemRead]>:$bias,
+    Arg<Optional<Conv_Buffer>, "", [MemRead]>:$residual,
+    Arg<Conv_Buffer, "", [MemWrite]>:$output,
+    Index:$image, Variadic<Index>:$phase, Variadic<Index>:$at, Index:$channels,
+    TypedArrayAttrBase<Conv_PhaseSplitAttr, "phase splits">:$splits,
+    Conv_DimensionNumbersAttr:$dimension_numbers,
+    DefaultValuedAttr<I64Attr, "1">:$feature_group_count,
+    DefaultValuedAttr<I64Attr, "1">:$batch_group_count,
+    I64Attr:$reduction, UnitAttr:$interior,
+    OptionalAttr<Conv_EpilogueAttr>:$epilogue,
+    Conv_GPUPlanAttr:$gpu_plan);
+  let assemblyFormat = [{
+    $input `,` $filter (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)?
+    `into` $output `image` `(` $image `)` `phase` `(` $phase `)` `at` `(` $at `)`
+    `channels` `(` $channels `)` (`interior` $interior^)? attr-dict
+    `:` type($input) `,` type($filter) (`bias` type($bias)^)?
+    (`residual` type($residual)^)? `into` type($output)
+  }];
+  let extraClassDeclaration = [{
+    int64_t getRank() { return getSplits().size(); }
+    PhaseSplitAttr getSplit(int64_t dim) {
+      return ::llvm::cast<PhaseSplitAttr>(getSplits()[dim]);
+    }
+  }];
   let hasVerifier = 1;
 }
 

@@ -231,7 +231,9 @@ LogicalResult PhasesOp::verify() {
     if ((input.isDynamicDim(axis) && axis != numbers.getInputBatch()) ||
         (output.isDynamicDim(axis) && axis != numbers.getOutputBatch()))
       return fail() << "axis " << axis << " is dynamic; valid: only the batch";
-  if (getLive() && getPlan().getRow() == RowForm::Unrolled)
+  if (getPlan().has_value() == getGpuPlan().has_value())
+    return fail() << "valid: a plan or a gpu_plan";
+  if (getLive() && getPlan() && getPlanAttr().getRow() == RowForm::Unrolled)
     return fail() << "plan: row = unrolled; valid with live taps: ranged";
   for (auto [dim, split] :
        llvm::enumerate(getSplits().getAsRange<PhaseSplitAttr>())) {
@@ -252,7 +254,7 @@ LogicalResult PhasesOp::verify() {
           split.getShift() > 0 || split.getShift() <= -split.getStep() ||
           split.getLaneTapStep() < 1 || getLive() ||
           static_cast<int64_t>(split.getLaneTaps().size()) != lanePhases ||
-          getPlan().getLanes() == Lanes::Groups)
+          !getPlan() || getPlanAttr().getLanes() == Lanes::Groups)
         return fail() << "splits[" << dim
                       << "]: a merged split; valid: one phase, step "
                       << lanePhases << ", shift from " << 1 - lanePhases
@@ -303,6 +305,25 @@ LogicalResult PackFilterOp::verify() {
     return emitOpError() << "groups = " << groups
                          << "; valid: a divisor of the output features, "
                          << outputs;
+  return success();
+}
+
+LogicalResult BlockOp::verify() {
+  int64_t rank = getRank();
+  auto filter = cast<MemRefType>(getFilter().getType());
+  if (rank < 1 || getDimensionNumbers().getRank() != rank ||
+      static_cast<int64_t>(getPhase().size()) != rank ||
+      static_cast<int64_t>(getAt().size()) != rank ||
+      static_cast<int64_t>(getGpuPlan().getBox().size()) != rank + 1)
+    return emitOpError() << "phase, at, dims and the box; valid: one entry for "
+                            "each of the "
+                         << rank << " splits";
+  if (filter.getRank() != rank + 3 || !filter.hasStaticShape() ||
+      static_cast<int64_t>(getReduction()) > filter.getDimSize(rank + 1))
+    return emitOpError() << "filter is " << Type(filter)
+                         << "; valid: a packed filter of rank " << rank + 3
+                         << " with at least " << getReduction()
+                         << " input channels";
   return success();
 }
 

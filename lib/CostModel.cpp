@@ -45,6 +45,8 @@ constexpr double hiddenStores = 768, exposedStores = 1536;
 constexpr double sharedCache = 8 << 20;
 constexpr double smallImage = 32 << 10;
 constexpr int64_t l1Sets = 64, l1Ways = 8;
+/// Of the first-level cache, what a tile's input may fill.
+constexpr double nearestCache = 24 << 10;
 
 /// Whether an epilogue runs in a loop over a tile's vectors.
 bool isLong(EpilogueAttr epilogue) {
@@ -133,6 +135,19 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
     if (pixels * vectors(width) * reduction * rowTaps() <= maxGroupRowFMAs)
       rows = 1 + (pixels - 1) / rowTaps();
     loads = (shufflesGroups() ? 1.4 : 1) * each * rows + each;
+    // The lines of a tile's pixels, of which a vector across two takes both. A
+    // tile that outgrows the first-level cache loads them from the second.
+    // X3D's 56 x 56 x 54 x 16, k 3: 16 channels by 28 pixels 39 % of the peak
+    // from the cache, 64 by 4 71 %.
+    double bytes = width * elementBytes, lines = bytes / lineBytes;
+    if (pixelBytes % lineBytes)
+      lines += 1;
+    double outerTaps = 1;
+    for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
+      outerTaps *= std::max<int64_t>(1, *llvm::max_element(split.getTaps()));
+    double span = pixels * splits.back().getInputStep() + rowTaps() - 1;
+    if (lines * lineBytes * span * outerTaps > nearestCache)
+      loads = std::max(loads, lines * lineBytes / nearBytes * rows + each);
   }
   // Pixels whose lines fall into one set of the first-level cache push each
   // other out, and every element comes from the second level.
@@ -230,6 +245,13 @@ double PlanShape::besideStores(int64_t pixels, int64_t width,
   return std::max(cycles, stores) + exposed * std::min(cycles, stores);
 }
 
+double PlanShape::tileWeights(int64_t width) const {
+  double taps = 1;
+  for (PhaseSplitAttr split : splits)
+    taps *= std::max<int64_t>(1, *llvm::max_element(split.getTaps()));
+  return taps * reduction * width * elementBytes;
+}
+
 double PlanShape::rowCycles(int64_t pixels, int64_t width) const {
   ChannelBlocks blocks = channels;
   blocks.width = width;
@@ -239,10 +261,8 @@ double PlanShape::rowCycles(int64_t pixels, int64_t width) const {
   PhaseSplitAttr row = splits.back();
   double share = activeShare(width);
   // Every tile of a row reads the weights of its phase again.
-  double weightBytes = 1.0 * outerTaps * *llvm::max_element(row.getTaps()) *
-                       reduction * width * elementBytes;
   double weightRate =
-      weightBytes < 0.6 * machine.l2Bytes ? nearBytes : farBytes;
+      tileWeights(width) < 0.6 * machine.l2Bytes ? nearBytes : farBytes;
   int64_t full = blocks.lanesInRun() / width, tail = blocks.tail();
   int64_t narrow = tail ? blocks.vectorWidth(tail) : 0;
   // `spans`: the pixels of each tap.
@@ -321,6 +341,12 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width,
                      : inputBytes < sharedCache ? farBytes
                                                 : memoryBytes;
   auto weights = [&](double reused, double times) {
+    // Steps whose weights stream from the third-level cache have counted them,
+    // beside their FMAs. 320 to 320 channels, k 3, at 4 x 4 x 4: counted twice,
+    // 16 channels by 4 pixels were picked, 75 % of the peak; 64 by 4 are at
+    // 94 %. From memory (33 MB) they do not keep up.
+    if (tileWeights(width) >= near && blocks * blockBytes < 2 * sharedCache)
+      return 0.0;
     return (reused < near ? 1 : times) * blocks * blockBytes / farBytes;
   };
   double groupShare = 1.0 / channels.groups;

@@ -23,12 +23,15 @@ using namespace mlir;
 using namespace convjit;
 using namespace convjit::conv;
 
-/// The activation of `x`, a scalar; docs/semantics.md has the formulas.
-static Value activate(OpBuilder &b, Location loc, EpilogueAttr epilogue,
-                      Value x) {
+/// docs/semantics.md has the formulas.
+Value convjit::activate(OpBuilder &b, Location loc, EpilogueAttr epilogue,
+                        Value x) {
   Type type = x.getType();
   auto constant = [&](double value) -> Value {
-    return arith::ConstantOp::create(b, loc, b.getFloatAttr(type, value));
+    TypedAttr one = b.getFloatAttr(getElementTypeOrSelf(type), value);
+    if (auto vector = dyn_cast<VectorType>(type))
+      one = DenseElementsAttr::get(vector, one);
+    return arith::ConstantOp::create(b, loc, one);
   };
   auto mul = [&](Value p, Value q) -> Value {
     return arith::MulFOp::create(b, loc, p, q);

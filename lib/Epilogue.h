@@ -13,6 +13,10 @@
 
 namespace convjit {
 
+/// The activation of `x`, a float or a vector of floats.
+mlir::Value activate(mlir::OpBuilder &b, mlir::Location loc,
+                     conv::EpilogueAttr epilogue, mlir::Value x);
+
 /// One linalg.generic that adds bias and residual to the accumulators, applies
 /// the activation and writes the tile's outputs. Accumulators are (pixel,
 /// lane), or (channel, pixel) where lanes hold pixels.

@@ -331,7 +331,7 @@ TaskSpace convjit::taskSpace(PhasesOp op) {
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
   auto output = cast<MemRefType>(op.getOutput().getType());
   int64_t groups = op.getFeatureGroupCount() * op.getBatchGroupCount();
-  PlanAttr plan = op.getPlan();
+  PlanAttr plan = op.getPlanAttr();
   space.channels = {plan.getLanes(), groups,
                     output.getDimSize(numbers.getOutputFeature()) / groups,
                     plan.getWidth()};

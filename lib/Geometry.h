@@ -41,6 +41,7 @@ splitConvolution(conv::ConvolutionOp op, int64_t merged);
 
 /// Why `plan` is not possible for `op`; empty if it is.
 std::string whyPlanIsImpossible(conv::ConvolutionOp op, conv::PlanAttr plan);
+std::string whyPlanIsImpossible(conv::ConvolutionOp op, conv::GPUPlanAttr plan);
 
 /// Bytes of a cache line.
 constexpr int64_t lineBytes = 64;

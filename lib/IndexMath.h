@@ -15,16 +15,33 @@
 
 namespace convjit {
 
-/// A builder for values of type index at one location. Constants fold, so the
-/// IR of a layer whose sizes are all known has few operations left.
+/// A builder for values of type index, or of another integer type, at one
+/// location. Constants fold, so the IR of a layer whose sizes are all known has
+/// few operations left.
 struct IndexMath {
   mlir::OpBuilder &b;
   mlir::Location loc;
+  mlir::Type type = b.getIndexType();
 
   using Value = mlir::Value;
 
   Value constant(int64_t value) {
-    return mlir::arith::ConstantIndexOp::create(b, loc, value);
+    return mlir::arith::ConstantOp::create(b, loc,
+                                           b.getIntegerAttr(type, value));
+  }
+  /// `x`, an integer or an index, in this type.
+  Value cast(Value x) {
+    if (x.getType() == type)
+      return x;
+    if (std::optional<int64_t> known = mlir::getConstantIntValue(x))
+      return constant(*known);
+    return b.createOrFold<mlir::arith::IndexCastOp>(loc, type, x);
+  }
+  Value mul(Value x, Value y) {
+    return b.createOrFold<mlir::arith::MulIOp>(loc, x, y);
+  }
+  Value select(Value condition, Value x, Value y) {
+    return b.createOrFold<mlir::arith::SelectOp>(loc, condition, x, y);
   }
   Value add(Value x, Value y) {
     return b.createOrFold<mlir::arith::AddIOp>(loc, x, y);

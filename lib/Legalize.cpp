@@ -34,7 +34,8 @@ template <typename Layer> struct LegalizeLayer : OpRewritePattern<Layer> {
                               std::is_same_v<Layer, ConvTransposeOp>),
         layer.getFeatureGroupCount(), layer.getBatchGroupCount(),
         /*swapped_filter=*/false, layer.getEpilogueAttr(), layer.getMaskAttr(),
-        /*live=*/nullptr, /*plan=*/nullptr);
+        /*live=*/nullptr, /*plan=*/nullptr,
+        /*gpuPlan=*/nullptr);
     return success();
   }
 };

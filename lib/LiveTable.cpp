@@ -23,7 +23,8 @@ using namespace convjit::conv;
 Value convjit::constantIndexTable(Operation *op, OpBuilder &b,
                                   ArrayRef<int64_t> values, int64_t rows,
                                   int64_t columns, StringRef name) {
-  auto module = op->getParentOfType<ModuleOp>();
+  // The module, or a GPU's module in it.
+  Operation *module = op->getParentWithTrait<OpTrait::SymbolTable>();
   auto tensor = RankedTensorType::get({rows, columns}, b.getIndexType());
   auto type = MemRefType::get({rows, columns}, b.getIndexType());
   auto data = DenseElementsAttr::get(
@@ -31,16 +32,16 @@ Value convjit::constantIndexTable(Operation *op, OpBuilder &b,
         return b.getIndexAttr(v).getValue();
       }));
   memref::GlobalOp global;
-  for (auto other : module.getOps<memref::GlobalOp>())
+  for (auto other : module->getRegion(0).getOps<memref::GlobalOp>())
     if (other.getInitialValueAttr() == data && other.getType() == type)
       global = other;
   if (!global) {
     // Inserted by the symbol table, which makes the name unique.
-    OpBuilder outer(module.getContext());
+    OpBuilder outer(module->getContext());
     global = memref::GlobalOp::create(
         outer, op->getLoc(), name, outer.getStringAttr("private"), type, data,
         /*constant=*/true, /*alignment=*/IntegerAttr());
-    SymbolTable(module).insert(global, module.getBody()->begin());
+    SymbolTable(module).insert(global, module->getRegion(0).front().begin());
   }
   return memref::GetGlobalOp::create(b, op->getLoc(), type,
                                      global.getSymName());

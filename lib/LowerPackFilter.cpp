@@ -32,19 +32,21 @@ static FailureOr<Value> maskArray(PackFilterOp op, OpBuilder &b) {
               &losesInfo);
     return v;
   });
-  auto module = op->getParentOfType<ModuleOp>();
-  OpBuilder outer(module.getContext());
+  Operation *module = op->getParentWithTrait<OpTrait::SymbolTable>();
+  OpBuilder outer(module->getContext());
   auto global = memref::GlobalOp::create(
       outer, op.getLoc(), "mask", outer.getStringAttr("private"), filter,
       DenseElementsAttr::get(RankedTensorType::get(filter.getShape(), element),
                              values),
       /*constant=*/true, /*alignment=*/IntegerAttr());
-  SymbolTable(module).insert(global, module.getBody()->begin());
+  SymbolTable(module).insert(global, module->getRegion(0).front().begin());
   return Value(
       memref::GetGlobalOp::create(b, op.getLoc(), filter, global.getSymName()));
 }
 
-LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
+LogicalResult
+convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b,
+                         function_ref<void(PackElement)> forEach) {
   Location loc = op.getLoc();
   IndexMath math{b, loc};
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
@@ -84,8 +86,7 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
   Value zero =
       arith::ConstantOp::create(b, loc, b.getZeroAttr(filter.getElementType()));
 
-  SmallVector<Value> to;
-  auto copy = [&] {
+  forEach([&](ArrayRef<Value> to) {
     // The filter element of this packed element.
     Value outer = to[0], lane = to[laneAxis], input = to[inputAxis];
     Value block = math.takeDigit(outer, channels.blocksPerGroup());
@@ -158,18 +159,26 @@ LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
     if (!present)
       return existing();
     math.branch(present, existing, [&] { store(zero); });
-  };
-  std::function<void()> nest = [&] {
-    size_t axis = to.size();
-    if (axis == packed.getShape().size())
-      return copy();
-    math.loop(math.constant(0), math.constant(packed.getDimSize(axis)), 1,
-              [&](Value i) {
-                to.push_back(i);
-                nest();
-                to.pop_back();
-              });
-  };
-  nest();
+  });
   return success();
+}
+
+LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
+  IndexMath math{b, op.getLoc()};
+  ArrayRef<int64_t> shape =
+      cast<MemRefType>(op.getPacked().getType()).getShape();
+  return lowerPackFilter(op, b, [&](PackElement pack) {
+    SmallVector<Value> to;
+    std::function<void()> nest = [&] {
+      size_t axis = to.size();
+      if (axis == shape.size())
+        return pack(to);
+      math.loop(math.constant(0), math.constant(shape[axis]), 1, [&](Value i) {
+        to.push_back(i);
+        nest();
+        to.pop_back();
+      });
+    };
+    nest();
+  });
 }

@@ -13,6 +13,15 @@
 
 namespace convjit {
 
+/// Packs the element of these indices of the packed filter.
+using PackElement = llvm::function_ref<void(llvm::ArrayRef<mlir::Value>)>;
+
+/// Builds code before `op` that packs; `forEach` builds what runs its argument
+/// for each packed element. Fails on a mask that is not dense.
+mlir::LogicalResult
+lowerPackFilter(conv::PackFilterOp op, mlir::OpBuilder &b,
+                llvm::function_ref<void(PackElement)> forEach);
+
 /// Builds the loops of `op` before it; the caller erases it. Fails on a mask
 /// that is not dense.
 mlir::LogicalResult lowerPackFilter(conv::PackFilterOp op, mlir::OpBuilder &b);

@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "BlockSpace.h"
 #include "Geometry.h"
 #include "Passes.h"
 
@@ -39,11 +40,13 @@ struct ConvPackFiltersPass
                             "no other use");
     DimensionNumbersAttr numbers = op.getDimensionNumbers();
     auto filter = cast<MemRefType>(argument.getType());
-    TaskSpace space = taskSpace(op);
-    SmallVector<int64_t> shape = {space.channels.blocks()};
+    ChannelBlocks channels =
+        op.getPlanAttr() ? taskSpace(op).channels : blockSpace(op).channels;
+    SmallVector<int64_t> shape = {channels.blocks()};
     bool merged = false;
     for (auto [split, axis] :
-         llvm::zip(space.splits, numbers.getKernelSpatial())) {
+         llvm::zip(op.getSplits().getAsRange<PhaseSplitAttr>(),
+                   numbers.getKernelSpatial())) {
       shape.push_back(split.isMerged() ? split.getTaps().front()
                                        : filter.getDimSize(axis));
       merged |= split.isMerged();
@@ -51,12 +54,15 @@ struct ConvPackFiltersPass
     int64_t reduction =
         filterInputFeatures(filter.getShape(), numbers,
                             op.getFeatureGroupCount(), op.getSwappedFilter());
-    if (space.channels.lanes == Lanes::Reduction)
+    if (channels.lanes == Lanes::Reduction)
       shape.append(
-          {space.channels.width,
-           int64_t(llvm::alignTo(reduction, op.getPlan().getUnroll()))});
+          {channels.width,
+           int64_t(llvm::alignTo(reduction, op.getPlanAttr().getUnroll()))});
     else
-      shape.append({reduction, space.channels.width});
+      shape.append({op.getGpuPlanAttr()
+                        ? paddedReduction(op.getGpuPlanAttr(), reduction)
+                        : reduction,
+                    channels.width});
     auto packed = MemRefType::get(shape, filter.getElementType());
 
     OpBuilder builder(func);
@@ -67,13 +73,12 @@ struct ConvPackFiltersPass
     packer->setAttr("conv.pack", builder.getUnitAttr());
     Block *body = packer.addEntryBlock();
     builder.setInsertionPointToStart(body);
-    PackFilterOp::create(builder, op.getLoc(), body->getArgument(0),
-                         body->getArgument(1), numbers, op.getReversalAttr(),
-                         space.channels.lanes, space.channels.groups,
-                         // With one group the swap changes nothing.
-                         op.getSwappedFilter() && op.getFeatureGroupCount() > 1,
-                         merged ? op.getSplitsAttr() : ArrayAttr(),
-                         op.getMaskAttr());
+    PackFilterOp::create(
+        builder, op.getLoc(), body->getArgument(0), body->getArgument(1),
+        numbers, op.getReversalAttr(), channels.lanes, channels.groups,
+        // With one group the swap changes nothing.
+        op.getSwappedFilter() && op.getFeatureGroupCount() > 1,
+        merged ? op.getSplitsAttr() : ArrayAttr(), op.getMaskAttr());
     func::ReturnOp::create(builder, op.getLoc());
 
     argument.setType(packed);

@@ -46,6 +46,9 @@ struct PlanShape {
     return std::max<int64_t>(1, *llvm::max_element(splits.back().getTaps()));
   }
 
+  /// Bytes of weights that a tile of `width` lanes reads.
+  double tileWeights(int64_t width) const;
+
   /// Machine vectors of `width` lanes.
   int64_t vectors(int64_t width) const;
   /// Cycles in which as many FMAs of `width` lanes can be issued, one each.

@@ -55,11 +55,18 @@ struct ConvSplitPhasesPass
                               "function's arguments, each used once, and the "
                               "return of its result");
     PlanAttr plan = op.getPlanAttr();
-    if (!plan)
-      return op.emitOpError("has no plan; run conv-plan first");
-    if (std::string why = whyPlanIsImpossible(op, plan); !why.empty())
+    GPUPlanAttr gpuPlan = op.getGpuPlanAttr();
+    if (!plan == !gpuPlan)
+      return op.emitOpError(plan ? "has plans for a CPU and for a GPU; valid: "
+                                   "one of them"
+                                 : "has no plan; run conv-plan or "
+                                   "conv-gpu-plan first");
+    std::string why =
+        plan ? whyPlanIsImpossible(op, plan) : whyPlanIsImpossible(op, gpuPlan);
+    if (!why.empty())
       return op.emitOpError("plan: ") << why;
-    SmallVector<PhaseSplitAttr> dims = *splitConvolution(op, plan.getMerged());
+    SmallVector<PhaseSplitAttr> dims =
+        *splitConvolution(op, plan ? plan.getMerged() : 0);
 
     MLIRContext *context = func.getContext();
     Block &body = func.getBody().front();
@@ -74,8 +81,12 @@ struct ConvSplitPhasesPass
       argument.setType(buffer(argument.getType()));
     Location loc = op.getLoc();
     Value output = body.addArgument(buffer(op.getType()), loc);
-    Value first = body.addArgument(IndexType::get(context), loc);
-    Value last = body.addArgument(IndexType::get(context), loc);
+    // A GPU's blocks find their work by their number.
+    Value first, last;
+    if (plan) {
+      first = body.addArgument(IndexType::get(context), loc);
+      last = body.addArgument(IndexType::get(context), loc);
+    }
 
     int64_t batchGroups = op.getBatchGroupCount();
     DimensionNumbersAttr numbers = op.getDimensionNumbers();
@@ -95,7 +106,7 @@ struct ConvSplitPhasesPass
         DenseBoolArrayAttr::get(context, op.getWindow().getReversal()), numbers,
         op.getFeatureGroupCount(), op.getBatchGroupCount(),
         op.getSwappedFilter(), /*packed=*/false, op.getEpilogueAttr(),
-        op.getMaskAttr(), op.getLiveAttr(), plan);
+        op.getMaskAttr(), op.getLiveAttr(), plan, gpuPlan);
     Operation *terminator = body.getTerminator();
     builder.setInsertionPoint(terminator);
     func::ReturnOp::create(builder, loc);

@@ -120,7 +120,7 @@ void Tiler::run() {
       rest = b.createOrFold<arith::DivUIOp>(op.getLoc(), rest, count);
     };
     // Innermost first.
-    switch (op.getPlan().getOrder()) {
+    switch (op.getPlanAttr().getOrder()) {
     case Order::Filter:
       rowDigits(), imageDigit(false), phases(), blocks();
       break;
@@ -168,7 +168,7 @@ void Tiler::run() {
     if (bias && channels.phases > 1)
       bias = laneBias(outer);
 
-    if (op.getPlan().getRow() == RowForm::Images)
+    if (op.getPlanAttr().getRow() == RowForm::Images)
       imageTiles(image, [&] { rows(q, r); });
     else
       rows(q, r);
@@ -183,7 +183,7 @@ void Tiler::rows(ArrayRef<Value> q, ArrayRef<Value> r) {
     if (dim < rank - 1)
       return outerDimension(dim, r[dim], q[dim], [&] { nest(dim + 1); });
     channelVariants([&] {
-      switch (op.getPlan().getRow()) {
+      switch (op.getPlanAttr().getRow()) {
       case RowForm::Unrolled:
         return unrolledRow();
       case RowForm::Ranged:
@@ -199,7 +199,7 @@ void Tiler::rows(ArrayRef<Value> q, ArrayRef<Value> r) {
 /// Of the tasks of as many images as a tile takes, the first does the work of
 /// all, so that the tasks of one image remain what they are.
 void Tiler::imageTiles(Value image, llvm::function_ref<void()> body) {
-  int64_t most = op.getPlan().getPixels();
+  int64_t most = op.getPlanAttr().getPixels();
   using Predicate = arith::CmpIPredicate;
   Location loc = op.getLoc();
   Value count =

@@ -13,7 +13,7 @@ using namespace convjit;
 using namespace convjit::conv;
 
 void Tiler::unrolledRow() {
-  int64_t pixels = op.getPlan().getPixels();
+  int64_t pixels = op.getPlanAttr().getPixels();
   Value zero = math.constant(0);
   auto inChunk = [&](int64_t which, llvm::function_ref<void()> body) {
     math.branch(
@@ -48,7 +48,7 @@ void Tiler::unrolledRow() {
 }
 
 void Tiler::rangedRow() {
-  int64_t pixels = op.getPlan().getPixels(), step = row.getInputStep();
+  int64_t pixels = op.getPlanAttr().getPixels(), step = row.getInputStep();
   Value zero = math.constant(0), one = math.constant(1);
   Value phases = math.constant(space.phases(rank - 1));
   math.loop(zero, phases, 1, [&](Value r) {
@@ -170,15 +170,15 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
     clipped = b.getDenseBoolArrayAttr(clips);
   }
   bool acrossGroups = space.channels.lanes == Lanes::Groups;
-  bool ofImages = op.getPlan().getRow() == RowForm::Images;
+  bool ofImages = op.getPlanAttr().getRow() == RowForm::Images;
   TileOp::create(
       b, op.getLoc(), op.getInput(), inputAt, op.getFilter(), filterAt, bias,
       op.getResidual(), op.getOutput(), outputAt, ranges, liveRows,
       live ? liveFirst : Value(), live ? liveLast : Value(),
       merged ? firstLane : Value(), numbers, space.channels.lanes, pixels,
-      width, valid, op.getPlan().getUnroll(), ofImages ? 1 : row.getInputStep(),
-      ofImages ? 1 : row.getStep(), b.getDenseI64ArrayAttr(inputSteps),
-      b.getDenseI64ArrayAttr(filterSteps),
+      width, valid, op.getPlanAttr().getUnroll(),
+      ofImages ? 1 : row.getInputStep(), ofImages ? 1 : row.getStep(),
+      b.getDenseI64ArrayAttr(inputSteps), b.getDenseI64ArrayAttr(filterSteps),
       tapPixels ? b.getDenseI64ArrayAttr(*tapPixels) : DenseI64ArrayAttr(),
       merged,
       merged || acrossGroups ? b.getI64IntegerAttr(space.channels.perGroup)

@@ -10,7 +10,7 @@ config.excludes = ["Inputs", "numerics", "unit", "python", "fuzz", "qemu"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = config.convjit_test_dir
 
-for name in ("FileCheck", "not", "llc", "mlir-translate"):
+for name in ("FileCheck", "clang", "not", "llc", "mlir-translate"):
     config.substitutions.append(
         (rf"\b{name}\b", os.path.join(config.llvm_tools_dir, name))
     )

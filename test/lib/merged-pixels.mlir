@@ -1,5 +1,4 @@
 // RUN: convjit-opt %s --conv-split-phases --conv-pack-filters --conv-tile --conv-to-linalg --conv-vectorize | FileCheck %s
-// RUN: not convjit-opt %s --conv-split-phases --split-input-file 2>&1 | FileCheck %s --check-prefix=REFUSED
 
 // Transposed depthwise, k 3, s 2, rows last: vectors are pixels, and the two
 // phases of a channel two of them. One load of 11 pixels, in three pieces that
@@ -20,14 +19,4 @@ func.func @depthwise(%x: tensor<?x6x11xf32>, %w: tensor<3x6x1xf32>) -> tensor<?x
       plan <lanes = pixels, width = 2, pixels = 16, unroll = 1, row = unrolled, chunks = 1, merged = 1>
       {feature_group_count = 6 : i64} : (tensor<?x6x11xf32>, tensor<3x6x1xf32>) -> tensor<?x6x22xf32>
   return %y : tensor<?x6x22xf32>
-}
-
-// -----
-
-// REFUSED: merged = 1; valid with lanes = pixels, unless rows are last in the output, of up to 8 phases, and width is 4 or more: 0
-func.func @cut(%x: tensor<?x2x11xf32>, %w: tensor<2x2x2xf32>) -> tensor<?x2x22xf32> {
-  %y = conv.convolution %x, %w window <rank = 1, pad = [[1, 1]], lhs_dilate = [2], reverse = [true]> dims <[b, f, 0]x[0, o, i]->[b, f, 0]>
-      plan <lanes = pixels, width = 2, pixels = 16, unroll = 1, row = unrolled, chunks = 1, merged = 1>
-      : (tensor<?x2x11xf32>, tensor<2x2x2xf32>) -> tensor<?x2x22xf32>
-  return %y : tensor<?x2x22xf32>
 }

@@ -11,7 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Passes.h"
+#include "GPUPasses.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
@@ -30,6 +30,9 @@ int main(int argc, char **argv) {
   mlir::registerTransformsPasses();
   convjit::registerConvjitPasses();
   convjit::registerPipelines();
+  convjit::registerGPUDialects(registry);
+  convjit::registerConvjitGPUPasses();
+  convjit::registerGPUPipelines();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "convjit pass driver\n", registry));
 }

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Checker.h"
+#include "Comparison.h"
 #include "GuardedTensor.h"
 #include "convjit/WeightGradient.h"
 
@@ -44,11 +45,6 @@ namespace {
 constexpr Placement placements[] = {Placement::End, Placement::Start,
                                     Placement::Shifted};
 constexpr size_t placementCount = std::size(placements);
-
-/// Numbers of images that a case is checked with.
-std::vector<int64_t> imagesOf(const NamedCase &item) {
-  return item.images.empty() ? std::vector<int64_t>{1, 0, 3} : item.images;
-}
 
 /// All of a call's tensors, placed alike.
 struct Call {
@@ -107,49 +103,6 @@ struct Call {
   }
 };
 
-/// Whether integer data comes out exact: no transcendental function.
-bool isExact(const Activation &activation) {
-  switch (activation.kind) {
-  case ActivationKind::None:
-  case ActivationKind::Relu:
-    return true;
-  case ActivationKind::LeakyRelu: {
-    int exponent;
-    return std::abs(std::frexp(activation.slope, &exponent)) == 0.5;
-  }
-  default:
-    return false;
-  }
-}
-
-std::string difference(size_t index, double got, double wanted, double bound) {
-  char text[200];
-  std::snprintf(text, sizeof text,
-                "element %zu is %.9g%s, the reference says %.9g, allowed %.3g",
-                index, got, std::isnan(got) ? " (never written?)" : "", wanted,
-                bound);
-  return text;
-}
-
-/// Replaces a few values: a product that is not part of an output, such as that
-/// of a tap outside the input, must not reach it, not even as 0 times infinity.
-void makeSpecial(std::vector<double> &values, Random &random) {
-  if (values.empty())
-    return;
-  constexpr double inf = std::numeric_limits<double>::infinity();
-  for (double value : {inf, -inf, std::numeric_limits<double>::quiet_NaN()})
-    if (random.chance(50))
-      values[static_cast<size_t>(
-          random.below(static_cast<int64_t>(values.size())))] = value;
-}
-
-/// The reference sees what the kernel sees: data of the kernel's type.
-void roundTo(DataType dtype, std::vector<double> &values) {
-  if (dtype == DataType::F32)
-    for (double &value : values)
-      value = static_cast<float>(value);
-}
-
 } // namespace
 
 double convjit::cli::secondsAllowed(const NamedCase &item,
@@ -197,18 +150,6 @@ void Checker::enter(const char *check, int64_t images, unsigned threads) {
   position.images = images;
   position.threads = threads;
   std::snprintf(position.check, sizeof position.check, "%s", check);
-}
-
-/// `plan` with the number after `field` = replaced, or the field added.
-static void replaceField(std::string &plan, const std::string &field,
-                         const std::string &value) {
-  size_t at = plan.find(field + " = ");
-  if (at == std::string::npos) {
-    plan.insert(plan.size() - 1, ", " + field + " = " + value);
-    return;
-  }
-  at += field.size() + 3;
-  plan.replace(at, plan.find_first_of(",>", at) - at, value);
 }
 
 /// Compiles with the case's own plan; one that the convolution cannot have is
@@ -292,31 +233,6 @@ Expected<std::optional<Failure>> Checker::check(const NamedCase &item,
   return std::optional<Failure>();
 }
 
-std::string Checker::compare(const Convolution &conv,
-                             const ReferenceResult &wanted,
-                             const std::byte *got, DataKind kind,
-                             double scale) {
-  bool exact = kind == DataKind::Exact && isExact(conv.activation);
-  for (size_t i = 0; i < wanted.output.size(); ++i) {
-    double value = elementAt(got, conv.dtype, i);
-    double reference = wanted.output[i];
-    if (exact && conv.dtype == DataType::F32)
-      reference = static_cast<float>(reference);
-    double bound = exact ? 0 : scale * errorBound(conv, wanted.magnitude[i]);
-    if (exact && !std::isfinite(reference)) {
-      if (std::isnan(reference) ? std::isnan(value) : value == reference)
-        continue;
-      return difference(i, value, reference, 0);
-    }
-    double error = std::abs(value - reference);
-    if (!(error <= bound)) // also when it is no number
-      return difference(i, value, reference, bound);
-    if (kind == DataKind::Float && bound > 0)
-      worst = std::max(worst, error / bound);
-  }
-  return "";
-}
-
 Expected<std::optional<Failure>> Checker::checkBatch(const Kernel &kernel,
                                                      int64_t images,
                                                      int64_t batch,
@@ -325,14 +241,7 @@ Expected<std::optional<Failure>> Checker::checkBatch(const Kernel &kernel,
   if (Status s = cli::checkBatch(conv, batch); !s)
     return s.takeError();
   Random random(seed ^ static_cast<uint64_t>(batch));
-  struct {
-    const char *name;
-    DataKind kind;
-    bool special; ///< with infinities and NaN here and there
-  } constexpr rounds[] = {{"exact", DataKind::Exact, false},
-                          {"float", DataKind::Float, false},
-                          {"special", DataKind::Exact, true}};
-  for (auto [name, kind, special] : rounds) {
+  for (auto [name, kind, special] : checkRounds) {
     // With a mask, 0 times infinity is what multiplying by it gives.
     if (special &&
         (!isExact(conv.activation) || batch == 0 || !conv.mask.empty()))
@@ -342,13 +251,7 @@ Expected<std::optional<Failure>> Checker::checkBatch(const Kernel &kernel,
     if (special)
       for (auto *values : {&operands.input, &operands.weights})
         makeSpecial(*values, random);
-    for (auto *values : {&operands.input, &operands.weights, &operands.bias,
-                         &operands.residual})
-      roundTo(conv.dtype, *values);
-    // What a mask removes must not be used, whatever it is.
-    for (size_t i = 0; i < conv.mask.size(); ++i)
-      if (conv.mask[i] == 0)
-        operands.weights[i] = std::numeric_limits<double>::quiet_NaN();
+    roundOperands(conv, operands);
     ReferenceResult wanted = referenceConvolution(conv, operands, batch);
     std::vector<std::byte> first;
     size_t runs = special ? 1 : std::max(placementCount, executors.size());
@@ -362,8 +265,8 @@ Expected<std::optional<Failure>> Checker::checkBatch(const Kernel &kernel,
         return call.takeError();
       if (Status s = runKernel(kernel, call->arguments(batch), executor); !s)
         return std::optional(fail(s.error().message));
-      std::string why =
-          compare(conv, wanted, call->output.data(), kind, /*scale=*/1);
+      std::string why = compareOutputs(conv, wanted, call->output.data(), kind,
+                                       /*scale=*/1, worst);
       if (why.empty())
         why = call->damage();
       if (why.empty() && run > 0 && !call->output.holds(first))
@@ -395,8 +298,10 @@ Checker::checkWeightGradient(const Kernel &kernel, const Convolution &layer,
       input.insert(input.end(), one.input.begin(), one.input.end());
       gradient.insert(gradient.end(), one.weights.begin(), one.weights.end());
     }
-    roundTo(dtype, input);
-    roundTo(dtype, gradient);
+    for (auto *values : {&input, &gradient})
+      if (dtype == DataType::F32)
+        for (double &value : *values)
+          value = static_cast<float>(value);
     ReferenceResult wanted =
         weightGradientReference(layer, input, gradient, images);
     // The bound counts the terms of one image.
@@ -417,8 +322,8 @@ Checker::checkWeightGradient(const Kernel &kernel, const Convolution &layer,
                                        images, executor, result->data());
           !s)
         return std::optional(fail(s.error().message));
-      std::string why =
-          compare(kernel.conv, wanted, result->data(), kind, scale);
+      std::string why = compareOutputs(kernel.conv, wanted, result->data(),
+                                       kind, scale, worst);
       if (!why.empty())
         return std::optional(fail(why));
     }

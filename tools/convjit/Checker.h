@@ -85,10 +85,6 @@ private:
   void enter(const char *check, int64_t images, unsigned threads);
   void setPlan(const std::string &plan);
   Failure fail(const std::string &detail) const;
-  /// Compares an output with the reference; empty when it agrees. `scale` is
-  /// what the bound of one convolution is to be multiplied by.
-  std::string compare(const Convolution &conv, const ReferenceResult &wanted,
-                      const std::byte *got, DataKind kind, double scale);
 
   const Compiler &compiler;
   const CompileOptions &options;

@@ -15,8 +15,18 @@ using namespace convjit::cli;
 
 void CommonOptions::addTo(CLI::App &app) {
   app.add_flag("--json", json, "print one JSON document and nothing else");
-  app.add_option("--target-cpu", compile.target.cpu,
-                 "compile for this CPU (LLVM's name) instead of the host's");
+  app.add_option_function<std::string>(
+         "--target",
+         [this](const std::string &name) {
+           compile.target.triple = name == "nvptx" ? gpuTriple : "";
+         },
+         "what to compile for: cpu, or nvptx, NVIDIA's GPUs")
+      ->check(CLI::IsMember({"cpu", "nvptx"}));
+  app.add_option(
+      "--target-cpu", compile.target.cpu,
+      "compile for this CPU (LLVM's name) instead of the host's; with "
+      "--target=nvptx for this chip: sm_80 (also without), sm_90, "
+      "sm_100");
   app.add_option("--target-features", compile.target.features,
                  "features added to the CPU's, such as +avx2,-fma");
   app.add_option("--plan", compile.plan,

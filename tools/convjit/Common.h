@@ -21,12 +21,16 @@ namespace convjit::cli {
 
 using Json = nlohmann::ordered_json;
 
+/// The triple of Target that stands for NVIDIA's GPUs.
+constexpr const char *gpuTriple = "nvptx64-nvidia-cuda";
+
 /// Options that every verb has.
 struct CommonOptions {
   bool json = false;
   CompileOptions compile;
 
   void addTo(CLI::App &app);
+  bool isGPU() const { return compile.target.triple == gpuTriple; }
 };
 
 /// A verb: its options, and what it does once they are read. Returns the exit

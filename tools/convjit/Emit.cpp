@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Common.h"
+#include "GPUHeader.h"
 #include "LayerList.h"
 #include "LibraryText.h"
 #include "Reproducer.h"
@@ -45,11 +46,16 @@ constexpr StageName stageNames[] = {{"conv", Stage::Conv, "conv.mlir"},
                                     {"linalg", Stage::Linalg, "linalg.mlir"},
                                     {"vector", Stage::Vector, "vector.mlir"},
                                     {"llvm", Stage::LLVM, "ll"},
-                                    {"asm", Stage::Asm, "s"}};
-constexpr const char *libraryParts[] = {"obj", "header", "archive", "manifest"};
+                                    {"asm", Stage::Asm, "s"},
+                                    {"blocks", Stage::Blocks, "blocks.mlir"},
+                                    {"gpu", Stage::GPU, "gpu.mlir"},
+                                    {"nvvm", Stage::NVVM, "nvvm.mlir"},
+                                    {"ptx", Stage::PTX, "ptx"}};
 constexpr const char *validStages =
     "conv, general, phases, tiles, linalg, vector, llvm, asm, obj, header, "
     "archive, manifest";
+constexpr const char *validGPUStages =
+    "conv, general, phases, blocks, gpu, nvvm, llvm, ptx, header";
 
 const StageName *stageOf(const std::string &name) {
   for (const StageName &entry : stageNames)
@@ -87,17 +93,24 @@ std::string fileStem(const std::string &problem) {
   return stem.substr(0, 130) + digits;
 }
 
+/// Whether `name` is one of a list with commas.
+bool isOneOf(const std::string &name, const std::string &list) {
+  return !name.empty() &&
+         (", " + list + ",").find(", " + name + ",") != std::string::npos;
+}
+
 /// The stages that --emit names, or what is wrong with one of them.
-Expected<std::vector<std::string>> readStages(const std::string &text) {
+Expected<std::vector<std::string>> readStages(const std::string &text,
+                                              bool gpu) {
   std::vector<std::string> names;
   for (const std::string &name : splitAtCommas(text)) {
-    if (name == "ptx")
-      return badInput("--emit=" + name +
-                      ": is not available yet; valid: " + validStages);
-    bool part = std::find(std::begin(libraryParts), std::end(libraryParts),
-                          name) != std::end(libraryParts);
-    if (!part && !stageOf(name))
-      return badInput("--emit=" + name + ": valid: " + validStages);
+    const char *valid = gpu ? validGPUStages : validStages;
+    if (!isOneOf(name, valid)) {
+      const char *where = "";
+      if (isOneOf(name, gpu ? validStages : validGPUStages))
+        where = gpu ? " with --target=nvptx" : " without --target=nvptx";
+      return badInput("--emit=" + name + ": valid" + where + ": " + valid);
+    }
     if (std::find(names.begin(), names.end(), name) != names.end())
       return badInput("--emit: names " + name +
                       " twice; valid: each stage once");
@@ -155,7 +168,8 @@ private:
   }
 
   Status readRequest() {
-    Expected<std::vector<std::string>> read = readStages(options.stages);
+    Expected<std::vector<std::string>> read =
+        readStages(options.stages, options.common.isGPU());
     if (!read)
       return read.takeError();
     names = std::move(*read);
@@ -174,7 +188,7 @@ private:
       targets.push_back(compile.target);
       targets.back().cpu = cpu == "native" ? "" : cpu;
     }
-    if (targets.size() > 1 && wantsStage())
+    if (targets.size() > 1 && (wantsStage() || options.common.isGPU()))
       return badInput("--target-cpu=" + compile.target.cpu +
                       ": names several CPUs; valid with these stages: one");
     return {};
@@ -287,6 +301,8 @@ private:
   Status emitLibrary() {
     if (!wantsLibrary())
       return {};
+    if (options.common.isGPU())
+      return emitGPUHeader();
     LibraryOptions how;
     how.prefix = options.prefix;
     how.targets = targets;
@@ -316,6 +332,21 @@ private:
     return {};
   }
 
+  Status emitGPUHeader() {
+    CompileOptions compile = options.common.compile;
+    compile.target = targets[0];
+    std::vector<NamedGPUKernel> kernels;
+    for (const LibraryLayer &item : items) {
+      noteLayer(item.problem, compile);
+      Expected<GPUKernel> kernel = compiler->compileGPU(item.conv, compile);
+      if (!kernel)
+        return kernel.takeError();
+      kernels.push_back({item.problem, item.name, std::move(*kernel)});
+    }
+    return give("header", options.prefix + "_gpu_kernels.h",
+                gpuHeader(options.prefix, kernels));
+  }
+
   const EmitOptions &options;
   std::vector<std::string> names;
   bool toFiles = false;
@@ -338,7 +369,7 @@ Verb convjit::cli::addEmit(CLI::App &parent) {
       "CSV file with more layers: columns problem and perhaps name");
   app->add_option("--emit", options->stages,
                   std::string("stages, with commas between them: ") +
-                      validStages)
+                      validStages + "; with --target=nvptx: " + validGPUStages)
       ->required();
   app->add_option("-o", options->folder, "folder for files");
   app->add_option("--prefix", options->prefix,

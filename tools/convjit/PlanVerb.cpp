@@ -22,6 +22,34 @@ struct PlanOptions {
   int64_t batch = 1;
 };
 
+/// What runs at once: tasks of a CPU, blocks of a GPU.
+std::string tasksText(const PlanReport &report) {
+  if (report.launches.empty())
+    return "tasks       " + std::to_string(report.tasksPerImage) +
+           " an image\n";
+  std::string text;
+  for (const GPULaunch &launch : report.launches)
+    text += "launch      " + launch.entry + ": " +
+            std::to_string(launch.blocks) + " blocks for each " +
+            (launch.imagesPerBlock == 1
+                 ? "image"
+                 : std::to_string(launch.imagesPerBlock) + " images") +
+            " of " + std::to_string(launch.threads) + " threads with " +
+            std::to_string(launch.sharedBytes) + " bytes of shared memory\n";
+  return text;
+}
+
+Json launchesJson(const PlanReport &report) {
+  Json launches = Json::array();
+  for (const GPULaunch &launch : report.launches)
+    launches.push_back({{"entry", launch.entry},
+                        {"blocks", launch.blocks},
+                        {"images_per_block", launch.imagesPerBlock},
+                        {"threads", launch.threads},
+                        {"shared_bytes", launch.sharedBytes}});
+  return launches;
+}
+
 Expected<int> run(const PlanOptions &options) {
   Expected<Layer> layer = readLayer(options.problem);
   if (!layer)
@@ -62,19 +90,22 @@ Expected<int> run(const PlanOptions &options) {
                             {"chosen", candidate.chosen},
                             {"reason", candidate.reason},
                             {"cycles", candidate.cycles}});
-    printJson({{"problem", layer->text},
-               {"batch", options.batch},
-               {"output_shape", output},
-               {"padding", padding},
-               {"flops", flops},
-               {"bytes", bytes},
-               {"intensity", intensity},
-               {"plan", report->plan},
-               {"candidates", candidates},
-               {"tasks_per_image", report->tasksPerImage},
-               {"packed_weight_bytes", report->packedWeightBytes},
-               {"scratch_bytes", report->scratchBytes},
-               {"target", report->target}});
+    Json document = {{"problem", layer->text},
+                     {"batch", options.batch},
+                     {"output_shape", output},
+                     {"padding", padding},
+                     {"flops", flops},
+                     {"bytes", bytes},
+                     {"intensity", intensity},
+                     {"plan", report->plan},
+                     {"candidates", candidates},
+                     {"tasks_per_image", report->tasksPerImage},
+                     {"packed_weight_bytes", report->packedWeightBytes},
+                     {"scratch_bytes", report->scratchBytes},
+                     {"target", report->target}};
+    if (!report->launches.empty())
+      document["launches"] = launchesJson(*report);
+    printJson(document);
     return 0;
   }
   std::cout << "layer       " << layer->text << "\n"
@@ -86,13 +117,13 @@ Expected<int> run(const PlanOptions &options) {
             << " MB, " << intensity << " FLOP/byte\n"
             << "target      " << report->target << "\n"
             << "plan        " << report->plan << "\n"
-            << "tasks       " << report->tasksPerImage << " an image\n"
-            << "memory      " << report->packedWeightBytes
+            << tasksText(*report) << "memory      " << report->packedWeightBytes
             << " bytes of packed weights, " << report->scratchBytes
             << " of scratch\n";
   for (const Candidate &candidate : report->candidates)
     std::cout << (candidate.chosen ? "  chosen    " : "  rejected  ")
-              << candidate.name << ": " << candidate.reason << "\n";
+              << candidate.name << (candidate.reason.empty() ? "" : ": ")
+              << candidate.reason << "\n";
   return 0;
 }
 

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Common.h"
+#include "Device.h"
 #include "Reproducer.h"
 #include "Workers.h"
 
@@ -32,6 +33,7 @@ struct VerifyOptions {
   bool seedGiven = false;
   unsigned jobs = 0;
   double timeLimit = 0;
+  std::string device;
   std::vector<int64_t> batches;
   std::vector<unsigned> threads = {1, 2, 5};
 };
@@ -91,9 +93,12 @@ struct Summary {
 
 /// The command that shows a failure again.
 std::string again(const std::string &text, uint64_t seed,
-                  const Failure &failure, const std::string &plan) {
+                  const Failure &failure, const std::string &plan,
+                  const std::string &device) {
   std::string command =
       "convjit verify '" + text + "' --seed " + std::to_string(seed);
+  if (!device.empty())
+    command += " --device " + device;
   if (failure.at.threads > 0)
     command += " --batch " + std::to_string(failure.at.images);
   if (!plan.empty())
@@ -124,6 +129,19 @@ Expected<int> run(VerifyOptions &options) {
   summary.cases = listedCount + options.random;
   if (summary.cases == 0)
     return badInput("no problem; valid: problem strings, or --random N");
+  Work work;
+  work.options = options.common.compile;
+  if (options.device != "cpu")
+    work.device = options.device;
+  if (!work.device.empty()) {
+    work.options.target.triple = gpuTriple;
+    // Finds out here, once, whether there is one.
+    if (auto device = openDevice(work.device); !device)
+      return device.takeError();
+  } else if (options.common.isGPU()) {
+    return badInput("--target=nvptx: kernels for GPUs need a device to run on; "
+                    "valid: --device=emulated");
+  }
   if (!options.seedGiven)
     options.seed = std::random_device()();
   summary.seed = options.seed;
@@ -132,7 +150,6 @@ Expected<int> run(VerifyOptions &options) {
   noteLayer("cases of verify, seed " + std::to_string(options.seed),
             options.common.compile);
 
-  Work work;
   work.cases = summary.cases;
   work.jobs = options.jobs ? options.jobs
                            : std::max(1u, std::thread::hardware_concurrency());
@@ -140,7 +157,6 @@ Expected<int> run(VerifyOptions &options) {
     work.jobs = static_cast<unsigned>(summary.cases);
   work.seed = options.seed;
   work.threads = options.threads;
-  work.options = options.common.compile;
   work.timeLimit = options.timeLimit;
   work.makeCase = [&](int64_t index) {
     if (index < listedCount)
@@ -164,8 +180,9 @@ Expected<int> run(VerifyOptions &options) {
                                          {"detail", failure->detail}};
       if (!options.common.json)
         std::cout << "FAILED "
-                  << again(text, options.seed, *failure, outcome.plan) << ": "
-                  << failure->at.check << ", " << failure->at.threads
+                  << again(text, options.seed, *failure, outcome.plan,
+                           work.device)
+                  << ": " << failure->at.check << ", " << failure->at.threads
                   << " threads: " << failure->detail << "\n"
                   << std::flush;
     }
@@ -214,6 +231,10 @@ Verb convjit::cli::addVerify(CLI::App &parent) {
          "seconds that a case may take, then its process is killed and "
          "it has failed; 300 without, and more for large layers")
       ->check(CLI::Range(0.001, 1e9));
+  app->add_option(
+      "--device", options->device,
+      "what kernels run on: cpu, or emulated, GPU kernels on the "
+      "emulator of the tests, where this program was built with it");
   options->common.addTo(*app);
   app->footer("Example: convjit verify --random 1000 --seed 1");
   return {app, [options, seed] {

@@ -8,6 +8,7 @@
 
 #include "Workers.h"
 #include "Common.h"
+#include "DeviceChecker.h"
 #include "Reproducer.h"
 
 #include <algorithm>
@@ -76,12 +77,10 @@ Json errorLine(const Error &error) {
   return {{"error", error.message}, {"kind", static_cast<int>(error.kind)}};
 }
 
-/// The worker's side; returns its exit code.
-int workOff(const Work &work, int64_t first, int to, Position &position) {
-  Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
-  if (!compiler)
-    return sendLine(to, errorLine(compiler.error())) ? 0 : 1;
-  Checker checker(**compiler, work.options, work.threads, position);
+/// Checks the worker's cases; returns its exit code.
+template <typename AnyChecker>
+int checkAll(AnyChecker &checker, const Work &work, int64_t first, int to,
+             Position &position) {
   for (int64_t index = first; index < work.cases; index += work.jobs) {
     auto outcome = checker.check(work.makeCase(index), work.seed);
     if (!outcome)
@@ -99,6 +98,21 @@ int workOff(const Work &work, int64_t first, int to, Position &position) {
   return 0;
 }
 
+/// The worker's side; returns its exit code.
+int workOff(const Work &work, int64_t first, int to, Position &position) {
+  Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
+  if (!compiler)
+    return sendLine(to, errorLine(compiler.error())) ? 0 : 1;
+  if (!work.device.empty()) {
+    Expected<std::unique_ptr<Device>> device = openDevice(work.device);
+    if (!device)
+      return sendLine(to, errorLine(device.error())) ? 0 : 1;
+    DeviceChecker checker(**compiler, work.options, **device, position);
+    return checkAll(checker, work, first, to, position);
+  }
+  Checker checker(**compiler, work.options, work.threads, position);
+  return checkAll(checker, work, first, to, position);
+}
 int workOffNoThrow(const Work &work, int64_t first, int to,
                    Position &position) {
   try {

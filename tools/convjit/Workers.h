@@ -33,6 +33,8 @@ struct Work {
   uint64_t seed = 0;
   std::vector<unsigned> threads;
   CompileOptions options;
+  /// What kernels run on, as --device names it; empty for this CPU.
+  std::string device;
   /// Seconds for each case; 0 for secondsAllowed.
   double timeLimit = 0;
   std::function<NamedCase(int64_t index)> makeCase;

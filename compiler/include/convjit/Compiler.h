@@ -16,6 +16,7 @@
 
 #include "convjit/Convolution.h"
 #include "convjit/Error.h"
+#include "convjit/GPUKernel.h"
 #include "convjit/Kernel.h"
 
 #include <memory>
@@ -24,9 +25,11 @@
 
 namespace convjit {
 
-/// A CPU to compile for. Empty fields mean the host's.
+/// A CPU or GPU to compile for. Empty fields mean the host's CPU.
 struct Target {
-  std::string triple;   ///< derived from `cpu` where that names another family
+  /// Derived from `cpu` where that names another family of CPUs. A GPU is named
+  /// by nvptx64-nvidia-cuda, its chip by `cpu`: sm_80 (also without one), ...
+  std::string triple;
   std::string cpu;      ///< LLVM's name: znver5, haswell, neoverse-v2, ...
   std::string features; ///< LLVM's list: "+avx2,-fma"
 };
@@ -41,7 +44,12 @@ enum class Stage {
   Vector,  ///< vector, accumulators in registers
   LLVM,    ///< LLVM IR
   Asm,     ///< assembly of the target
-  Object   ///< an object file's bytes
+  Object,  ///< an object file's bytes
+  // GPUs have Conv to Phases and LLVM too.
+  Blocks, ///< kernels and launches: gpu + conv.block
+  GPU,    ///< what each thread does: gpu + scf + vector on memrefs
+  NVVM,   ///< the LLVM and NVVM dialects
+  PTX     ///< the text of a PTX module
 };
 
 /// A way of carrying the layer out: a plan, or one that is not possible.
@@ -61,6 +69,7 @@ struct PlanReport {
   size_t packedWeightBytes = 0;
   size_t scratchBytes = 0;
   std::string target; ///< "x86_64-...: znver5, 16 f32 lanes, 32 registers"
+  std::vector<GPULaunch> launches; ///< of a GPU, instead of tasks
 };
 
 struct CompileOptions {
@@ -102,6 +111,11 @@ public:
   Expected<CompiledKernel>
   compileObject(const Convolution &conv,
                 const CompileOptions &options = {}) const;
+
+  /// Compiles for a GPU; nothing is loaded. Errors: a target that is none, or
+  /// that kernels are not made for, a plan that the convolution cannot have.
+  Expected<GPUKernel> compileGPU(const Convolution &conv,
+                                 const CompileOptions &options) const;
 
   /// The text (or bytes) of one stage, for any target. Stage::Conv shows the
   /// layer form when `problem` is given.

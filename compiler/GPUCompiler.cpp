@@ -1,0 +1,336 @@
+//===- GPUCompiler.cpp - from a layer to a kernel for a GPU -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "GPUCompiler.h"
+#include "BuildModule.h"
+#include "CodeGen.h"
+#include "Compilation.h"
+#include "GPUCostModel.h"
+#include "GPUPasses.h"
+#include "Geometry.h"
+#include "LibraryBuilder.h"
+#include "TargetInfo.h"
+
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/GPU/GPUToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <chrono>
+
+using namespace convjit;
+
+bool convjit::isGPU(const Target &target) {
+  return llvm::Triple(target.triple).isNVPTX();
+}
+
+namespace {
+
+/// CPUs' contexts do without these dialects: to load them takes milliseconds.
+const mlir::DialectRegistry &dialects() {
+  static const mlir::DialectRegistry registry = [] {
+    mlir::DialectRegistry registry;
+    registry.insert<conv::ConvDialect, mlir::arith::ArithDialect,
+                    mlir::func::FuncDialect, mlir::LLVM::LLVMDialect,
+                    mlir::math::MathDialect, mlir::memref::MemRefDialect,
+                    mlir::scf::SCFDialect, mlir::vector::VectorDialect>();
+    registerGPUDialects(registry);
+    mlir::registerBuiltinDialectTranslation(registry);
+    mlir::registerGPUDialectTranslation(registry);
+    mlir::registerLLVMDialectTranslation(registry);
+    mlir::registerNVVMDialectTranslation(registry);
+    return registry;
+  }();
+  return registry;
+}
+
+/// The least compute capability of a chip's name, or 0.
+int capabilityOf(llvm::StringRef chip) {
+  return llvm::StringSwitch<int>(chip)
+      .Case("sm_80", 80)
+      .Case("sm_86", 86)
+      .Case("sm_89", 89)
+      .Case("sm_90", 90)
+      .Case("sm_100", 100)
+      .Case("sm_120", 120)
+      .Default(0);
+}
+
+Expected<TargetInfo> resolveGPU(const Target &target) {
+  TargetInfo info;
+  info.triple = "nvptx64-nvidia-cuda";
+  info.cpu = target.cpu.empty() ? "sm_80" : target.cpu;
+  if (!capabilityOf(info.cpu))
+    return badInput("target-cpu=" + target.cpu +
+                    ": not a GPU that kernels are made for; valid: sm_80, "
+                    "sm_86, sm_89, sm_90, sm_100, sm_120");
+  if (!target.features.empty())
+    return badInput("target-features=" + target.features +
+                    ": valid with --target=nvptx: none");
+  return info;
+}
+
+class GPUCompilation : public Compilation {
+public:
+  explicit GPUCompilation(TargetInfo target)
+      : Compilation(dialects()), target(std::move(target)) {
+    options.chip = this->target.cpu;
+  }
+
+  /// Runs the pipeline up to the form that `stage` shows.
+  Status runUntil(Stage stage, const std::string &plan) {
+    auto step = [&](auto builder) { return run(builder); };
+    if (stage == Stage::Conv)
+      return {};
+    if (Status s = step([](auto &pm) { pm.addPass(createConvLegalize()); }); !s)
+      return s;
+    if (Status s = setPlan(plan); !s)
+      return s;
+    if (Status s = step([&](auto &pm) { buildGPUPlanPipeline(pm, options); });
+        !s)
+      return s;
+    if (Status s = readPlanned(); !s || stage == Stage::General)
+      return s;
+    if (Status s = step([](auto &pm) { buildPhasesPipeline(pm); });
+        !s || stage == Stage::Phases)
+      return s;
+    if (Status s = step([](auto &pm) { buildGPUBlocksPipeline(pm); }); !s)
+      return s;
+    describeLaunches();
+    if (stage == Stage::Blocks)
+      return {};
+    if (Status s = step([](auto &pm) { buildGPUThreadsPipeline(pm); });
+        !s || stage == Stage::GPU)
+      return s;
+    return step([&](auto &pm) { buildNVVMPipeline(pm, options); });
+  }
+
+  Expected<Leaky<MachineUnit>> toLLVM() {
+    Leaky<MachineUnit> unit(new MachineUnit);
+    auto machine = createTargetMachine(target);
+    if (!machine)
+      return machine.takeError();
+    unit->machine = std::move(*machine);
+    unit->context = std::make_unique<llvm::LLVMContext>();
+    for (auto device : module->getOps<mlir::gpu::GPUModuleOp>()) {
+      auto translated =
+          translateToLLVM(device, *unit->context, target, *unit->machine);
+      if (!translated)
+        return translated.takeError();
+      unit->module = std::move(*translated);
+    }
+    if (!unit->module)
+      return internalError("no kernel was made");
+    // MLIR declares dynamic shared memory as a variable of no bytes, which the
+    // back end would place and the driver not extend.
+    for (llvm::GlobalVariable &variable : unit->module->globals())
+      if (variable.getAddressSpace() == 3) {
+        variable.setInitializer(nullptr);
+        variable.setLinkage(llvm::GlobalValue::ExternalLinkage);
+      }
+    return unit;
+  }
+
+  /// The kernel as far as the stages that have run say; all but its code.
+  GPUKernel kernel;
+
+private:
+  Status setPlan(const std::string &text) {
+    if (text.empty())
+      return {};
+    auto plan = readPlan<conv::GPUPlanAttr>(text, "conv.gpu_plan");
+    if (!plan)
+      return plan.takeError();
+    module->walk([&](conv::ConvolutionOp op) { op.setGpuPlanAttr(*plan); });
+    return {};
+  }
+
+  /// A plan written by hand may ask for what this convolution cannot do.
+  Status readPlanned() {
+    conv::ConvolutionOp op = convolution();
+    std::string why = whyPlanIsImpossible(op, op.getGpuPlanAttr());
+    if (!why.empty())
+      return badInput("plan: " + why);
+    kernel.plan.clear();
+    llvm::raw_string_ostream(kernel.plan)
+        << mlir::Attribute(op.getGpuPlanAttr());
+    kernel.chip = target.cpu;
+    kernel.computeCapability = capabilityOf(target.cpu);
+    return {};
+  }
+
+  GPULaunch describe(mlir::gpu::GPUFuncOp func) {
+    GPULaunch launch;
+    launch.entry = options.symbolPrefix + "_" + func.getName().str();
+    launch.threads = (*func.getKnownBlockSize())[0];
+    auto number = [&](const char *name) -> int64_t {
+      auto attribute = func->getAttrOfType<mlir::IntegerAttr>(name);
+      return attribute ? attribute.getInt() : 0;
+    };
+    launch.sharedBytes = number("conv.shared_bytes");
+    launch.blocks = number("conv.blocks");
+    launch.imagesPerBlock = number("conv.images_per_block");
+    for (unsigned i = 0; i < func.getNumArguments(); ++i)
+      launch.parameters.push_back(
+          llvm::StringSwitch<GPUParameter>(
+              func.getArgAttrOfType<mlir::StringAttr>(i, "conv.operand")
+                  .getValue())
+              .Case("input", GPUParameter::Input)
+              .Case("filter", GPUParameter::Filter)
+              .Case("packed", GPUParameter::Packed)
+              .Case("bias", GPUParameter::Bias)
+              .Case("residual", GPUParameter::Residual)
+              .Default(GPUParameter::Output));
+    if (launch.imagesPerBlock)
+      launch.parameters.push_back(GPUParameter::Batch);
+    return launch;
+  }
+
+  void describeLaunches() {
+    module->walk([&](mlir::gpu::GPUFuncOp func) {
+      if (func->hasAttr("conv.images_per_block"))
+        return kernel.run.push_back(describe(func));
+      kernel.pack = describe(func);
+      auto packed = llvm::cast<mlir::MemRefType>(func.getArgumentTypes()[1]);
+      kernel.packedWeightBytes = static_cast<size_t>(
+          packed.getNumElements() * packed.getElementTypeBitWidth() / 8);
+    });
+  }
+
+  TargetInfo target;
+  GPUPipelineOptions options;
+};
+
+} // namespace
+
+Expected<GPUKernel> convjit::compileForGPU(const Convolution &conv,
+                                           const CompileOptions &options) {
+  using namespace std::chrono;
+  auto start = steady_clock::now();
+  Expected<TargetInfo> target = resolveGPU(options.target);
+  if (!target)
+    return target.takeError();
+  Leaky<GPUCompilation> compilation(new GPUCompilation(*target));
+  compilation->module = buildModule(&compilation->context, conv);
+  if (Status s = compilation->runUntil(Stage::NVVM, options.plan); !s)
+    return s.takeError();
+  Expected<Leaky<MachineUnit>> unit = compilation->toLLVM();
+  if (!unit)
+    return unit.takeError();
+  Expected<std::string> ptx =
+      generateCode(*(*unit)->module, *(*unit)->machine, /*assembly=*/true);
+  if (!ptx)
+    return ptx.takeError();
+  GPUKernel kernel = std::move(compilation->kernel);
+  kernel.conv = conv;
+  kernel.ptx = std::move(*ptx);
+  kernel.compileMilliseconds =
+      duration<double, std::milli>(steady_clock::now() - start).count();
+  return kernel;
+}
+
+Expected<std::string> convjit::emitForGPU(const Convolution &conv, Stage stage,
+                                          const CompileOptions &options,
+                                          const Problem *problem) {
+  Expected<TargetInfo> target = resolveGPU(options.target);
+  if (!target)
+    return target.takeError();
+  for (Stage other :
+       {Stage::Tiles, Stage::Linalg, Stage::Vector, Stage::Asm, Stage::Object})
+    if (stage == other)
+      return badInput("the stage is one of CPUs; valid with --target=nvptx: "
+                      "conv, general, phases, blocks, gpu, nvvm, llvm, ptx");
+  Leaky<GPUCompilation> compilation(new GPUCompilation(*target));
+  bool layer = problem && problem->gradient == Gradient::None;
+  compilation->module =
+      layer ? buildLayerModule(&compilation->context, *problem, conv)
+            : buildModule(&compilation->context, conv);
+  bool isText = stage == Stage::LLVM || stage == Stage::PTX;
+  if (Status s =
+          compilation->runUntil(isText ? Stage::NVVM : stage, options.plan);
+      !s)
+    return s.takeError();
+  if (!isText) {
+    // Shown as people want to read it.
+    if (stage == Stage::Blocks || stage == Stage::GPU)
+      if (Status s = compilation->run(
+              [](mlir::PassManager &pm) { addReadabilityPasses(pm); });
+          !s)
+        return s.takeError();
+    return Compilation::print(*compilation->module);
+  }
+  Expected<Leaky<MachineUnit>> unit = compilation->toLLVM();
+  if (!unit)
+    return unit.takeError();
+  if (stage == Stage::PTX)
+    return generateCode(*(*unit)->module, *(*unit)->machine, /*assembly=*/true);
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  (*unit)->module->print(stream, nullptr);
+  return text;
+}
+
+/// The best plans of each schedule, and the plan at hand wherever it came from.
+static void addCandidates(conv::ConvolutionOp op, const Chip &chip,
+                          PlanReport &report) {
+  conv::GPUPlanAttr chosen = op.getGpuPlanAttr();
+  auto add = [&](conv::GPUPlanAttr plan, const GPUPrediction &prediction) {
+    Candidate candidate;
+    llvm::raw_string_ostream(candidate.name) << mlir::Attribute(plan);
+    candidate.chosen = plan == chosen;
+    candidate.cycles =
+        prediction.microseconds * 1e3 * chip.gigahertz / predictedImages;
+    llvm::raw_string_ostream(candidate.reason)
+        << llvm::format("%.3g", prediction.microseconds) << " us predicted for "
+        << predictedImages << " images, bound by " << prediction.bound << "; "
+        << prediction.registers << " registers a thread, "
+        << prediction.resident << " blocks an SM";
+    report.candidates.push_back(std::move(candidate));
+  };
+  constexpr int shown = 4;
+  int count[2] = {0, 0};
+  bool listed = false;
+  for (const GPUCandidate &candidate : gpuCandidates(op, chip)) {
+    bool direct = candidate.plan.getSchedule() == conv::GPUSchedule::Direct;
+    if (count[direct]++ >= shown && candidate.plan != chosen)
+      continue;
+    listed |= candidate.plan == chosen;
+    add(candidate.plan, candidate.prediction);
+  }
+  if (!listed)
+    add(chosen, predict(op, chosen, chip));
+  report.candidates.push_back(
+      {"schedule = mma", false, "tensor cores are not used yet", 0});
+}
+
+Expected<PlanReport> convjit::planForGPU(const Convolution &conv,
+                                         const CompileOptions &options) {
+  Expected<TargetInfo> target = resolveGPU(options.target);
+  if (!target)
+    return target.takeError();
+  Leaky<GPUCompilation> compilation(new GPUCompilation(*target));
+  compilation->module = buildModule(&compilation->context, conv);
+  if (Status s = compilation->runUntil(Stage::General, options.plan); !s)
+    return s.takeError();
+  PlanReport report;
+  addCandidates(compilation->convolution(), chipOf(target->cpu), report);
+  if (Status s = compilation->runUntil(Stage::Blocks, ""); !s)
+    return s.takeError();
+  const GPUKernel &kernel = compilation->kernel;
+  report.plan = kernel.plan;
+  report.packedWeightBytes = kernel.packedWeightBytes;
+  report.scratchBytes = kernel.scratchBytes;
+  report.target =
+      target->triple + ": " + target->cpu + ", " + chipOf(target->cpu).product;
+  report.launches = kernel.run;
+  return report;
+}

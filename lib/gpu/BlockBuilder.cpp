@@ -1,0 +1,360 @@
+//===- BlockBuilder.cpp - what the schedules of a thread block share -*- C++
+//-*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "BlockBuilder.h"
+#include "Epilogue.h"
+#include "PhaseTables.h"
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+using Predicate = arith::CmpIPredicate;
+
+/// Whether any position or distance inside an image may need more than 32 bits.
+bool BlockBuilder::needsWide() {
+  constexpr int64_t most = int64_t(1) << 30;
+  // Strides of axes before the batch depend on it.
+  if (numbers.getInputBatch() != 0 || numbers.getOutputBatch() != 0)
+    return true;
+  auto elements = [](MemRefType type) {
+    return imageBytes(type) * 8 / type.getElementTypeBitWidth();
+  };
+  if (elements(inputType) > most || elements(outputType) > most ||
+      filterType.getNumElements() > most)
+    return true;
+  for (auto split : op.getSplits().getAsRange<PhaseSplitAttr>()) {
+    int64_t reach = split.getInput() +
+                    split.getOutput() / split.getStep() * split.getInputStep();
+    for (auto [base, taps] : llvm::zip(split.getBase(), split.getTaps()))
+      if (reach + std::abs(base) + taps * split.getInputTapStep() > most)
+        return true;
+    // The distance of a tap, in elements; may lie outside the image.
+    int64_t span = 0;
+    for (int64_t taps : split.getTaps())
+      span = std::max(span, taps * split.getInputTapStep());
+    if ((span + reach) *
+            (elements(inputType) / std::max<int64_t>(split.getInput(), 1)) >
+        2 * most)
+      return true;
+  }
+  return false;
+}
+
+static ChannelBlocks channelsOf(BlockOp op) {
+  auto output = cast<MemRefType>(op.getOutput().getType());
+  int64_t groups = op.getFeatureGroupCount() * op.getBatchGroupCount();
+  bool direct = op.getGpuPlan().getSchedule() == GPUSchedule::Direct;
+  int64_t outputs =
+      output.getDimSize(op.getDimensionNumbers().getOutputFeature());
+  return {direct ? Lanes::Groups : Lanes::Channels, groups, outputs / groups,
+          op.getGpuPlan().getChannels()};
+}
+
+BlockBuilder::BlockBuilder(BlockOp op, OpBuilder &b)
+    : op(op), b(b), loc(op.getLoc()), math{b, loc}, num{b, loc},
+      plan(op.getGpuPlan()), numbers(op.getDimensionNumbers()),
+      channels(channelsOf(op)), rank(op.getRank()),
+      reduction(op.getReduction()), interior(op.getInterior()),
+      inputType(cast<MemRefType>(op.getInput().getType())),
+      outputType(cast<MemRefType>(op.getOutput().getType())),
+      filterType(cast<MemRefType>(op.getFilter().getType())) {
+  element = inputType.getElementType();
+  elementBytes = inputType.getElementTypeBitWidth() / 8;
+  inputChannelsLast = numbers.getInputFeature() == rank + 1;
+  outputChannelsLast = numbers.getOutputFeature() == rank + 1;
+  num.type = needsWide() ? b.getI64Type() : b.getI32Type();
+  thread = num.cast(gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x));
+  images =
+      memref::DimOp::create(b, loc, op.getOutput(), numbers.getOutputBatch());
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    PhaseSplitAttr split = op.getSplit(dim);
+    Value phase = op.getPhase()[dim];
+    int64_t phases = std::min(split.getStep(), split.getOutput());
+    SmallVector<int64_t> lengths;
+    for (int64_t r = 0; r < phases; ++r)
+      lengths.push_back(phaseLength(split, r));
+    auto value = [&](ArrayRef<int64_t> values, StringRef name) {
+      return phaseValue(op, num, values.take_front(phases), phase, name);
+    };
+    base.push_back(value(split.getBase(), "phase_bases"));
+    taps.push_back(value(split.getTaps(), "phase_taps"));
+    firstTap.push_back(value(split.getFirstTap(), "phase_first_taps"));
+    length.push_back(value(lengths, "phase_lengths"));
+  }
+}
+
+Value BlockBuilder::both(Value x, Value y) {
+  if (!x || !y)
+    return x ? x : y;
+  return b.createOrFold<arith::AndIOp>(loc, x, y);
+}
+
+Type BlockBuilder::typeOf(int64_t size) {
+  return size == 1 ? element : VectorType::get({size}, element);
+}
+
+BlockPixel BlockBuilder::pixel(Value number) {
+  BlockPixel result;
+  ArrayRef<int64_t> box = plan.getBox();
+  result.at.resize(rank);
+  for (int64_t dim = rank - 1; dim >= 0; --dim) {
+    Value inside = num.takeDigit(number, box[1 + dim]);
+    result.at[dim] = num.add(num.cast(op.getAt()[dim]), inside);
+    // A box of one pixel starts inside, or has nothing to do.
+    if (!interior && box[1 + dim] > 1)
+      result.exists =
+          both(result.exists,
+               num.compare(Predicate::slt, result.at[dim], length[dim]));
+  }
+  result.image = op.getImage();
+  if (box[0] > 1) {
+    result.image = math.add(result.image, math.cast(number));
+    if (!interior)
+      result.exists = both(result.exists,
+                           math.compare(Predicate::slt, result.image, images));
+  }
+  return result;
+}
+
+Value BlockBuilder::stride(Value buffer, int64_t axis, IndexMath &math) {
+  auto type = cast<MemRefType>(buffer.getType());
+  int64_t known = 1;
+  Value batch;
+  for (int64_t later = axis + 1; later < type.getRank(); ++later)
+    if (type.isDynamicDim(later))
+      batch = math.cast(memref::DimOp::create(b, loc, buffer, later));
+    else
+      known *= type.getDimSize(later);
+  return batch ? math.mul(batch, known) : math.constant(known);
+}
+
+Value BlockBuilder::inputBase(const BlockPixel &pixel) {
+  Value image = pixel.image, channel;
+  if (channels.groups > 1 && plan.getSchedule() == GPUSchedule::Simt) {
+    Value group = op.getChannels();
+    math.takeDigit(group, channels.blocksPerGroup());
+    if (op.getBatchGroupCount() > 1)
+      image = math.add(image, math.mul(group, images));
+    else
+      channel = math.mul(group, reduction);
+  }
+  Value input = op.getInput();
+  Value at = math.mul(image, stride(input, numbers.getInputBatch(), math));
+  if (channel)
+    at = math.add(
+        at, math.mul(channel, stride(input, numbers.getInputFeature(), math)));
+  Value inside = num.constant(0);
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    Value first = num.add(
+        num.mul(pixel.at[dim], op.getSplit(dim).getInputStep()), base[dim]);
+    inside = num.add(
+        inside,
+        num.mul(first, stride(input, numbers.getInputSpatial()[dim], num)));
+  }
+  return math.add(at, math.cast(inside));
+}
+
+SmallVector<Value> BlockBuilder::inputAt(const BlockPixel &pixel) {
+  SmallVector<Value> result(rank);
+  if (interior)
+    return result;
+  Value exists = pixel.exists;
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    PhaseSplitAttr split = op.getSplit(dim);
+    bool leaves = exists != nullptr;
+    for (auto [phase, base] : llvm::enumerate(split.getBase())) {
+      int64_t taps = split.getTaps()[phase];
+      int64_t last = phaseLength(split, phase) - 1;
+      leaves |=
+          taps && (base < 0 || base + last * split.getInputStep() +
+                                       (taps - 1) * split.getInputTapStep() >=
+                                   split.getInput());
+    }
+    if (!leaves)
+      continue;
+    result[dim] =
+        num.add(num.mul(pixel.at[dim], split.getInputStep()), base[dim]);
+    if (exists) {
+      int64_t nowhere = -(int64_t(1) << (num.type.isInteger(32) ? 30 : 60));
+      result[dim] = num.select(exists, result[dim], num.constant(nowhere));
+    }
+    // One is enough.
+    exists = Value();
+  }
+  return result;
+}
+
+Value BlockBuilder::tapOffset(ArrayRef<Value> tap) {
+  Value offset = num.constant(0);
+  for (int64_t dim = 0; dim < rank; ++dim)
+    offset = num.add(
+        offset,
+        num.mul(num.mul(tap[dim], op.getSplit(dim).getInputTapStep()),
+                stride(op.getInput(), numbers.getInputSpatial()[dim], num)));
+  return offset;
+}
+
+Value BlockBuilder::isInside(ArrayRef<Value> inputAt, ArrayRef<Value> tap) {
+  Value inside;
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    if (!inputAt[dim])
+      continue;
+    PhaseSplitAttr split = op.getSplit(dim);
+    Value at =
+        num.add(inputAt[dim], num.mul(tap[dim], split.getInputTapStep()));
+    // A negative one is large as an unsigned number.
+    inside = both(inside, num.compare(Predicate::ult, at,
+                                      num.constant(split.getInput())));
+  }
+  return inside;
+}
+
+std::pair<Value, Value> BlockBuilder::tapRange(int64_t dim) {
+  Value zero = num.constant(0);
+  if (interior)
+    return {zero, taps[dim]};
+  PhaseSplitAttr split = op.getSplit(dim);
+  Value at = num.cast(op.getAt()[dim]);
+  Value end = num.min(num.add(at, plan.getBox()[1 + dim]), length[dim]);
+  // Of the last pixel the first tap that reads no less than 0, of the first one
+  // the last that reads less than the length.
+  Value low =
+      num.add(num.mul(num.add(end, -1), split.getInputStep()), base[dim]);
+  Value high = num.add(num.mul(at, split.getInputStep()), base[dim]);
+  Value first = num.ceilDiv(num.sub(zero, low), split.getInputTapStep());
+  Value last = num.ceilDiv(num.sub(num.constant(split.getInput()), high),
+                           split.getInputTapStep());
+  first = num.clamp(first, zero, taps[dim]);
+  return {first, num.clamp(last, first, taps[dim])};
+}
+
+Value BlockBuilder::filterTap(ArrayRef<Value> tap) {
+  Value row = num.constant(0);
+  for (int64_t dim = 0; dim < rank; ++dim)
+    row = num.add(num.mul(row, filterType.getDimSize(1 + dim)),
+                  num.add(firstTap[dim],
+                          num.mul(tap[dim], op.getSplit(dim).getTapStep())));
+  return row;
+}
+
+Value BlockBuilder::outputBase(const BlockPixel &pixel) {
+  Value output = op.getOutput();
+  Value inside = num.constant(0);
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    Value at = num.add(num.mul(pixel.at[dim], op.getSplit(dim).getStep()),
+                       num.cast(op.getPhase()[dim]));
+    inside = num.add(
+        inside,
+        num.mul(at, stride(output, numbers.getOutputSpatial()[dim], num)));
+  }
+  return math.add(
+      math.mul(pixel.image, stride(output, numbers.getOutputBatch(), math)),
+      math.cast(inside));
+}
+
+Value BlockBuilder::row(Value buffer, Value first) {
+  auto type = cast<MemRefType>(buffer.getType());
+  Value size = math.constant(1);
+  for (int64_t axis = 0; axis < type.getRank(); ++axis)
+    size = type.isDynamicDim(axis)
+               ? math.mul(size, memref::DimOp::create(b, loc, buffer, axis))
+               : math.mul(size, type.getDimSize(axis));
+  return memref::ReinterpretCastOp::create(
+      b, loc, buffer, OpFoldResult(first), ArrayRef<OpFoldResult>{size},
+      ArrayRef<OpFoldResult>{b.getIndexAttr(1)});
+}
+
+Value BlockBuilder::load(Value row, Value at, int64_t size) {
+  Value index = math.cast(at);
+  if (size == 1)
+    return memref::LoadOp::create(b, loc, row, index);
+  return vector::LoadOp::create(b, loc, cast<VectorType>(typeOf(size)), row,
+                                index, /*nontemporal=*/false,
+                                llvm::MaybeAlign(size * elementBytes));
+}
+
+void BlockBuilder::store(Value value, Value row, Value at) {
+  Value index = math.cast(at);
+  if (auto type = dyn_cast<VectorType>(value.getType()))
+    vector::StoreOp::create(
+        b, loc, value, row, index, /*nontemporal=*/false,
+        llvm::MaybeAlign(type.getNumElements() * elementBytes));
+  else
+    memref::StoreOp::create(b, loc, value, row, index);
+}
+
+Value BlockBuilder::zero(int64_t size) {
+  return arith::ConstantOp::create(b, loc, b.getZeroAttr(typeOf(size)));
+}
+
+Value BlockBuilder::loadIf(Value condition, Value row, Value at, int64_t size) {
+  if (!condition)
+    return load(row, at, size);
+  auto either = scf::IfOp::create(b, loc, typeOf(size), condition,
+                                  /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(either.thenBlock());
+  scf::YieldOp::create(b, loc, load(row, at, size));
+  b.setInsertionPointToStart(either.elseBlock());
+  scf::YieldOp::create(b, loc, zero(size));
+  return either.getResult(0);
+}
+
+void BlockBuilder::finish(Value sums, const BlockPixel &pixel, Value outputBase,
+                          Value channel, Value existing) {
+  auto vector = dyn_cast<VectorType>(sums.getType());
+  int64_t size = vector ? vector.getNumElements() : 1;
+  Value stride = this->stride(op.getOutput(), numbers.getOutputFeature(), math);
+  // One access where channels are neighbours in memory, all of them exist, and
+  // every pixel begins aligned.
+  bool whole =
+      size == 1 || (outputChannelsLast && channels.perGroup % size == 0 &&
+                    outputType.getDimSize(rank + 1) % size == 0);
+  auto piece = [&](Value value, Value channel, int64_t size) {
+    Value at = math.mul(math.cast(channel), stride);
+    auto row = [&](Value buffer) { return this->row(buffer, outputBase); };
+    if (Value bias = op.getBias())
+      value = arith::AddFOp::create(
+          b, loc, value,
+          load(this->row(bias, math.constant(0)), channel, size));
+    if (Value residual = op.getResidual())
+      value =
+          arith::AddFOp::create(b, loc, value, load(row(residual), at, size));
+    if (EpilogueAttr epilogue = op.getEpilogueAttr())
+      value = activate(b, loc, epilogue, value);
+    store(value, row(op.getOutput()), at);
+  };
+  auto body = [&](Value condition, function_ref<void()> then) {
+    if (condition)
+      math.branch(condition, then);
+    else
+      then();
+  };
+  if (whole) {
+    Value condition = pixel.exists;
+    if (existing)
+      condition = both(condition,
+                       num.compare(Predicate::sgt, existing, num.constant(0)));
+    return body(condition, [&] { piece(sums, channel, size); });
+  }
+  body(pixel.exists, [&] {
+    for (int64_t i = 0; i < size; ++i) {
+      Value condition;
+      if (existing)
+        condition = num.compare(Predicate::sgt, existing, num.constant(i));
+      body(condition, [&] {
+        Value one = vector::ExtractOp::create(b, loc, sums, i);
+        piece(one, num.add(channel, num.constant(i)), 1);
+      });
+    }
+  });
+}

@@ -1,0 +1,57 @@
+//===- GPUCostModel.h - how long a plan takes on a chip -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_LIB_GPU_GPUCOSTMODEL_H
+#define CONVJIT_LIB_GPU_GPUCOSTMODEL_H
+
+#include "BlockSpace.h"
+
+namespace convjit {
+
+/// A chip as the cost model sees it: vendors' data sheets.
+struct Chip {
+  const char *name;    ///< LLVM's
+  const char *product; ///< whose numbers these are
+  int64_t processors;  ///< SMs
+  double gigahertz;    ///< boost clock
+  int64_t floats;      ///< f32 multiply-adds a cycle and SM
+  int64_t doubles;     ///< f64 multiply-adds a cycle and SM
+  double memory;       ///< bytes of DRAM a second, 1e9
+  double cache;        ///< bytes of L2 a cycle and SM
+};
+
+/// The chip of that name, or the one before it; never fails.
+const Chip &chipOf(llvm::StringRef name);
+
+/// What a plan is predicted to do.
+struct GPUPrediction {
+  double microseconds = 0;
+  /// What that time is bound by.
+  const char *bound = "";
+  /// Registers of a thread, blocks of an SM at a time.
+  int64_t registers = 0, resident = 0;
+};
+
+struct GPUCandidate {
+  conv::GPUPlanAttr plan;
+  GPUPrediction prediction;
+};
+
+/// Images that predictions are made for; the batch is not known.
+constexpr int64_t predictedImages = 8;
+
+GPUPrediction predict(conv::ConvolutionOp op, conv::GPUPlanAttr plan,
+                      const Chip &chip);
+
+/// The best plan of each schedule and tile, the fastest first. Never empty.
+llvm::SmallVector<GPUCandidate> gpuCandidates(conv::ConvolutionOp op,
+                                              const Chip &chip);
+
+} // namespace convjit
+
+#endif // CONVJIT_LIB_GPU_GPUCOSTMODEL_H

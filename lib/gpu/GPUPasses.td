@@ -1,0 +1,139 @@
+//===- GPUPasses.td - passes of convjit for GPUs -*- tablegen -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_LIB_GPU_GPUPASSES_TD
+#define CONVJIT_LIB_GPU_GPUPASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def ConvGPUPlan : Pass<"conv-gpu-plan"> {
+  let summary = "choose how each convolution is carried out on a GPU";
+  let description = [{
+    Attaches a `#conv.gpu_plan` where there is none: the candidate with the
+    shortest predicted time for eight images on the chip (GPUCostModel.cpp). A
+    plan that is already there is kept, so it can be written by hand or replayed.
+
+    After:
+    ```mlir
+    conv.convolution %x, %w ... gpu_plan <schedule = simt, box = [1, 4, 32],
+        channels = 64, depth = 8, thread_pixels = 8, thread_channels = 8,
+        stages = 2, vector = 4>
+    ```
+  }];
+  let options = [Option<"chip", "chip", "std::string", "\"sm_80\"",
+                        "LLVM's name of the chip">];
+  let dependentDialects = ["::convjit::conv::ConvDialect"];
+}
+
+def ConvToGPU : Pass<"conv-to-gpu", "::mlir::ModuleOp"> {
+  let summary = "make kernels of phases and of filter packing";
+  let description = [{
+    The function's body becomes a kernel and the function its launch. One launch
+    has all phases: the block's number says which block of channels, which phase
+    and which box of pixels it computes. Blocks whose box lies inside the output
+    and whose taps all lie inside the input are told apart, so that they run
+    without a predicate. `conv.pack_filter` becomes a kernel with one packed
+    element a thread.
+
+    After:
+    ```mlir
+    gpu.module @convjit {
+      gpu.func @kernel(%x: memref<?x16x8xf32> {conv.operand = "input"}, ...) kernel
+          attributes {conv.blocks = 2 : i64, known_block_size = array<i32: 64, 1, 1>, ...} {
+        %block = gpu.block_id x
+        ...
+        scf.if %interior {
+          conv.block %x, %w into %y image(%i) phase(%r) at(%q) channels(%c) interior {...}
+        } else {
+          conv.block %x, %w into %y image(%i) phase(%r) at(%q) channels(%c) {...}
+        }
+        gpu.return
+      }
+    }
+    func.func @layer(...) {
+      gpu.launch_func @convjit::@kernel blocks in (...) threads in (...) args(...)
+      return
+    }
+    ```
+  }];
+  let dependentDialects = ["::convjit::conv::ConvDialect",
+                           "::mlir::gpu::GPUDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
+def ConvExpandBlocks : Pass<"conv-expand-blocks", "::mlir::ModuleOp"> {
+  let summary = "expand thread blocks into what each thread does";
+  let description = [{
+    `schedule = direct`: a thread sums its outputs over taps and channels from
+    global memory.
+
+    `schedule = simt`: a matrix product of the box's pixels and the filter's
+    columns. A step of the reduction is `depth` products of each output: its
+    input and weights are brought to registers while the step before is being
+    multiplied, and then to the other half of shared memory. Where they lie is
+    tracked by digits (tap of each dimension, channel) to which a step adds, so
+    that the main loop has no division. Taps that no pixel of a block has are not
+    visited; pixels that lack one read a zero.
+
+    After:
+    ```mlir
+    %sums:19 = scf.for %i = %c0 to %steps step %c1 iter_args(...) -> (vector<4xf32>, ...) {
+      %next:2 = scf.if %has_next -> (vector<4xf32>, vector<4xf32>) {
+        %x = vector.load %row[%at] {alignment = 16 : i64} : ..., vector<4xf32>
+        ...
+      }
+      %a = vector.load %input_tile[%stage, %c0, %m] : memref<2x8x132xf32, #gpu.address_space<workgroup>>, vector<4xf32>
+      %b = vector.load %filter_tile[%stage, %c0, %n] : ...
+      %s = vector.fma ...
+      gpu.barrier
+    ```
+  }];
+  let dependentDialects = ["::mlir::gpu::GPUDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
+def ConvGPUKernelABI : Pass<"conv-gpu-kernel-abi", "::mlir::ModuleOp"> {
+  let summary = "give GPU kernels the runtime's parameters";
+  let description = [{
+    Kernels get a pointer for each buffer, in the order of their arguments, and
+    the batch (images in the input) as i64; `conv.operands` names them. Buffers
+    are contiguous in their axis order. Host functions are dropped: a descriptor
+    tells the runtime how to launch (`runtime/include/convjit/GPUKernel.h`).
+
+    After:
+    ```mlir
+    gpu.func @convjit_kernel(%x: !llvm.ptr {llvm.noalias, llvm.readonly}, ..., %batch: i64)
+    ```
+  }];
+  let options = [Option<"symbolPrefix", "symbol-prefix", "std::string",
+                        "\"convjit\"", "what exported symbols start with">];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
+def ConvGPUMath : Pass<"conv-gpu-math"> {
+  let summary = "functions without a library";
+  let description = [{
+    f64 exp, tanh and erf, which `conv-approximate-math` leaves to the C library,
+    become polynomials, and what is left of the math dialect intrinsics that the
+    back end has instructions for: a GPU has no C library, and libdevice is not
+    needed.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::LLVM::LLVMDialect",
+                           "::mlir::math::MathDialect"];
+}
+
+#endif // CONVJIT_LIB_GPU_GPUPASSES_TD

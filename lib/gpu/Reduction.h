@@ -1,0 +1,56 @@
+//===- Reduction.h - steps of a matrix product over taps and channels -*- C++
+//-*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_LIB_GPU_REDUCTION_H
+#define CONVJIT_LIB_GPU_REDUCTION_H
+
+#include "BlockBuilder.h"
+
+namespace convjit {
+
+/// A position in the reduction of a block: taps of each dimension, then the
+/// channel, the fastest. Values of num.type.
+struct ReductionPosition {
+  llvm::SmallVector<mlir::Value> digits;
+
+  llvm::ArrayRef<mlir::Value> taps() const {
+    return llvm::ArrayRef(digits).drop_back();
+  }
+  mlir::Value channel() const { return digits.back(); }
+};
+
+/// The order in which a block goes through taps and channels. Positions are
+/// numbers in a mixed radix whose digits start at `lowest`; a step adds to
+/// them, so that no division is left in the main loop.
+class Reduction {
+public:
+  explicit Reduction(BlockBuilder &block);
+
+  /// Steps of the main loop.
+  mlir::Value steps() const { return count; }
+  /// The position `ahead` products after the first.
+  ReductionPosition start(mlir::Value ahead);
+  /// The position one step on.
+  ReductionPosition next(const ReductionPosition &position);
+  /// Whether the position exists, where the last step has some that do not;
+  /// else null.
+  mlir::Value exists(const ReductionPosition &position);
+
+private:
+  BlockBuilder &block;
+  IndexMath &num;
+  /// Smallest and one past the largest digit, radix, and what a step adds.
+  llvm::SmallVector<mlir::Value> lowest, end, radix, step;
+  mlir::Value count;
+  bool ragged;
+};
+
+} // namespace convjit
+
+#endif // CONVJIT_LIB_GPU_REDUCTION_H

@@ -1,0 +1,284 @@
+//===- ToGPU.cpp - phases to a kernel and its launch -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "BlockSpace.h"
+#include "GPUPasses.h"
+#include "IndexMath.h"
+#include "LowerPackFilter.h"
+#include "PhaseTables.h"
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+
+namespace convjit {
+#define GEN_PASS_DEF_CONVTOGPU
+#include "GPUPasses.h.inc"
+} // namespace convjit
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+namespace {
+
+constexpr int64_t packThreads = 256;
+
+/// Moves the body of functions that work on buffers into kernels.
+class Outliner {
+public:
+  explicit Outliner(ModuleOp module) : module(module) {}
+
+  LogicalResult run() {
+    SmallVector<func::FuncOp> funcs(module.getOps<func::FuncOp>());
+    for (func::FuncOp func : funcs) {
+      if (func.isExternal())
+        continue;
+      Operation &first = func.getBody().front().front();
+      if (auto phases = dyn_cast<PhasesOp>(first)) {
+        if (!phases.getGpuPlan() || !phases.getPacked())
+          return phases.emitOpError("valid: a plan for a GPU, and a packed "
+                                    "filter");
+        outline(func, phases);
+      } else if (auto pack = dyn_cast<PackFilterOp>(first)) {
+        if (failed(outline(func, pack)))
+          return failure();
+      }
+    }
+    return success();
+  }
+
+private:
+  gpu::GPUModuleOp gpuModule() {
+    for (auto existing : module.getOps<gpu::GPUModuleOp>())
+      return existing;
+    module->setAttr(gpu::GPUDialect::getContainerModuleAttrName(),
+                    UnitAttr::get(module.getContext()));
+    OpBuilder b = OpBuilder::atBlockBegin(module.getBody());
+    return gpu::GPUModuleOp::create(b, module.getLoc(), "convjit");
+  }
+
+  /// A kernel with the function's arguments, and a builder in its body.
+  gpu::GPUFuncOp kernel(func::FuncOp func, StringRef name, int64_t threads) {
+    gpu::GPUModuleOp device = gpuModule();
+    OpBuilder b = OpBuilder::atBlockEnd(device.getBody());
+    Location loc = func.getLoc();
+    auto kernel = gpu::GPUFuncOp::create(b, loc, name, func.getFunctionType());
+    kernel->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
+    kernel.setKnownBlockSizeAttr(
+        b.getDenseI32ArrayAttr({static_cast<int32_t>(threads), 1, 1}));
+    if (ArrayAttr roles = func.getArgAttrsAttr())
+      kernel.setArgAttrsAttr(roles);
+    b.setInsertionPointToStart(&kernel.getBody().front());
+    gpu::ReturnOp::create(b, loc);
+    return kernel;
+  }
+
+  /// Replaces the function's body by the launch of `kernel`.
+  void launch(func::FuncOp func, gpu::GPUFuncOp kernel, int64_t threads,
+              int64_t sharedBytes, function_ref<Value(OpBuilder &)> blocks) {
+    Operation *work = &func.getBody().front().front();
+    OpBuilder b(work);
+    Location loc = func.getLoc();
+    IndexMath math{b, loc};
+    Value one = math.constant(1);
+    Value shared;
+    if (sharedBytes)
+      shared = IndexMath{b, loc, b.getI32Type()}.constant(sharedBytes);
+    gpu::LaunchFuncOp::create(b, loc, kernel,
+                              gpu::KernelDim3{blocks(b), one, one},
+                              gpu::KernelDim3{math.constant(threads), one, one},
+                              shared, func.getArguments());
+    work->erase();
+  }
+
+  void outline(func::FuncOp func, PhasesOp op);
+  LogicalResult outline(func::FuncOp func, PackFilterOp op);
+  void buildBlock(PhasesOp op, const BlockSpace &space, OpBuilder &b);
+
+  ModuleOp module;
+};
+
+} // namespace
+
+/// Finds out which part of the work this block has, and does it; with the
+/// interior, where nothing needs a predicate, apart.
+void Outliner::buildBlock(PhasesOp op, const BlockSpace &space, OpBuilder &b) {
+  Location loc = op.getLoc();
+  IndexMath math{b, loc}, narrow{b, loc, b.getI32Type()};
+  int64_t rank = op.getRank();
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  // Fewer than 2^31 blocks: digits by arithmetic in 32 bits.
+  Value number = narrow.cast(gpu::BlockIdOp::create(b, loc, gpu::Dimension::x));
+  auto digit = [&](int64_t radix) {
+    return math.cast(narrow.takeDigit(number, radix));
+  };
+  Value channels = digit(space.channels.blocks());
+  SmallVector<Value> phase(rank), at(rank);
+  for (int64_t dim = rank - 1; dim >= 0; --dim)
+    phase[dim] = digit(space.phases(dim));
+  ArrayRef<int64_t> box = space.plan.getBox();
+  for (int64_t dim = rank - 1; dim >= 0; --dim)
+    at[dim] = math.mul(digit(space.boxes(dim)), box[1 + dim]);
+  Value image = math.mul(math.cast(number), box[0]);
+  Value images =
+      memref::DimOp::create(b, loc, op.getOutput(), numbers.getOutputBatch());
+
+  using Predicate = arith::CmpIPredicate;
+  Value exists, interior;
+  auto both = [&](Value &all, Value condition) {
+    all = all ? b.createOrFold<arith::AndIOp>(loc, all, condition) : condition;
+  };
+  if (box[0] > 1)
+    both(interior,
+         math.compare(Predicate::sle, math.add(image, box[0]), images));
+  for (int64_t dim = 0; dim < rank; ++dim) {
+    PhaseSplitAttr split = space.splits[dim];
+    int64_t size = box[1 + dim], phases = space.phases(dim);
+    SmallVector<int64_t> lengths, lowest, highest;
+    for (int64_t r = 0; r < phases; ++r) {
+      lengths.push_back(phaseLength(split, r));
+      // The first and the last pixel that reads only the input.
+      int64_t base = split.getBase()[r], taps = split.getTaps()[r];
+      int64_t reach =
+          base + std::max<int64_t>(taps - 1, 0) * split.getInputTapStep();
+      int64_t step = split.getInputStep();
+      int64_t lo = taps ? llvm::divideCeilSigned(-base, step) : 0;
+      int64_t hi =
+          taps ? llvm::divideFloorSigned(split.getInput() - 1 - reach, step)
+               : lengths.back() - 1;
+      lowest.push_back(std::max<int64_t>(lo, 0));
+      highest.push_back(std::min(hi, lengths.back() - 1));
+    }
+    Value first = at[dim], last = math.add(first, size - 1);
+    // Phases differ by one pixel in length, so that a box of one of them may
+    // have nothing to do.
+    int64_t boxed = (space.boxes(dim) - 1) * size;
+    if (llvm::any_of(lengths, [&](int64_t n) { return n <= boxed; }))
+      both(exists, math.compare(Predicate::slt, first,
+                                phaseValue(op, math, lengths, phase[dim],
+                                           "phase_lengths")));
+    int64_t end = boxed + size - 1;
+    if (llvm::any_of(lowest, [&](int64_t lo) { return lo > 0; }))
+      both(interior, math.compare(Predicate::sge, first,
+                                  phaseValue(op, math, lowest, phase[dim],
+                                             "interior_lowest")));
+    if (llvm::any_of(highest, [&](int64_t hi) { return hi < end; }))
+      both(interior, math.compare(Predicate::sle, last,
+                                  phaseValue(op, math, highest, phase[dim],
+                                             "interior_highest")));
+  }
+  auto work = [&](bool isInterior) {
+    BlockOp::create(
+        b, loc, op.getInput(), op.getFilter(), op.getBias(), op.getResidual(),
+        op.getOutput(), image, phase, at, channels, op.getSplitsAttr(), numbers,
+        op.getFeatureGroupCount(), op.getBatchGroupCount(), space.reduction,
+        isInterior, op.getEpilogueAttr(), op.getGpuPlanAttr());
+  };
+  auto all = [&] {
+    if (!interior)
+      return work(true);
+    math.branch(interior, [&] { work(true); }, [&] { work(false); });
+  };
+  if (exists)
+    math.branch(exists, all);
+  else
+    all();
+}
+
+void Outliner::outline(func::FuncOp func, PhasesOp op) {
+  BlockSpace space = blockSpace(op);
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  auto type = cast<MemRefType>(op.getInput().getType());
+  int64_t shared =
+      convjit::sharedBytes(space.plan, type.getElementTypeBitWidth() / 8,
+                           numbers.getInputFeature() == type.getRank() - 1);
+  int64_t threads = space.plan.getThreads();
+  int64_t blocks = space.blocksPerImages();
+  gpu::GPUFuncOp device = kernel(func, "kernel", threads);
+  OpBuilder b(func.getContext());
+  device.setArgAttr(cast<BlockArgument>(op.getFilter()).getArgNumber(),
+                    "conv.operand", b.getStringAttr("packed"));
+  device->setAttr("conv.shared_bytes", b.getI64IntegerAttr(shared));
+  device->setAttr("conv.blocks", b.getI64IntegerAttr(blocks));
+  device->setAttr("conv.images_per_block",
+                  b.getI64IntegerAttr(space.imagesPerBlock()));
+  device->setAttr("conv.batch_group_count",
+                  b.getI64IntegerAttr(op.getBatchGroupCount()));
+  IRMapping mapping;
+  mapping.map(func.getArguments(), device.getArguments());
+  b.setInsertionPoint(device.getBody().front().getTerminator());
+  // Without an output there are no blocks, and digits have no radix.
+  if (blocks > 0) {
+    auto inside = cast<PhasesOp>(b.clone(*op, mapping));
+    b.setInsertionPoint(inside);
+    buildBlock(inside, space, b);
+    inside.erase();
+  }
+  Value output = op.getOutput();
+  launch(func, device, threads, shared, [&](OpBuilder &b) {
+    IndexMath math{b, func.getLoc()};
+    Value images = memref::DimOp::create(b, func.getLoc(), output,
+                                         numbers.getOutputBatch());
+    return math.mul(math.ceilDiv(images, space.imagesPerBlock()), blocks);
+  });
+}
+
+LogicalResult Outliner::outline(func::FuncOp func, PackFilterOp op) {
+  auto packed = cast<MemRefType>(op.getPacked().getType());
+  int64_t elements = packed.getNumElements();
+  int64_t blocks = llvm::divideCeil(elements, packThreads);
+  gpu::GPUFuncOp device = kernel(func, "pack", packThreads);
+  OpBuilder b(func.getContext());
+  device->setAttr("conv.blocks", b.getI64IntegerAttr(blocks));
+  device.setArgAttr(0, "conv.operand", b.getStringAttr("filter"));
+  device.setArgAttr(1, "conv.operand", b.getStringAttr("packed"));
+  IRMapping mapping;
+  mapping.map(func.getArguments(), device.getArguments());
+  b.setInsertionPoint(device.getBody().front().getTerminator());
+  auto inside = cast<PackFilterOp>(b.clone(*op, mapping));
+  b.setInsertionPoint(inside);
+  Location loc = op.getLoc();
+  LogicalResult result = lowerPackFilter(inside, b, [&](PackElement pack) {
+    // One element a thread.
+    IndexMath math{b, loc};
+    Value number =
+        math.add(math.mul(gpu::BlockIdOp::create(b, loc, gpu::Dimension::x),
+                          packThreads),
+                 Value(gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x)));
+    auto element = [&] {
+      SmallVector<Value> to(packed.getRank());
+      Value rest = number;
+      for (int64_t axis = packed.getRank() - 1; axis > 0; --axis)
+        to[axis] = math.takeDigit(rest, packed.getDimSize(axis));
+      to[0] = rest;
+      pack(to);
+    };
+    if (elements % packThreads == 0)
+      return element();
+    math.branch(math.compare(arith::CmpIPredicate::slt, number,
+                             math.constant(elements)),
+                element);
+  });
+  if (failed(result))
+    return failure();
+  inside.erase();
+  launch(func, device, packThreads, 0, [&](OpBuilder &b) {
+    return IndexMath{b, func.getLoc()}.constant(blocks);
+  });
+  return success();
+}
+
+namespace {
+
+struct ConvToGPUPass : convjit::impl::ConvToGPUBase<ConvToGPUPass> {
+  void runOnOperation() override {
+    if (failed(Outliner(getOperation()).run()))
+      signalPassFailure();
+  }
+};
+
+} // namespace

@@ -1,0 +1,134 @@
+//===- EmulatedDevice.cpp - --device=emulated -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+// Linked into the command line where tests are built; registers itself.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Emulator.h"
+
+#include "../../tools/convjit/Device.h"
+#include "llvm/AsmParser/Parser.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/SourceMgr.h"
+
+#include <cstring>
+#include <optional>
+
+using namespace convjit;
+using emulator::Buffer;
+
+namespace {
+
+class EmulatedDevice final : public cli::Device {
+public:
+  Status load(const Compiler &compiler, const GPUKernel &toLoad,
+              const CompileOptions &options) override {
+    kernel = toLoad;
+    Expected<std::string> text =
+        compiler.emit(kernel.conv, Stage::LLVM, options);
+    if (!text)
+      return text.takeError();
+    llvm::LLVMContext context;
+    llvm::SMDiagnostic diagnostic;
+    std::unique_ptr<llvm::Module> module =
+        llvm::parseAssemblyString(*text, diagnostic, context);
+    if (!module)
+      return internalError("LLVM IR that does not parse: " +
+                           diagnostic.getMessage().str());
+    Expected<emulator::Program> compiled = emulator::Program::compile(*module);
+    if (!compiled)
+      return compiled.takeError();
+    program.emplace(std::move(*compiled));
+    return {};
+  }
+
+  Status run(cli::DeviceTensors &tensors) override {
+    packed.assign(kernel.packedWeightBytes, std::byte(0xff));
+    if (Status s = launch(kernel.pack, tensors); !s)
+      return s;
+    scratch.assign(scratchBytes(kernel, tensors.batch), std::byte(0xff));
+    // What is not written comes back as NaN.
+    std::memset(tensors.output.data(), 0xff, tensors.output.size());
+    for (const GPULaunch &step : kernel.run)
+      if (Status s = launch(step, tensors); !s)
+        return s;
+    return {};
+  }
+
+private:
+  Status launch(const GPULaunch &step, cli::DeviceTensors &tensors) {
+    int64_t blocks = gridBlocks(step, tensors.batch, kernel.conv.batchGroups);
+    if (blocks == 0)
+      return {};
+    emulator::Launch launch;
+    launch.entry = step.entry;
+    launch.grid.x = static_cast<uint32_t>(blocks);
+    launch.block.x = static_cast<uint32_t>(step.threads);
+    launch.dynamicSharedBytes = static_cast<size_t>(step.sharedBytes);
+    launch.seed = ++launches;
+    for (GPUParameter parameter : step.parameters) {
+      if (parameter == GPUParameter::Batch) {
+        launch.arguments.push_back(tensors.batch);
+        continue;
+      }
+      launch.arguments.push_back(emulator::Pointer{launch.buffers.size(), 0});
+      launch.buffers.push_back(buffer(parameter, step, tensors));
+    }
+    Expected<emulator::Report> report = program->launch(launch);
+    if (!report)
+      return Error{ErrorKind::CheckFailed, report.error().message};
+    if (!report->findings.empty() || !report->complete)
+      return Error{ErrorKind::CheckFailed, step.entry + ": " + report->text()};
+    return {};
+  }
+
+  Buffer buffer(GPUParameter parameter, const GPULaunch &step,
+                cli::DeviceTensors &tensors) {
+    auto of = [](std::vector<std::byte> &bytes, Buffer::Access access,
+                 const char *name) {
+      return Buffer{bytes.data(), bytes.size(), access, name};
+    };
+    using enum Buffer::Access;
+    switch (parameter) {
+    case GPUParameter::Input:
+      return of(tensors.input, Read, "input");
+    case GPUParameter::Filter:
+      return of(tensors.weights, Read, "filter");
+    case GPUParameter::Packed:
+      return of(packed, &step == &kernel.pack ? Write : Read, "packed");
+    case GPUParameter::Bias:
+      return of(tensors.bias, Read, "bias");
+    case GPUParameter::Residual:
+      return of(tensors.residual, Read, "residual");
+    case GPUParameter::Scratch:
+      return of(scratch, ReadWrite, "scratch");
+    case GPUParameter::Output:
+    case GPUParameter::Batch:
+      break;
+    }
+    return of(tensors.output, Write, "output");
+  }
+
+  GPUKernel kernel;
+  std::optional<emulator::Program> program;
+  std::vector<std::byte> packed, scratch;
+  /// Each launch has a schedule of its own.
+  uint64_t launches = 0;
+};
+
+[[maybe_unused]] const bool registered = cli::registerDevice(
+    "emulated",
+    [](const std::string &name) -> Expected<std::unique_ptr<cli::Device>> {
+      if (name != "emulated")
+        return badInput("--device=" + name + ": valid: emulated");
+      return std::unique_ptr<cli::Device>(new EmulatedDevice);
+    });
+
+} // namespace

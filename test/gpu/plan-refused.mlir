@@ -1,0 +1,43 @@
+// RUN: convjit-opt %s --split-input-file --verify-diagnostics --conv-split-phases
+
+#d = #conv.dims<[b, 0, f]x[0, i, o]->[b, 0, f]>
+func.func @box(%x: tensor<?x66x8xf32>, %w: tensor<3x8x32xf32>) -> tensor<?x64x32xf32> {
+  // expected-error @+1 {{plan: box has 3 entries; valid: 2, images and each spatial dimension}}
+  %y = conv.convolution %x, %w window <rank = 1> dims #d
+      gpu_plan <schedule = simt, box = [1, 4, 8], channels = 16, depth = 8, thread_pixels = 4, thread_channels = 4, stages = 2, vector = 1>
+      : (tensor<?x66x8xf32>, tensor<3x8x32xf32>) -> tensor<?x64x32xf32>
+  return %y : tensor<?x64x32xf32>
+}
+
+// -----
+
+#d = #conv.dims<[b, f, 0]x[0, i, o]->[b, f, 0]>
+func.func @vector(%x: tensor<?x8x66xf32>, %w: tensor<3x8x32xf32>) -> tensor<?x32x64xf32> {
+  // expected-error @+1 {{plan: vector = 4; valid where channels are not last in the input: 1}}
+  %y = conv.convolution %x, %w window <rank = 1> dims #d
+      gpu_plan <schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 4, thread_channels = 4, stages = 2, vector = 4>
+      : (tensor<?x8x66xf32>, tensor<3x8x32xf32>) -> tensor<?x32x64xf32>
+  return %y : tensor<?x32x64xf32>
+}
+
+// -----
+
+#d = #conv.dims<[b, 0, f]x[0, i, o]->[b, 0, f]>
+func.func @shared(%x: tensor<?x66x8xf32>, %w: tensor<3x8x128xf32>) -> tensor<?x64x128xf32> {
+  // expected-error @+1 {{plan: needs 66560 bytes of shared memory; valid: at most 49152}}
+  %y = conv.convolution %x, %w window <rank = 1> dims #d
+      gpu_plan <schedule = simt, box = [2, 64], channels = 128, depth = 32, thread_pixels = 8, thread_channels = 8, stages = 2, vector = 1>
+      : (tensor<?x66x8xf32>, tensor<3x8x128xf32>) -> tensor<?x64x128xf32>
+  return %y : tensor<?x64x128xf32>
+}
+
+// -----
+
+#d = #conv.dims<[b, 0, f]x[0, i, o]->[b, 0, f]>
+func.func @threads(%x: tensor<?x66x8xf32>, %w: tensor<3x8x32xf32>) -> tensor<?x64x32xf32> {
+  // expected-error @+1 {{plan: makes 16 threads; valid: at least a warp, 32}}
+  %y = conv.convolution %x, %w window <rank = 1> dims #d
+      gpu_plan <schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 8, thread_channels = 4, stages = 2, vector = 1>
+      : (tensor<?x66x8xf32>, tensor<3x8x32xf32>) -> tensor<?x64x32xf32>
+  return %y : tensor<?x64x32xf32>
+}

@@ -1,0 +1,153 @@
+//===- Comparison.cpp - outputs held against the reference -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Comparison.h"
+#include "Layer.h"
+
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+using namespace convjit;
+using namespace convjit::cli;
+
+std::vector<int64_t> convjit::cli::imagesOf(const NamedCase &item) {
+  return item.images.empty() ? std::vector<int64_t>{1, 0, 3} : item.images;
+}
+
+bool convjit::cli::isExact(const Activation &activation) {
+  switch (activation.kind) {
+  case ActivationKind::None:
+  case ActivationKind::Relu:
+    return true;
+  case ActivationKind::LeakyRelu: {
+    int exponent;
+    return std::abs(std::frexp(activation.slope, &exponent)) == 0.5;
+  }
+  default:
+    return false;
+  }
+}
+
+static std::string difference(size_t index, double got, double wanted,
+                              double bound) {
+  char text[200];
+  std::snprintf(text, sizeof text,
+                "element %zu is %.9g%s, the reference says %.9g, allowed %.3g",
+                index, got, std::isnan(got) ? " (never written?)" : "", wanted,
+                bound);
+  return text;
+}
+
+void convjit::cli::makeSpecial(std::vector<double> &values, Random &random) {
+  if (values.empty())
+    return;
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  for (double value : {inf, -inf, std::numeric_limits<double>::quiet_NaN()})
+    if (random.chance(50))
+      values[static_cast<size_t>(
+          random.below(static_cast<int64_t>(values.size())))] = value;
+}
+
+static void roundTo(DataType dtype, std::vector<double> &values) {
+  if (dtype == DataType::F32)
+    for (double &value : values)
+      value = static_cast<float>(value);
+}
+
+void convjit::cli::roundOperands(const Convolution &conv,
+                                 ReferenceOperands &operands) {
+  for (auto *values :
+       {&operands.input, &operands.weights, &operands.bias, &operands.residual})
+    roundTo(conv.dtype, *values);
+  for (size_t i = 0; i < conv.mask.size(); ++i)
+    if (conv.mask[i] == 0)
+      operands.weights[i] = std::numeric_limits<double>::quiet_NaN();
+}
+
+std::string convjit::cli::compareOutputs(const Convolution &conv,
+                                         const ReferenceResult &wanted,
+                                         const std::byte *got, DataKind kind,
+                                         double scale, double &worst) {
+  bool exact = kind == DataKind::Exact && isExact(conv.activation);
+  for (size_t i = 0; i < wanted.output.size(); ++i) {
+    double value = elementAt(got, conv.dtype, i);
+    double reference = wanted.output[i];
+    if (exact && conv.dtype == DataType::F32)
+      reference = static_cast<float>(reference);
+    double bound = exact ? 0 : scale * errorBound(conv, wanted.magnitude[i]);
+    if (exact && !std::isfinite(reference)) {
+      if (std::isnan(reference) ? std::isnan(value) : value == reference)
+        continue;
+      return difference(i, value, reference, 0);
+    }
+    double error = std::abs(value - reference);
+    if (!(error <= bound)) // also when it is no number
+      return difference(i, value, reference, bound);
+    if (kind == DataKind::Float && bound > 0)
+      worst = std::max(worst, error / bound);
+  }
+  return "";
+}
+
+void convjit::cli::replaceField(std::string &plan, const std::string &field,
+                                const std::string &value) {
+  size_t at = plan.find(field + " = ");
+  if (at == std::string::npos) {
+    plan.insert(plan.size() - 1, ", " + field + " = " + value);
+    return;
+  }
+  at += field.size() + 3;
+  plan.replace(at, plan.find_first_of(",>", at) - at, value);
+}
+
+std::string convjit::cli::randomGPUPlan(std::string plan,
+                                        const Convolution &conv,
+                                        Random &random) {
+  auto number = [&](const char *field, std::initializer_list<int64_t> values) {
+    if (random.chance(60))
+      replaceField(plan, field, std::to_string(random.pick(values)));
+  };
+  bool direct = plan.find("schedule = direct") != std::string::npos;
+  if (random.chance(30)) {
+    direct = !direct;
+    replaceField(plan, "schedule", direct ? "direct" : "simt");
+    replaceField(plan, "stages", direct ? "1" : "2");
+    replaceField(plan, "vector", "1");
+    replaceField(plan, "thread_channels", direct ? "1" : "4");
+    replaceField(plan, "thread_pixels", direct ? "1" : "4");
+    if (!direct)
+      replaceField(plan, "depth", "8");
+  }
+  if (random.chance(70)) {
+    std::string box;
+    int64_t pixels = direct ? 32 : random.pick<int64_t>({32, 64, 128});
+    for (int dim = conv.rank(); dim > 0; --dim) {
+      int64_t size = random.pick<int64_t>({1, 2, 4, 8, 16, 32});
+      size = std::min(size, pixels);
+      pixels /= size;
+      box = ", " + std::to_string(size) + box;
+    }
+    box = "[" + std::to_string(pixels) + box + "]";
+    size_t at = plan.find("box = ") + 6;
+    plan.replace(at, plan.find(']', at) + 1 - at, box);
+  }
+  if (direct) {
+    number("channels", {1, 2, 4, 8, 16, 32});
+    number("thread_pixels", {1, 2, 4});
+    return plan;
+  }
+  number("channels", {4, 8, 16, 32, 64, 128});
+  number("depth", {4, 8, 16});
+  number("thread_pixels", {1, 2, 4, 8});
+  number("thread_channels", {1, 2, 4, 8});
+  number("vector", {1, 1, 2, 4});
+  if (random.chance(50))
+    replaceField(plan, "mixed", random.pick({"true", "false"}));
+  return plan;
+}

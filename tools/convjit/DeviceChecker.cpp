@@ -1,0 +1,133 @@
+//===- DeviceChecker.cpp - a GPU kernel held against the reference -*- C++
+//-*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "DeviceChecker.h"
+#include "Comparison.h"
+#include "Layer.h"
+
+#include <cstdio>
+#include <cstring>
+
+using namespace convjit;
+using namespace convjit::cli;
+
+void DeviceChecker::setPlan(const std::string &plan) {
+  std::snprintf(position.plan, sizeof position.plan, "%s", plan.c_str());
+}
+
+/// Compiles with the case's own plan: the chosen one with some of its numbers
+/// replaced, so that schedules and tiles are met that are rarely picked. One
+/// that the convolution cannot have is given up.
+Expected<GPUKernel> DeviceChecker::compileCase(const NamedCase &item) {
+  if (item.planSeed == 0 || !options.plan.empty())
+    return compiler.compileGPU(item.conv, options);
+  Expected<PlanReport> report = compiler.plan(item.conv, options);
+  if (!report)
+    return report.takeError();
+  Random random(item.planSeed);
+  for (int attempt = 0; attempt < 8; ++attempt) {
+    CompileOptions own = options;
+    own.plan = randomGPUPlan(report->plan, item.conv, random);
+    setPlan(own.plan);
+    Expected<GPUKernel> kernel = compiler.compileGPU(item.conv, own);
+    if (!kernel) {
+      if (kernel.error().kind != ErrorKind::BadInput)
+        return kernel;
+      continue;
+    }
+    // Tiles far larger than the layer: minutes on an emulator.
+    constexpr int64_t mostThreads = 1 << 16;
+    const GPULaunch &launch = kernel->run.front();
+    if (launch.blocks * launch.threads <= mostThreads)
+      return kernel;
+  }
+  setPlan(options.plan);
+  return compiler.compileGPU(item.conv, options);
+}
+
+Expected<std::optional<Failure>> DeviceChecker::check(const NamedCase &item,
+                                                      uint64_t seed) {
+  worst = 0;
+  position.images = 0;
+  position.threads = 0;
+  std::strcpy(position.check, "compile");
+  setPlan(options.plan);
+  auto failed = [&](Error error) -> Expected<std::optional<Failure>> {
+    if (error.kind == ErrorKind::Internal ||
+        error.kind == ErrorKind::CheckFailed)
+      return std::optional(Failure{position, oneLine(error.message)});
+    return error;
+  };
+  Expected<GPUKernel> kernel = compileCase(item);
+  if (!kernel)
+    return failed(kernel.takeError());
+  setPlan(kernel->plan);
+  CompileOptions own = options;
+  own.plan = kernel->plan;
+  if (Status s = device.load(compiler, *kernel, own); !s)
+    return failed(s.takeError());
+  if (item.forward)
+    return checkBatch(*kernel, 1, item.forward->inChannels, seed);
+  for (int64_t images : imagesOf(item)) {
+    auto outcome =
+        checkBatch(*kernel, images, images * item.conv.batchGroups, seed);
+    if (!outcome || *outcome)
+      return outcome;
+  }
+  return std::optional<Failure>();
+}
+
+Expected<std::optional<Failure>>
+DeviceChecker::checkBatch(const GPUKernel &kernel, int64_t images,
+                          int64_t batch, uint64_t seed) {
+  const Convolution &conv = kernel.conv;
+  if (Status s = cli::checkBatch(conv, batch); !s)
+    return s.takeError();
+  Random random(seed ^ static_cast<uint64_t>(batch));
+  position.images = images;
+  position.threads = 1;
+  auto fail = [&](const std::string &why) {
+    return std::optional(Failure{position, oneLine(why)});
+  };
+  for (auto [name, kind, special] : checkRounds) {
+    // A border pixel's missing taps are zeros in a matrix product, so that an
+    // infinite weight would reach it; and so are weights that a mask removes.
+    if (special &&
+        (!isExact(conv.activation) || batch == 0 || !conv.mask.empty()))
+      continue;
+    std::snprintf(position.check, sizeof position.check, "%s", name);
+    ReferenceOperands operands = randomOperands(conv, batch, kind, random);
+    if (special)
+      makeSpecial(operands.input, random);
+    roundOperands(conv, operands);
+    ReferenceResult wanted = referenceConvolution(conv, operands, batch);
+    auto filled = [&](const std::vector<double> &values) {
+      std::vector<std::byte> bytes(values.size() *
+                                   static_cast<size_t>(sizeOf(conv.dtype)));
+      narrow(values, conv.dtype, bytes.data());
+      return bytes;
+    };
+    DeviceTensors tensors{filled(operands.input),
+                          filled(operands.weights),
+                          filled(operands.bias),
+                          filled(operands.residual),
+                          filled(std::vector<double>(wanted.output.size())),
+                          batch};
+    if (Status s = device.run(tensors); !s) {
+      if (s.error().kind == ErrorKind::CheckFailed)
+        return fail(s.error().message);
+      return s.takeError();
+    }
+    std::string why = compareOutputs(conv, wanted, tensors.output.data(), kind,
+                                     /*scale=*/1, worst);
+    if (!why.empty())
+      return fail(why);
+  }
+  return std::optional<Failure>();
+}

@@ -1,0 +1,161 @@
+//===- GPUHeader.cpp - GPU kernels as a C header -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "GPUHeader.h"
+
+#include <sstream>
+
+using namespace convjit;
+using namespace convjit::cli;
+
+/// The types that all kernels share.
+static constexpr const char *declarations = R"(
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef CONVJIT_GPU_KERNEL_DEFINED
+#define CONVJIT_GPU_KERNEL_DEFINED
+
+/* What a parameter of an entry is: a pointer to device memory, a multiple of
+   convjit_gpu_kernel::pointer_alignment, or the batch. */
+enum {
+  CONVJIT_GPU_INPUT = 'i',    /* the input's elements */
+  CONVJIT_GPU_FILTER = 'f',   /* the weight, as the layer has it */
+  CONVJIT_GPU_PACKED = 'p',   /* packed_weight_bytes bytes */
+  CONVJIT_GPU_BIAS = 'b',     /* one element for each output channel */
+  CONVJIT_GPU_RESIDUAL = 'r', /* the output's shape */
+  CONVJIT_GPU_OUTPUT = 'o',   /* the output's elements */
+  CONVJIT_GPU_SCRATCH = 's',  /* scratch memory */
+  CONVJIT_GPU_BATCH = 'n'     /* int64_t: images in the input */
+};
+
+/* One entry and its launch: a grid of convjit_gpu_blocks(launch, ...) blocks by
+   1 by 1, blocks of `threads` threads by 1 by 1. A grid of 0 is not launched. */
+typedef struct convjit_gpu_launch {
+  const char *entry;
+  const char *parameters; /* one of the letters above for each */
+  int64_t threads;
+  int64_t shared_bytes; /* dynamic shared memory */
+  int64_t blocks;
+  int64_t images_per_block;
+} convjit_gpu_launch;
+
+/* A PTX module and how it is launched: `pack` once for each weight, then
+   `run[0]` to `run[run_count - 1]` in turn, on one stream. */
+typedef struct convjit_gpu_kernel {
+  const char *problem;
+  const char *plan;
+  const char *ptx;        /* for cuModuleLoadData */
+  int compute_capability; /* the least, 10 * major + minor */
+  size_t packed_weight_bytes;
+  size_t scratch_bytes, scratch_bytes_per_image;
+  size_t pointer_alignment;
+  int64_t batch_groups;
+  convjit_gpu_launch pack;
+  int run_count;
+  const convjit_gpu_launch *run;
+} convjit_gpu_kernel;
+
+static inline int64_t convjit_gpu_blocks(const convjit_gpu_launch *launch,
+                                         int64_t batch, int64_t batch_groups) {
+  int64_t images = batch / batch_groups;
+  if (launch->images_per_block == 0)
+    return launch->blocks;
+  return launch->blocks * ((images + launch->images_per_block - 1) /
+                           launch->images_per_block);
+}
+
+#endif /* CONVJIT_GPU_KERNEL_DEFINED */
+)";
+
+static char letterOf(GPUParameter parameter) {
+  switch (parameter) {
+  case GPUParameter::Input:
+    return 'i';
+  case GPUParameter::Filter:
+    return 'f';
+  case GPUParameter::Packed:
+    return 'p';
+  case GPUParameter::Bias:
+    return 'b';
+  case GPUParameter::Residual:
+    return 'r';
+  case GPUParameter::Output:
+    return 'o';
+  case GPUParameter::Scratch:
+    return 's';
+  case GPUParameter::Batch:
+    return 'n';
+  }
+  return 0;
+}
+
+static std::string literal(const std::string &text) {
+  std::string result = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\')
+      result += '\\';
+    if (c == '\t')
+      result += "\\t";
+    else
+      result += c;
+  }
+  return result + "\"";
+}
+
+static void writeLaunch(std::ostream &out, const GPULaunch &launch) {
+  std::string letters;
+  for (GPUParameter parameter : launch.parameters)
+    letters += letterOf(parameter);
+  out << "{" << literal(launch.entry) << ", " << literal(letters) << ", "
+      << launch.threads << ", " << launch.sharedBytes << ", " << launch.blocks
+      << ", " << launch.imagesPerBlock << "}";
+}
+
+static void writeKernel(std::ostream &out, const std::string &symbol,
+                        const NamedGPUKernel &named) {
+  const GPUKernel &kernel = named.kernel;
+  out << "\nstatic const char " << symbol << "_ptx[] =\n";
+  std::istringstream lines(kernel.ptx);
+  for (std::string line; std::getline(lines, line);) {
+    std::string text = literal(line);
+    text.insert(text.size() - 1, "\\n");
+    out << "    " << text << "\n";
+  }
+  out << "    ;\nstatic const convjit_gpu_launch " << symbol << "_run[] = {";
+  for (const GPULaunch &launch : kernel.run) {
+    out << "\n    ";
+    writeLaunch(out, launch);
+    out << ",";
+  }
+  out << "\n};\nstatic const convjit_gpu_kernel " << symbol << " = {\n    "
+      << literal(named.problem) << ",\n    " << literal(kernel.plan)
+      << ",\n    " << symbol << "_ptx, " << kernel.computeCapability << ", "
+      << kernel.packedWeightBytes << ", " << kernel.scratchBytes << ", "
+      << kernel.scratchBytesPerImage << ", " << kernel.pointerAlignment << ", "
+      << kernel.conv.batchGroups << ",\n    ";
+  writeLaunch(out, kernel.pack);
+  out << ",\n    " << kernel.run.size() << ", " << symbol << "_run};\n";
+}
+
+std::string
+convjit::cli::gpuHeader(const std::string &prefix,
+                        const std::vector<NamedGPUKernel> &kernels) {
+  std::ostringstream out;
+  std::string guard = "CONVJIT_GPU_KERNELS_" + prefix + "_H";
+  out << "/* Convolution kernels for NVIDIA GPUs ("
+      << kernels.front().kernel.chip
+      << " and later),\n   compiled ahead of time by convjit "
+      << CONVJIT_VERSION << ". Generated; do not edit. */\n#ifndef " << guard
+      << "\n#define " << guard << "\n"
+      << declarations;
+  for (const NamedGPUKernel &kernel : kernels)
+    writeKernel(out, prefix + "_" + kernel.name, kernel);
+  out << "\n#endif /* " << guard << " */\n";
+  return out.str();
+}

@@ -1,0 +1,31 @@
+//===- GPUHeader.h - GPU kernels as a C header -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_TOOLS_GPUHEADER_H
+#define CONVJIT_TOOLS_GPUHEADER_H
+
+#include "Common.h"
+#include "convjit/GPUKernel.h"
+
+namespace convjit::cli {
+
+/// A kernel and its name in symbols.
+struct NamedGPUKernel {
+  std::string problem, name;
+  GPUKernel kernel;
+};
+
+/// A C header with the PTX and the launches of kernels, for hosts that load
+/// them with the CUDA driver themselves. Valid C99 and C++; needs no other file
+/// of ours.
+std::string gpuHeader(const std::string &prefix,
+                      const std::vector<NamedGPUKernel> &kernels);
+
+} // namespace convjit::cli
+
+#endif // CONVJIT_TOOLS_GPUHEADER_H
