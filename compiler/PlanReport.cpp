@@ -32,6 +32,7 @@ struct Facts {
     perGroup = outputs / (featureGroups * op.getBatchGroupCount());
     channelsContiguous = numbers.getInputFeature() == input.getRank() - 1;
     outputContiguous = numbers.getOutputFeature() == input.getRank() - 1;
+    outputRowsLast = numbers.getOutputSpatial().back() == input.getRank() - 1;
     int64_t dim = numbers.getRank() - 1;
     row = splitDimension(op.getWindow(), dim,
                          input.getDimSize(numbers.getInputSpatial()[dim]),
@@ -41,7 +42,7 @@ struct Facts {
         row = *together;
   }
   int64_t featureGroups, outputs, reduction, perGroup;
-  bool channelsContiguous, outputContiguous;
+  bool channelsContiguous, outputContiguous, outputRowsLast;
   PhaseSplitAttr row;
 };
 
@@ -78,10 +79,11 @@ static std::string whySlow(const Facts &facts, PlanAttr plan, int64_t run,
     reason += "; slow: only " + std::to_string(run) + " of " +
               std::to_string(lanes) + " lanes have work";
   bool oneByOne = plan.getMerged() == 0 && plan.getLanes() == Lanes::Channels &&
-                  !facts.outputContiguous;
+                  !facts.outputContiguous &&
+                  !(facts.outputRowsLast && facts.row.getStep() == 1);
   if (oneByOne)
-    reason += "; outputs are stored one element at a time, since channels are "
-              "not last in the output";
+    reason += "; slow: outputs are stored one element at a time, since neither "
+              "channels nor pixels are neighbours in the output";
   return reason;
 }
 

@@ -254,13 +254,11 @@ LogicalResult PhasesOp::verify() {
           split.getShift() > 0 || split.getShift() <= -split.getStep() ||
           split.getLaneTapStep() < 1 || getLive() ||
           static_cast<int64_t>(split.getLaneTaps().size()) != lanePhases ||
-          !getPlan() ||
-          (getPlanAttr().getLanes() != Lanes::Channels &&
-           getPlanAttr().getLanes() != Lanes::Reduction))
+          !getPlan() || getPlanAttr().getLanes() == Lanes::Groups)
         return fail() << "splits[" << dim
                       << "]: a merged split; valid: one phase, step "
                       << lanePhases << ", shift from " << 1 - lanePhases
-                      << " to 0, lanes = channels or reduction, and no live "
+                      << " to 0, lanes other than groups, and no live "
                          "taps";
       if (getPacked() && split.getTaps().front() != kernel)
         return fail() << "splits[" << dim << "]: " << split.getTaps().front()

@@ -116,8 +116,12 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
                              double weightRate) const {
   if (channels.lanes == Lanes::Pixels) {
     double vectors = fmaCycles(pixels);
-    double loads = vectors * (2 * splits.back().getInputStep() - 1);
-    return std::max({width * vectors, loads + 0.5 * width, latency});
+    // A load; or all elements of a row loaded and shuffled apart once, and a
+    // shuffle for each tap.
+    double step = splits.back().getInputStep();
+    double loads = step == 1 ? vectors : vectors * (1 + 2 * step / rowTaps());
+    double rows = width * share;
+    return std::max({rows * vectors, loads + 0.5 * rows, latency});
   }
   bool loadsVectors = channels.lanes == Lanes::Groups;
   double each = fmaCycles(width) * share;
@@ -152,7 +156,8 @@ double PlanShape::activeShare(int64_t width) const {
   double share = 1;
   int64_t inner = channels.perGroup;
   for (PhaseSplitAttr split : llvm::reverse(splits)) {
-    if (split.isMerged() && inner * elementBytes * 16 >= machine.fmaBits) {
+    if (split.isMerged() && (channels.lanes == Lanes::Pixels ||
+                             inner * elementBytes * 16 >= machine.fmaBits)) {
       double has = 0, all = 0;
       for (int64_t taps : split.getLaneTaps()) {
         has += taps;
@@ -168,6 +173,9 @@ double PlanShape::activeShare(int64_t width) const {
 double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
   if (channels.lanes == Lanes::Pixels) {
     double stores = width * vectors(pixels);
+    // Through a buffer, and interleaved there.
+    if (channels.phases > 1)
+      return stores * (2 + 0.5 * splits.back().getLanePhases());
     bool direct = splits.back().getStep() == 1 &&
                   numbers.getOutputSpatial().back() ==
                       static_cast<int64_t>(splits.size()) + 1;

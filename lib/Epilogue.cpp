@@ -110,7 +110,7 @@ public:
   void run() {
     int64_t pixels = op.getPixels();
     if (ofPixels)
-      return store(0, valid, false);
+      return store(0, lanes ? pixels : valid, static_cast<bool>(lanes));
     if (!lanes)
       return store(0, pixels, false);
     // Of lanes that follow each other in the output, only pixels that lack some
@@ -160,7 +160,7 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
     axes = {{feature, valid, 1},
             {row, static_cast<int64_t>(op.getPixels()), step}};
     // One channel: its axis may come first, which it does in memory.
-    if (row < feature && valid > 1) {
+    if (!staged && row < feature && valid > 1) {
       outputMap = AffineMap::get(2, 0, {n, m}, context);
       std::swap(axes[0], axes[1]);
     }
@@ -175,18 +175,25 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
     return matrixView(b, loc, tile, b.getIndexAttr(first), b.getIndexAttr(0),
                       count, width);
   };
+  int64_t lanePixels = cast<MemRefType>(accumulators.getType()).getDimSize(1);
   // The tile's pixels of the output's shape, in the output or in a buffer.
   auto target = [&](Value tensor, StringRef name) -> std::pair<Value, Value> {
     if (!staged)
       return {Value(), tensorView(b, loc, tensor, at, axes)};
     Value buffer = entryBuffer(func, lanes->bufferType(), name);
-    return {buffer, tileRows(buffer, valid)};
+    if (!ofPixels)
+      return {buffer, tileRows(buffer, valid)};
+    return {buffer, matrixView(b, loc, buffer, b.getIndexAttr(0),
+                               b.getIndexAttr(0), valid, lanePixels)};
   };
 
   bool whole = ofPixels || (count == static_cast<int64_t>(op.getPixels()) &&
                             valid == static_cast<int64_t>(op.getWidth()));
   SmallVector<Value> inputs = {whole ? accumulators
                                      : tileRows(accumulators, valid)};
+  if (ofPixels && !staged && lanePixels != static_cast<int64_t>(op.getPixels()))
+    inputs.front() = matrixView(b, loc, accumulators, b.getIndexAttr(0),
+                                b.getIndexAttr(0), valid, op.getPixels());
   SmallVector<AffineMap> maps = {tileMap};
   if (op.getBias()) {
     inputs.push_back(biasView(at[feature]));

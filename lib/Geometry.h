@@ -55,6 +55,10 @@ constexpr int64_t streamingBytes = int64_t(4) << 20;
 /// Bytes of one image of a contiguous tensor or buffer, whose batch is dynamic.
 int64_t imageBytes(mlir::ShapedType type);
 
+/// Lanes of a vector of `pixels`, or of a tile of them: whole lines, and a
+/// power of two for the rest, so that 11 pixels are one vector and not three.
+int64_t paddedPixels(int64_t pixels, int64_t elementBits);
+
 /// Input channels of a group up to which neighbouring groups share vectors:
 /// each is a shuffle of its own.
 constexpr int64_t maxChannelsAcrossGroups = 16;

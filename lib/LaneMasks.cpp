@@ -7,6 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "LaneMasks.h"
+#include "Geometry.h"
+#include "IndexMath.h"
 #include "LiveTable.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -33,6 +35,31 @@ Value LaneMasks::load(OpBuilder &b, Location loc, VectorType type, Value buffer,
   if (step == 1)
     return elements;
   return vector::ShuffleOp::create(b, loc, elements, elements, picked);
+}
+
+Value LaneMasks::loadFirst(OpBuilder &b, Location loc, VectorType type,
+                           Value buffer, ArrayRef<Value> at, int64_t step,
+                           int64_t count) {
+  int64_t size = type.getNumElements();
+  if (step != 1) {
+    SmallVector<bool> lanes(size, false);
+    std::fill_n(lanes.begin(), count, true);
+    return load(b, loc, type, buffer, at, step, lanes);
+  }
+  // Not a masked load, which narrow vectors do one element at a time.
+  IndexMath math{b, loc};
+  Value whole = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+  for (LanePiece piece : lanePieces(count)) {
+    SmallVector<Value> from(at);
+    from.back() = math.add(from.back(), piece.first);
+    Value part = vector::LoadOp::create(
+        b, loc, VectorType::get({piece.size}, type.getElementType()), buffer,
+        from);
+    whole = vector::InsertStridedSliceOp::create(b, loc, part, whole,
+                                                 ArrayRef<int64_t>{piece.first},
+                                                 ArrayRef<int64_t>{1});
+  }
+  return whole;
 }
 
 Value LaneMasks::select(OpBuilder &b, Location loc, ArrayRef<bool> lanes,

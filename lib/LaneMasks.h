@@ -29,6 +29,13 @@ public:
                    mlir::ValueRange at, int64_t step,
                    llvm::ArrayRef<bool> mask);
 
+  /// Every `step`th element from `at` on in the first `count` lanes, zero in
+  /// the others, which are not read.
+  mlir::Value loadFirst(mlir::OpBuilder &b, mlir::Location loc,
+                        mlir::VectorType type, mlir::Value buffer,
+                        llvm::ArrayRef<mlir::Value> at, int64_t step,
+                        int64_t count);
+
   /// `next` in the lanes of `mask`, `sum` in the others, which do not see a
   /// product of zero and infinity.
   mlir::Value select(mlir::OpBuilder &b, mlir::Location loc,

@@ -15,6 +15,7 @@
 #include "MergedStore.h"
 #include "Geometry.h"
 #include "IndexMath.h"
+#include "Interleave.h"
 #include "TransposedMove.h"
 #include "Views.h"
 
@@ -33,6 +34,7 @@ MergedLanes::MergedLanes(TileOp op, OpBuilder &b)
   contiguous = mergedLanesAreContiguous(output.getShape(), numbers, perGroup);
   wholeRow = contiguous &&
              llvm::all_of(phases.drop_back(), [](int64_t n) { return n == 1; });
+  ofPixels = op.getLanes() == Lanes::Pixels;
 }
 
 bool MergedLanes::isPartial(int64_t pixel) {
@@ -41,7 +43,7 @@ bool MergedLanes::isPartial(int64_t pixel) {
 }
 
 SmallVector<MergedLanes::Run> MergedLanes::runs(int64_t pixels) {
-  if (!wholeRow)
+  if (!wholeRow || ofPixels)
     return {{0, pixels, false}};
   SmallVector<Run> found;
   for (int64_t pixel = 0; pixel < pixels; ++pixel) {
@@ -55,13 +57,19 @@ SmallVector<MergedLanes::Run> MergedLanes::runs(int64_t pixels) {
 
 MemRefType MergedLanes::bufferType() {
   auto output = cast<MemRefType>(op.getOutput().getType());
-  int64_t lanes = op.getValid();
+  int64_t lanes = op.getValid(), pixels = op.getPixels();
+  if (ofPixels) {
+    // Whole vectors from any pixel on.
+    int64_t bits = output.getElementTypeBitWidth();
+    return MemRefType::get(
+        {lanes, paddedPixels(pixels, bits) + lineBytes * 8 / bits},
+        output.getElementType());
+  }
   // The last block of a phase's channels is loaded whole.
   int64_t block = TransposedMove::blockLanes(output.getElementType());
   if (perGroup % block && !contiguous)
     lanes = llvm::divideCeil(lanes + block - 1, block) * block;
-  return MemRefType::get({static_cast<int64_t>(op.getPixels()), lanes},
-                         output.getElementType());
+  return MemRefType::get({pixels, lanes}, output.getElementType());
 }
 
 void MergedLanes::copy(Value tensor, Value lanes, int64_t first, int64_t count,
@@ -119,6 +127,8 @@ void MergedLanes::move(Value tensor, ValueRange tensorAt, Value lanes,
 
 void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
                             int64_t piece, bool store) {
+  if (ofPixels)
+    return copyPixels(tensor, lanes, at, piece, store);
   int64_t rowPhases = phases.back();
   int64_t feature = numbers.getOutputFeature();
   int64_t row = numbers.getOutputSpatial().back();
@@ -262,4 +272,104 @@ void MergedLanes::transposeBlock(Value tensor, Value lanes,
           vector::StoreOp::create(b, loc, part, lanes, at);
         }
       });
+}
+
+/// Rows come last in the output. The vectors of a channel's phases are
+/// interleaved; pixels that lack some are moved one element at a time.
+void MergedLanes::copyPixels(Value tensor, Value lanes, ArrayRef<Value> at,
+                             int64_t piece, bool store) {
+  int64_t rowPhases = phases.back();
+  int64_t feature = numbers.getOutputFeature();
+  int64_t row = numbers.getOutputSpatial().back();
+  int64_t first = firstPixel, last = lastPixel;
+  while (first < last && isPartial(first))
+    ++first;
+  while (last > first && isPartial(last - 1))
+    --last;
+  math.loop(math.constant(0), math.constant(perGroup), 1, [&](Value channel) {
+    SmallVector<Value> element(at);
+    element[feature] = math.add(at[feature], channel);
+    Value lane = math.add(channel, piece * rowPhases * perGroup);
+    if (first < last)
+      interleaveRun(tensor, lanes, element, lane, first, last - first, store);
+    for (int64_t pixel = firstPixel; pixel < lastPixel; ++pixel) {
+      if (first <= pixel && pixel < last)
+        continue;
+      for (int64_t phase = 0; phase < rowPhases; ++phase) {
+        element[row] = math.add(at[row], pixel * rowPhases + phase);
+        ifInside(element[row], row, [&] {
+          move(tensor, element, lanes,
+               {math.add(lane, phase * perGroup), math.constant(pixel)}, 1,
+               store);
+        });
+      }
+    }
+  });
+}
+
+/// Pixels [first, first + count), whose outputs all exist, of the phases whose
+/// vectors are `lane` and every perGroup-th one after it.
+void MergedLanes::interleaveRun(Value tensor, Value lanes, ArrayRef<Value> at,
+                                Value lane, int64_t first, int64_t count,
+                                bool store) {
+  Location loc = op.getLoc();
+  int64_t rowPhases = phases.back();
+  int64_t row = numbers.getOutputSpatial().back();
+  Type element = cast<MemRefType>(tensor.getType()).getElementType();
+  int64_t line = lineBytes * 8 / element.getIntOrFloatBitWidth();
+  for (int64_t done = 0; done < count; done += line) {
+    int64_t existing = std::min(line, count - done), pixel = first + done;
+    int64_t size = paddedPixels(existing, element.getIntOrFloatBitWidth());
+    auto type = VectorType::get({size}, element);
+    auto here = [&](int64_t phase) -> SmallVector<Value> {
+      return {math.add(lane, phase * perGroup), math.constant(pixel)};
+    };
+    // Of each vector of outputs the pieces that exist.
+    auto pieces = [&](int64_t which) {
+      return lanePieces(
+          std::clamp<int64_t>(existing * rowPhases - which * size, 0, size));
+    };
+    auto there = [&](int64_t which, LanePiece piece) {
+      SmallVector<Value> place(at);
+      place[row] =
+          math.add(at[row], pixel * rowPhases + which * size + piece.first);
+      return place;
+    };
+    SmallVector<Value> vectors;
+    for (int64_t which = 0; which < rowPhases; ++which) {
+      if (store) {
+        vectors.push_back(
+            vector::LoadOp::create(b, loc, type, lanes, here(which)));
+        continue;
+      }
+      Value whole = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+      for (LanePiece piece : pieces(which)) {
+        Value part = vector::LoadOp::create(
+            b, loc, VectorType::get({piece.size}, element), tensor,
+            there(which, piece));
+        whole = piece.size == size
+                    ? part
+                    : Value(vector::InsertStridedSliceOp::create(
+                          b, loc, part, whole, ArrayRef<int64_t>{piece.first},
+                          ArrayRef<int64_t>{1}));
+      }
+      vectors.push_back(whole);
+    }
+    if (!store) {
+      vectors = deinterleaveVectors(b, loc, vectors);
+      for (auto [which, value] : llvm::enumerate(vectors))
+        vector::StoreOp::create(b, loc, value, lanes, here(which));
+      continue;
+    }
+    vectors = interleaveVectors(b, loc, vectors);
+    for (int64_t which = 0; which < rowPhases; ++which)
+      for (LanePiece piece : pieces(which)) {
+        Value part = vectors[which];
+        if (piece.size != size)
+          part = vector::ExtractStridedSliceOp::create(
+              b, loc, part, ArrayRef<int64_t>{piece.first},
+              ArrayRef<int64_t>{piece.size}, ArrayRef<int64_t>{1});
+        vector::StoreOp::create(b, loc, part, tensor, there(which, piece));
+      }
+  }
 }

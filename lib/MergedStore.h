@@ -26,7 +26,8 @@ public:
     bool whole;
   };
   llvm::SmallVector<Run> runs(int64_t pixels);
-  /// A buffer of the tile: (pixels, lanes).
+  /// A buffer of the tile: (pixels, lanes), or (lanes, pixels) where the tile's
+  /// vectors are pixels of one phase and channel.
   mlir::MemRefType bufferType();
   /// Moves the elements of pixels [first, first + count) that exist between
   /// `tensor`, of the output's shape, and `lanes`, a buffer of the tile: to the
@@ -44,6 +45,12 @@ private:
   bool rowIsLast() const {
     return numbers.getOutputSpatial().back() > numbers.getOutputFeature();
   }
+  /// Outputs of a piece of the lanes where vectors are pixels.
+  void copyPixels(mlir::Value tensor, mlir::Value lanes,
+                  llvm::ArrayRef<mlir::Value> at, int64_t piece, bool store);
+  void interleaveRun(mlir::Value tensor, mlir::Value lanes,
+                     llvm::ArrayRef<mlir::Value> at, mlir::Value lane,
+                     int64_t first, int64_t count, bool store);
   void transposeBlock(mlir::Value tensor, mlir::Value lanes,
                       llvm::SmallVector<mlir::Value> at, mlir::Value column,
                       std::pair<int64_t, int64_t> pixels, int64_t channels,
@@ -64,6 +71,7 @@ private:
   int64_t firstPixel = 0, lastPixel = 0; ///< of the copy at hand
   bool contiguous; ///< (phase of the row, channel) in the output
   bool wholeRow;   ///< nothing but that is in the lanes
+  bool ofPixels;   ///< vectors are pixels
 };
 
 } // namespace convjit

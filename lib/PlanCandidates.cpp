@@ -89,6 +89,9 @@ SmallVector<int64_t> widthsOf(const PlanShape &shape) {
   SmallVector<int64_t> widths;
   int64_t run = shape.channels.lanesInRun(), lanes = shape.lanes;
   if (shape.channels.lanes == Lanes::Pixels) {
+    constexpr int64_t mostRows = 16;
+    if (shape.channels.phases > 1)
+      return run <= mostRows ? SmallVector<int64_t>{run} : widths;
     for (int64_t width : {1, 2, 3, 4, 6, 8, 12})
       if (width <= run)
         widths.push_back(width);
@@ -158,8 +161,12 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         int64_t unroll = 1;
         double cycles = ofPixels ? width * shape.fmaCycles(pixels)
                                  : pixels * shape.fmaCycles(width);
+        // Narrow vectors bring more instructions a cycle: 8 groups of 8,
+        // channels first, 16 pixels: 72 % of the peak by two, 79 % by four.
+        bool narrow = !ofPixels && shape.fmaCycles(width) < 1;
+        double full = narrow ? 1.5 * fullIteration : fullIteration;
         while (unroll < 4 && unroll * 2 <= shape.reduction &&
-               cycles * unroll < fullIteration)
+               cycles * unroll < full)
           unroll *= 2;
         return unroll;
       };
@@ -281,6 +288,8 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
     if ((*splits)[rank - merged].isMerged() && !op.getLive()) {
       consider(PlanShape(op, machine, merged, *splits, Lanes::Channels));
       considerReduction(merged, *splits);
+      if (allowsLanesOfPixels(op))
+        consider(PlanShape(op, machine, merged, *splits, Lanes::Pixels));
     }
   }
   // Of equals, the plainest.

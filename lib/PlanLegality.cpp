@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Geometry.h"
+#include "Interleave.h"
 
 using namespace convjit;
 using namespace convjit::conv;
@@ -79,10 +80,9 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   int64_t rank = numbers.getRank();
   if (merged > rank)
     return field + "; valid: up to the rank, " + std::to_string(rank);
-  if (op.getLive() || (plan.getLanes() != Lanes::Channels &&
-                       plan.getLanes() != Lanes::Reduction))
-    return field + "; valid with a mask, or lanes other than channels or "
-                   "reduction: 0";
+  bool ofPixels = plan.getLanes() == Lanes::Pixels;
+  if (op.getLive() || plan.getLanes() == Lanes::Groups)
+    return field + "; valid with a mask, or lanes = groups: 0";
   auto splits = splitConvolution(op, merged);
   if (!splits)
     return field + "; valid where phases have no common input: 0";
@@ -104,6 +104,14 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
       rowsOnly &&
       mergedLanesAreContiguous(cast<RankedTensorType>(op.getType()).getShape(),
                                numbers, perGroup);
+  if (ofPixels && (numbers.getOutputSpatial().back() != rank + 1 ||
+                   splits->back().getLanePhases() > maxInterleaved ||
+                   plan.getWidth() < run))
+    return field +
+           "; valid with lanes = pixels, unless rows are last in the "
+           "output, of up to " +
+           std::to_string(maxInterleaved) + " phases, and width is " +
+           std::to_string(run) + " or more: 0";
   bool uniform = llvm::all_of(*splits, hasUniformLanes);
   if (plan.getWidth() < run && !uniform)
     return field + "; valid with width = " + std::to_string(plan.getWidth()) +

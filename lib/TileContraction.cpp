@@ -22,7 +22,12 @@ TileContraction::TileContraction(TileOp op, OpBuilder &b)
       lanesOfReduction(op.getLanes() == Lanes::Reduction),
       filter(cast<MemRefType>(op.getFilter().getType())),
       reduction(lanesOfReduction ? static_cast<int64_t>(*op.getReduction())
-                                 : filter.getDimSize(rank + 1)) {}
+                                 : filter.getDimSize(rank + 1)) {
+  // A load serves all phases: it may take several instructions.
+  lanePixels = lanesOfPixels && (op.getMerged() || op.getInputStep() > 1)
+                   ? paddedPixels(pixels, filter.getElementTypeBitWidth())
+                   : pixels;
+}
 
 static void multiplyAdd(OpBuilder &b, Location loc, ValueRange args) {
   Value product = arith::MulFOp::create(b, loc, args[0], args[1]);
@@ -160,8 +165,40 @@ void TileContraction::groupContraction(ArrayRef<Value> taps,
   generic->setAttr("conv.tap_pixels", b.getDenseI64ArrayAttr(spans));
 }
 
+void TileContraction::pixelTapsContraction(ArrayRef<Value> taps,
+                                           ArrayRef<int64_t> spans, Value at) {
+  MLIRContext *context = b.getContext();
+  auto count = static_cast<int64_t>(spans.size() / 2);
+  int64_t step = op.getInputStep();
+  int64_t tapStep = op.getInputTapSteps()[rank - 1];
+  OpFoldResult zero = b.getIndexAttr(0);
+  int64_t length = (lanePixels - 1) * step + (count - 1) * tapStep + 1;
+  Value input = matrixView(b, loc, inputRow(taps, 0, length, /*step=*/1), at,
+                           zero, 1, length);
+  SmallVector<Value> from = filterAt(taps);
+  from[rank + 1] = math.add(from[rank + 1], at);
+  Value weights =
+      tensorView(b, loc, op.getFilter(), from,
+                 {{rank, count, op.getFilterTapSteps()[rank - 1]},
+                  {rank + 1, 1, 1},
+                  {rank + 2, static_cast<int64_t>(op.getValid()), 1}});
+  AffineExpr c, m, j, k;
+  bindDims(context, c, m, j, k);
+  using utils::IteratorType;
+  auto generic = linalg::GenericOp::create(
+      b, loc, TypeRange(), ValueRange{input, weights}, ValueRange{accumulators},
+      ArrayRef{AffineMap::get(4, 0, {k, m * step + j * tapStep}, context),
+               AffineMap::get(4, 0, {j, k, c}, context),
+               AffineMap::get(4, 0, {c, m}, context)},
+      ArrayRef{IteratorType::parallel, IteratorType::parallel,
+               IteratorType::reduction, IteratorType::reduction},
+      multiplyAdd);
+  generic->setAttr("conv.tap_pixels", b.getDenseI64ArrayAttr(spans));
+  generic->setAttr("conv.lanes", b.getI64IntegerAttr(pixels));
+}
+
 int64_t TileContraction::pixelSpan() {
-  return (pixels - 1) * static_cast<int64_t>(op.getInputStep()) + 1;
+  return (lanePixels - 1) * static_cast<int64_t>(op.getInputStep()) + 1;
 }
 
 linalg::GenericOp TileContraction::pixelContraction(Value input, Value weights,

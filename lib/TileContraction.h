@@ -63,6 +63,12 @@ protected:
   void groupContraction(llvm::ArrayRef<mlir::Value> taps,
                         llvm::ArrayRef<int64_t> spans);
 
+  /// sums(c, m) += weights(j, k, c) * input(k, m * step + j * tap_step) for
+  /// the taps j of the row that follow `taps`, tap j in pixels [spans[2j],
+  /// spans[2j+1]), and input channel k = at.
+  void pixelTapsContraction(llvm::ArrayRef<mlir::Value> taps,
+                            llvm::ArrayRef<int64_t> spans, mlir::Value at);
+
   /// Elements of the row from the first pixel's to the last one's.
   int64_t pixelSpan();
 
@@ -98,6 +104,7 @@ protected:
   IndexMath math;
   conv::DimensionNumbersAttr numbers;
   int64_t rank, pixels, width;
+  int64_t lanePixels; ///< pixels in the lanes, and lanes that are not used
   bool acrossGroups, lanesOfPixels, lanesOfReduction;
   mlir::MemRefType filter;
   int64_t reduction;

@@ -42,7 +42,7 @@ public:
       auto valid = static_cast<int64_t>(op.getValid());
       SmallVector<int64_t> shape = {pixels, width};
       if (lanesOfPixels)
-        shape = {valid, pixels};
+        shape = {valid, lanePixels};
       if (lanesOfReduction)
         shape.push_back(op.getUnroll());
       accumulators = memref::AllocaOp::create(
@@ -156,15 +156,19 @@ private:
   }
 
   /// Whether a vector of input serves several taps of the row.
-  bool takesRowTaps() const { return acrossGroups || lanesOfReduction; }
+  bool takesRowTaps() {
+    return acrossGroups || lanesOfReduction ||
+           (lanesOfPixels && op.getInputStep() > 1 && !op.getMerged());
+  }
 
   /// The pixels of each tap of the row, where one contraction takes all taps.
   std::optional<SmallVector<int64_t>> rowTapsAtOnce() {
     if (!takesRowTaps())
       return std::nullopt;
     // FMAs of a tap.
-    int64_t each = lanesOfReduction
-                       ? pixels * width
+    int64_t each = lanesOfReduction ? pixels * width
+                   : lanesOfPixels
+                       ? width * llvm::divideCeil(pixels, 16)
                        : pixels * llvm::divideCeil(width, 16) * reduction;
     int64_t most = std::clamp<int64_t>(
         (lanesOfReduction ? maxRowFMAs : maxGroupRowFMAs) / each, 1,
@@ -194,6 +198,9 @@ private:
     taps.resize(rank, math.constant(0));
     if (lanesOfReduction)
       reductionTaps(taps, spans);
+    else if (lanesOfPixels)
+      math.loop(math.constant(0), math.constant(reduction), 1,
+                [&](Value at) { pixelTapsContraction(taps, spans, at); });
     else
       groupContraction(taps, spans);
   }
@@ -257,6 +264,10 @@ private:
         if (count != pixels)
           generic->setAttr("conv.lane_span",
                            b.getDenseI64ArrayAttr({first, last}));
+        else if (lanePixels != pixels)
+          generic->setAttr("conv.lanes", b.getI64IntegerAttr(pixels));
+        if (!active.empty())
+          generic->setAttr("conv.active_rows", b.getDenseBoolArrayAttr(active));
         return;
       }
       auto generic = contraction(input, weights, sums, at, count, channels);

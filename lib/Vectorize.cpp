@@ -12,6 +12,7 @@
 #include "GroupVectorizer.h"
 #include "LaneMasks.h"
 #include "Passes.h"
+#include "PixelVectorizer.h"
 #include "ReductionVectorizer.h"
 
 namespace convjit {
@@ -198,6 +199,11 @@ private:
       dead.push_back(op);
       return success();
     }
+    if (op->hasAttr("conv.tap_pixels") && op->hasAttr("conv.lanes")) {
+      vectorizePixelTaps(op, rows[alloca], piecesOf(alloca), masks, b);
+      dead.push_back(op);
+      return success();
+    }
     if (op->hasAttr("conv.tap_pixels")) {
       vectorizeGroupTaps(op, rows[alloca], piecesOf(alloca), masks, b);
       dead.push_back(op);
@@ -242,21 +248,33 @@ private:
              llvm::is_contained(
                  active.asArrayRef().slice(piece.first, piece.size), true);
     };
+    // Vectors of pixels may be longer than the tile.
+    int64_t existing = lanes;
+    if (auto count = op->getAttrOfType<IntegerAttr>("conv.lanes"))
+      existing = count.getInt();
+    auto loadPiece = [&](LanePiece piece, int64_t used, Value row) {
+      SmallVector<Value> at = {row, index(piece.first * step)};
+      int64_t inside = std::clamp<int64_t>(existing - piece.first, 0, used);
+      return inside == used
+                 ? masks.load(b, loc, typeOf(used), weights, at, step,
+                              readsMasked ? active.asArrayRef().slice(
+                                                piece.first, piece.size)
+                                          : ArrayRef<bool>())
+                 : masks.loadFirst(b, loc, typeOf(used), weights, at, step,
+                                   inside);
+    };
+    auto activeRows = op->getAttrOfType<DenseBoolArrayAttr>("conv.active_rows");
     Rows &sums = rows[alloca];
     for (int64_t channel = 0; channel < channels; ++channel) {
       SmallVector<Value> weightPieces;
       for (LanePiece piece : pieces)
         if (int64_t used = usedLanes(piece))
-          weightPieces.push_back(
-              isActive(piece)
-                  ? masks.load(
-                        b, loc, typeOf(used), weights,
-                        {index(channel), index(piece.first * step)}, step,
-                        readsMasked
-                            ? active.asArrayRef().slice(piece.first, piece.size)
-                            : ArrayRef<bool>())
-                  : Value());
+          weightPieces.push_back(isActive(piece)
+                                     ? loadPiece(piece, used, index(channel))
+                                     : Value());
       for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+        if (activeRows && !activeRows[pixel])
+          continue;
         SmallVector<Value> at(2);
         at[pixelAxis] = index(pixel);
         at[1 - pixelAxis] = index(channel);
