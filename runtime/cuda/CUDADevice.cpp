@@ -45,7 +45,8 @@ Expected<int> CUDADevice::parseName(const std::string &name) {
     rest.remove_prefix(5);
     auto [end, error] =
         std::from_chars(rest.data(), rest.data() + rest.size(), ordinal);
-    if (error == std::errc() && end == rest.data() + rest.size() && ordinal >= 0)
+    if (error == std::errc() && end == rest.data() + rest.size() &&
+        ordinal >= 0)
       return ordinal;
   }
   return badInput("device '" + name + "': valid: cuda:0, cuda:1, ...");
@@ -62,8 +63,8 @@ Expected<std::shared_ptr<CUDADevice>> CUDADevice::open(int ordinal) {
   if (std::shared_ptr<CUDADevice> known = devices[ordinal].lock())
     return known;
   int count = 0;
-  if (Status s =
-          (*driver)->check((*driver)->deviceGetCount(&count), "cuDeviceGetCount");
+  if (Status s = (*driver)->check((*driver)->deviceGetCount(&count),
+                                  "cuDeviceGetCount");
       !s)
     return s.takeError();
   if (ordinal < 0 || ordinal >= count) {
@@ -73,15 +74,16 @@ Expected<std::shared_ptr<CUDADevice>> CUDADevice::open(int ordinal) {
     return environmentError(
         id + ": the CUDA driver finds " + std::to_string(count) +
         (count == 1 ? " device" : " devices") + "; valid: " +
-        (count ? valid : "a machine with an NVIDIA GPU that "
-                         "CUDA_VISIBLE_DEVICES does not hide"));
+        (count ? valid
+               : "a machine with an NVIDIA GPU that "
+                 "CUDA_VISIBLE_DEVICES does not hide"));
   }
   std::shared_ptr<CUDADevice> made(new CUDADevice);
   made->functions = *driver;
   made->number = ordinal;
   auto state = std::make_unique<State>();
-  if (Status s = (*driver)->check(
-          (*driver)->deviceGet(&state->device, ordinal), "cuDeviceGet");
+  if (Status s = (*driver)->check((*driver)->deviceGet(&state->device, ordinal),
+                                  "cuDeviceGet");
       !s)
     return s.takeError();
   Result result =
@@ -151,9 +153,9 @@ Status CUDADevice::upload(DeviceAddress to, const void *from, size_t bytes,
   CurrentContext current(*this);
   if (!current.good())
     return current.status();
-  return functions->check(functions->memcpyHtoDAsync(
-                              to, from, bytes, static_cast<Stream>(stream)),
-                          "cuMemcpyHtoDAsync");
+  return functions->check(
+      functions->memcpyHtoDAsync(to, from, bytes, static_cast<Stream>(stream)),
+      "cuMemcpyHtoDAsync");
 }
 
 Status CUDADevice::download(void *to, DeviceAddress from, size_t bytes,
@@ -163,9 +165,9 @@ Status CUDADevice::download(void *to, DeviceAddress from, size_t bytes,
   CurrentContext current(*this);
   if (!current.good())
     return current.status();
-  return functions->check(functions->memcpyDtoHAsync(
-                              to, from, bytes, static_cast<Stream>(stream)),
-                          "cuMemcpyDtoHAsync");
+  return functions->check(
+      functions->memcpyDtoHAsync(to, from, bytes, static_cast<Stream>(stream)),
+      "cuMemcpyDtoHAsync");
 }
 
 Expected<DeviceStream> CUDADevice::makeStream() const {
@@ -173,8 +175,9 @@ Expected<DeviceStream> CUDADevice::makeStream() const {
   if (!current.good())
     return current.status().takeError();
   Stream stream = nullptr;
-  if (Status s = functions->check(
-          functions->streamCreate(&stream, streamNonBlocking), "cuStreamCreate");
+  if (Status s =
+          functions->check(functions->streamCreate(&stream, streamNonBlocking),
+                           "cuStreamCreate");
       !s)
     return s.takeError();
   return static_cast<DeviceStream>(stream);

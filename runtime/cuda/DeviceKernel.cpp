@@ -148,12 +148,10 @@ Status DeviceKernel::prepare(Step &step, const GPULaunch &launch) {
     return driver.error(result, what + ": cuFuncGetAttribute");
   threads = std::min(threads, limits.maxThreads);
   if (launch.threads < 1 || launch.threads > threads)
-    return environmentError(what + ": wants blocks of " +
-                            std::to_string(launch.threads) +
-                            " threads, each of " +
-                            std::to_string(uses.registers) +
-                            " registers; valid: at most " +
-                            std::to_string(threads));
+    return environmentError(
+        what + ": wants blocks of " + std::to_string(launch.threads) +
+        " threads, each of " + std::to_string(uses.registers) +
+        " registers; valid: at most " + std::to_string(threads));
   int64_t shared = launch.sharedBytes + uses.sharedBytes;
   if (shared > limits.maxSharedBytes)
     return environmentError(what + ": wants " + std::to_string(shared) +
@@ -174,8 +172,9 @@ Status DeviceKernel::check(const Step &step, const Call &call,
                            int64_t &blocks) const {
   blocks = gridBlocks(step.launch, call.operands.batch, code.conv.batchGroups);
   if (blocks > on->properties().maxGridBlocks)
-    return badInput("batch=" + std::to_string(call.operands.batch) + ": needs " +
-                    std::to_string(blocks) + " blocks; valid: at most " +
+    return badInput("batch=" + std::to_string(call.operands.batch) +
+                    ": needs " + std::to_string(blocks) +
+                    " blocks; valid: at most " +
                     std::to_string(on->properties().maxGridBlocks));
   if (blocks == 0)
     return {};
@@ -223,11 +222,11 @@ Status DeviceKernel::launch(const Step &step, const Call &call, int64_t blocks,
     ++count;
   }
   const Driver &driver = on->driver();
-  Result result = driver.launchKernel(
-      step.function, static_cast<unsigned>(blocks), 1, 1,
-      static_cast<unsigned>(step.launch.threads), 1, 1,
-      static_cast<unsigned>(step.launch.sharedBytes),
-      static_cast<Stream>(stream), parameters, nullptr);
+  Result result =
+      driver.launchKernel(step.function, static_cast<unsigned>(blocks), 1, 1,
+                          static_cast<unsigned>(step.launch.threads), 1, 1,
+                          static_cast<unsigned>(step.launch.sharedBytes),
+                          static_cast<Stream>(stream), parameters, nullptr);
   if (result == Success)
     return {};
   return driver.error(result, on->id() + ": cuLaunchKernel of " +

@@ -129,7 +129,8 @@ Error Driver::error(Result result, const std::string &what) const {
   // The words by which the C interface tells the status.
   std::string prefix = result == OutOfMemory ? "not enough memory: " : "";
   return environmentError(
-      prefix + what + ": " + (name.empty() ? "error " + std::to_string(result) : name) +
+      prefix + what + ": " +
+      (name.empty() ? "error " + std::to_string(result) : name) +
       (description.empty() ? "" : " (" + description + ")"));
 }
 

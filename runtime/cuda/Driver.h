@@ -39,7 +39,7 @@ enum : Result {
   CaptureUnsupported = 900
 };
 
-using Ordinal = int;     ///< CUdevice
+using Ordinal = int;      ///< CUdevice
 using Address = uint64_t; ///< CUdeviceptr
 using Context = struct CUctx_st *;
 using Module = struct CUmod_st *;
@@ -117,9 +117,9 @@ struct Driver {
   Result (*eventElapsedTime)(float *milliseconds, Event start, Event end);
 
   /// The driver of this process: opened by the first call that can, never
-  /// closed. The library is CONVJIT_LIBCUDA of the environment, or libcuda.so.1.
-  /// Thread-safe. Errors: no such library, one that lacks a function, a driver
-  /// that finds no device or does not work.
+  /// closed. The library is CONVJIT_LIBCUDA of the environment, or
+  /// libcuda.so.1. Thread-safe. Errors: no such library, one that lacks a
+  /// function, a driver that finds no device or does not work.
   static Expected<const Driver *> get();
 
   /// An error of kind Environment: `what` and the driver's own text.

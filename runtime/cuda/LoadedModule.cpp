@@ -45,14 +45,14 @@ static Expected<Module> loadNow(const CUDADevice &device,
       driver.moduleLoadDataEx(&module, ptx.c_str(), 2, options, values);
   if (result == Success)
     return module;
-  std::string what = device.id() + " (" + device.properties().name +
-                     "): cuModuleLoadDataEx";
+  std::string what =
+      device.id() + " (" + device.properties().name + "): cuModuleLoadDataEx";
   Error error = driver.error(result, what);
   if (std::string text = firstLines(std::move(log)); !text.empty())
     error.message += ": " + text;
   if (result == UnsupportedPTXVersion)
-    error.message += "; the driver is for " + driver.version() +
-                     "; valid: a later one";
+    error.message +=
+        "; the driver is for " + driver.version() + "; valid: a later one";
   return error;
 }
 
