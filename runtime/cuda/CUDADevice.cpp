@@ -1,0 +1,212 @@
+//===- CUDADevice.cpp - one GPU of the CUDA driver -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "convjit/CUDADevice.h"
+#include "DeviceState.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+
+using namespace convjit;
+using namespace convjit::cuda;
+
+CurrentContext::CurrentContext(const CUDADevice &device)
+    : driver(device.driver()) {
+  Context wanted = device.state().context, current = nullptr;
+  result = driver.ctxGetCurrent(&current);
+  if (result != Success || current == wanted)
+    return;
+  result = driver.ctxPushCurrent(wanted);
+  pushed = result == Success;
+}
+
+CurrentContext::~CurrentContext() {
+  Context popped;
+  if (pushed)
+    driver.ctxPopCurrent(&popped);
+}
+
+Status CurrentContext::status() const {
+  return driver.check(result, "cuCtxPushCurrent");
+}
+
+Expected<int> CUDADevice::parseName(const std::string &name) {
+  int ordinal = 0;
+  std::string_view rest = name;
+  if (rest == "cuda")
+    return ordinal;
+  if (rest.starts_with("cuda:")) {
+    rest.remove_prefix(5);
+    auto [end, error] =
+        std::from_chars(rest.data(), rest.data() + rest.size(), ordinal);
+    if (error == std::errc() && end == rest.data() + rest.size() &&
+        ordinal >= 0)
+      return ordinal;
+  }
+  return badInput("device '" + name + "': valid: cuda:0, cuda:1, ...");
+}
+
+Expected<std::shared_ptr<CUDADevice>> CUDADevice::open(int ordinal) {
+  static std::mutex mutex;
+  static std::map<int, std::weak_ptr<CUDADevice>> devices;
+  Expected<const Driver *> driver = Driver::get();
+  if (!driver)
+    return driver.takeError();
+  std::string id = "cuda:" + std::to_string(ordinal);
+  std::lock_guard lock(mutex);
+  if (std::shared_ptr<CUDADevice> known = devices[ordinal].lock())
+    return known;
+  int count = 0;
+  if (Status s = (*driver)->check((*driver)->deviceGetCount(&count),
+                                  "cuDeviceGetCount");
+      !s)
+    return s.takeError();
+  if (ordinal < 0 || ordinal >= count) {
+    std::string valid = "cuda:0";
+    if (count > 1)
+      valid += " to cuda:" + std::to_string(count - 1);
+    return environmentError(
+        id + ": the CUDA driver finds " + std::to_string(count) +
+        (count == 1 ? " device" : " devices") + "; valid: " +
+        (count ? valid
+               : "a machine with an NVIDIA GPU that "
+                 "CUDA_VISIBLE_DEVICES does not hide"));
+  }
+  std::shared_ptr<CUDADevice> made(new CUDADevice);
+  made->functions = *driver;
+  made->number = ordinal;
+  auto state = std::make_unique<State>();
+  if (Status s = (*driver)->check((*driver)->deviceGet(&state->device, ordinal),
+                                  "cuDeviceGet");
+      !s)
+    return s.takeError();
+  Result result =
+      (*driver)->devicePrimaryCtxRetain(&state->context, state->device);
+  if (result != Success)
+    return (*driver)->error(result, id + ": cuDevicePrimaryCtxRetain");
+  // From here on the destructor releases it.
+  made->shared = std::move(state);
+  if (Status s = made->readProperties(); !s)
+    return s.takeError();
+  devices[ordinal] = made;
+  return made;
+}
+
+CUDADevice::~CUDADevice() {
+  if (shared)
+    functions->devicePrimaryCtxRelease(shared->device);
+}
+
+Status CUDADevice::readProperties() {
+  Result result = Success;
+  auto get = [&](DeviceAttribute attribute) {
+    int value = 0;
+    if (result == Success)
+      result = functions->deviceGetAttribute(&value, attribute, shared->device);
+    return value;
+  };
+  facts.computeCapability = 10 * get(DeviceAttribute::CapabilityMajor) +
+                            get(DeviceAttribute::CapabilityMinor);
+  facts.multiprocessors = get(DeviceAttribute::Multiprocessors);
+  facts.clockMHz = get(DeviceAttribute::ClockKHz) / 1000;
+  facts.maxGridBlocks = get(DeviceAttribute::MaxGridX);
+  facts.maxThreads = get(DeviceAttribute::MaxThreadsPerBlock);
+  facts.maxSharedBytes = get(DeviceAttribute::MaxSharedBytesOptIn);
+  if (result != Success)
+    return functions->error(result, id() + ": cuDeviceGetAttribute");
+  char name[256] = "";
+  result = functions->deviceGetName(name, sizeof name - 1, shared->device);
+  facts.name = name;
+  if (result != Success)
+    return functions->error(result, id() + ": cuDeviceGetName");
+  return {};
+}
+
+Expected<DeviceAddress> CUDADevice::allocate(size_t bytes) const {
+  CurrentContext current(*this);
+  if (!current.good())
+    return current.status().takeError();
+  DeviceAddress memory = 0;
+  Result result = functions->memAlloc(&memory, std::max<size_t>(bytes, 1));
+  if (result != Success)
+    return functions->error(result, id() + ": " + std::to_string(bytes) +
+                                        " bytes of device memory");
+  return memory;
+}
+
+void CUDADevice::release(DeviceAddress memory) const {
+  CurrentContext current(*this);
+  if (current.good())
+    functions->memFree(memory);
+}
+
+Status CUDADevice::upload(DeviceAddress to, const void *from, size_t bytes,
+                          DeviceStream stream) const {
+  if (bytes == 0)
+    return {};
+  CurrentContext current(*this);
+  if (!current.good())
+    return current.status();
+  return functions->check(
+      functions->memcpyHtoDAsync(to, from, bytes, static_cast<Stream>(stream)),
+      "cuMemcpyHtoDAsync");
+}
+
+Status CUDADevice::download(void *to, DeviceAddress from, size_t bytes,
+                            DeviceStream stream) const {
+  if (bytes == 0)
+    return {};
+  CurrentContext current(*this);
+  if (!current.good())
+    return current.status();
+  return functions->check(
+      functions->memcpyDtoHAsync(to, from, bytes, static_cast<Stream>(stream)),
+      "cuMemcpyDtoHAsync");
+}
+
+Expected<DeviceStream> CUDADevice::makeStream() const {
+  CurrentContext current(*this);
+  if (!current.good())
+    return current.status().takeError();
+  Stream stream = nullptr;
+  if (Status s =
+          functions->check(functions->streamCreate(&stream, streamNonBlocking),
+                           "cuStreamCreate");
+      !s)
+    return s.takeError();
+  return static_cast<DeviceStream>(stream);
+}
+
+void CUDADevice::releaseStream(DeviceStream stream) const {
+  CurrentContext current(*this);
+  if (current.good())
+    functions->streamDestroy(static_cast<Stream>(stream));
+}
+
+Status CUDADevice::synchronize(DeviceStream stream) const {
+  CurrentContext current(*this);
+  if (!current.good())
+    return current.status();
+  return functions->check(
+      functions->streamSynchronize(static_cast<Stream>(stream)),
+      "cuStreamSynchronize");
+}
+
+Expected<DeviceMemory>
+DeviceMemory::allocate(std::shared_ptr<const CUDADevice> device, size_t bytes) {
+  DeviceMemory made;
+  if (bytes == 0)
+    return made;
+  Expected<DeviceAddress> memory = device->allocate(bytes);
+  if (!memory)
+    return memory.takeError();
+  made.device = std::move(device);
+  made.memory = *memory;
+  return made;
+}
