@@ -28,6 +28,7 @@ LAYERS = [line for line in (HERE / "layers.txt").read_text().splitlines()
 # Their plans have pixels or input channels in the lanes, and masked loads at the
 # borders.
 MASKED_LOADS = {
+    "convT3d:in=8x3x4x5,oc=8,k=4,s=2,g=4,layout=channels_first,residual",
     "conv2d:in=16x9x9,oc=16,k=3,g=16,layout=channels_first",
     "convolution:n=11x13,k=5x4,ws=3x4,ld=2x1,rd=2x1,pad=0:9x0:3,rev=1x0,ic=20,oc=6,"
     "bg=2,x=b01f,w=01io,y=b01f,bias",
