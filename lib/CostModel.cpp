@@ -136,17 +136,14 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
       rows = 1 + (pixels - 1) / rowTaps();
     loads = (shufflesGroups() ? 1.4 : 1) * each * rows + each;
     // The lines of a tile's pixels, of which a vector across two takes both. A
-    // tile that outgrows the first-level cache loads them from the second.
-    // X3D's 56 x 56 x 54 x 16, k 3: 16 channels by 28 pixels 39 % of the peak
-    // from the cache, 64 by 4 71 %.
+    // tile that outgrows the first-level cache loads them from the second. 54
+    // channels, k 3 in 3-D: 16 by 28 pixels 64 % of the peak at 16 x 28 x 28
+    // and 33 % at 16 x 56 x 56, 64 by 4 71 and 45 %.
     double bytes = width * elementBytes, lines = bytes / lineBytes;
     if (pixelBytes % lineBytes)
       lines += 1;
-    double outerTaps = 1;
-    for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
-      outerTaps *= std::max<int64_t>(1, *llvm::max_element(split.getTaps()));
     double span = pixels * splits.back().getInputStep() + rowTaps() - 1;
-    if (lines * lineBytes * span * outerTaps > nearestCache)
+    if (lines * lineBytes * span * outerTaps() > nearestCache)
       loads = std::max(loads, lines * lineBytes / nearBytes * rows + each);
   }
   // Pixels whose lines fall into one set of the first-level cache push each
@@ -245,19 +242,21 @@ double PlanShape::besideStores(int64_t pixels, int64_t width,
   return std::max(cycles, stores) + exposed * std::min(cycles, stores);
 }
 
-double PlanShape::tileWeights(int64_t width) const {
+double PlanShape::outerTaps() const {
   double taps = 1;
-  for (PhaseSplitAttr split : splits)
+  for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
     taps *= std::max<int64_t>(1, *llvm::max_element(split.getTaps()));
-  return taps * reduction * width * elementBytes;
+  return taps;
+}
+
+double PlanShape::tileWeights(int64_t width) const {
+  return outerTaps() * rowTaps() * reduction * width * elementBytes;
 }
 
 double PlanShape::rowCycles(int64_t pixels, int64_t width) const {
   ChannelBlocks blocks = channels;
   blocks.width = width;
-  int64_t outerTaps = 1;
-  for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
-    outerTaps *= std::max<int64_t>(1, *llvm::max_element(split.getTaps()));
+  double outerTaps = this->outerTaps();
   PhaseSplitAttr row = splits.back();
   double share = activeShare(width);
   // Every tile of a row reads the weights of its phase again.

@@ -10,6 +10,7 @@
 #include "IndexMath.h"
 #include "Passes.h"
 #include "TransposedMove.h"
+#include "VectorPieces.h"
 #include "Views.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -293,13 +294,8 @@ void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
     results.clear();
   };
   auto sumOf = [&](int64_t pixel, size_t which) {
-    Value sum = rows[pixel * pieces.size() + which];
-    VectorType type = typeOf(used[which]);
-    if (sum.getType() == type)
-      return sum;
-    return Value(vector::ExtractStridedSliceOp::create(
-        b, loc, sum, ArrayRef<int64_t>{0}, type.getShape(),
-        ArrayRef<int64_t>{1}));
+    return extractPiece(b, loc, rows[pixel * pieces.size() + which],
+                        {0, typeOf(used[which]).getNumElements()});
   };
   constexpr int64_t fewVectors = 4;
   auto each = static_cast<int64_t>(used.size());

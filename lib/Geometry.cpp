@@ -149,7 +149,7 @@ int64_t convjit::imageBytes(ShapedType type) {
 }
 
 int64_t convjit::paddedPixels(int64_t pixels, int64_t elementBits) {
-  int64_t line = lineBytes * 8 / elementBits, rest = pixels % line;
+  int64_t line = lineElements(elementBits), rest = pixels % line;
   return pixels - rest +
          (rest ? static_cast<int64_t>(llvm::bit_ceil<uint64_t>(rest)) : 0);
 }

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "GroupVectorizer.h"
+#include "VectorPieces.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -19,12 +20,9 @@ Value convjit::accumulateLanes(OpBuilder &b, Location loc, Value x,
   if (x.getType() == sum.getType())
     return vector::FMAOp::create(b, loc, x, weight, sum);
   int64_t lanes = cast<VectorType>(x.getType()).getNumElements();
-  Value part = vector::ExtractStridedSliceOp::create(
-      b, loc, sum, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{lanes},
-      ArrayRef<int64_t>{1});
+  Value part = extractPiece(b, loc, sum, {0, lanes});
   part = vector::FMAOp::create(b, loc, x, weight, part);
-  return vector::InsertStridedSliceOp::create(
-      b, loc, part, sum, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{1});
+  return insertPiece(b, loc, part, sum, 0);
 }
 
 namespace {

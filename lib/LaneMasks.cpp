@@ -7,9 +7,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "LaneMasks.h"
-#include "Geometry.h"
 #include "IndexMath.h"
 #include "LiveTable.h"
+#include "VectorPieces.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -48,18 +48,13 @@ Value LaneMasks::loadFirst(OpBuilder &b, Location loc, VectorType type,
   }
   // Not a masked load, which narrow vectors do one element at a time.
   IndexMath math{b, loc};
-  Value whole = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
-  for (LanePiece piece : lanePieces(count)) {
+  return loadPieces(b, loc, type, count, [&](LanePiece piece) {
     SmallVector<Value> from(at);
     from.back() = math.add(from.back(), piece.first);
-    Value part = vector::LoadOp::create(
+    return vector::LoadOp::create(
         b, loc, VectorType::get({piece.size}, type.getElementType()), buffer,
         from);
-    whole = vector::InsertStridedSliceOp::create(b, loc, part, whole,
-                                                 ArrayRef<int64_t>{piece.first},
-                                                 ArrayRef<int64_t>{1});
-  }
-  return whole;
+  });
 }
 
 Value LaneMasks::select(OpBuilder &b, Location loc, ArrayRef<bool> lanes,

@@ -13,10 +13,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "MergedStore.h"
-#include "Geometry.h"
 #include "IndexMath.h"
 #include "Interleave.h"
 #include "TransposedMove.h"
+#include "VectorPieces.h"
 #include "Views.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -42,6 +42,15 @@ bool MergedLanes::isPartial(int64_t pixel) {
          (pixel == static_cast<int64_t>(op.getPixels()) - 1 && clipped.back());
 }
 
+std::pair<int64_t, int64_t> MergedLanes::wholePixels() {
+  int64_t first = firstPixel, last = lastPixel;
+  while (first < last && isPartial(first))
+    ++first;
+  while (last > first && isPartial(last - 1))
+    --last;
+  return {first, last};
+}
+
 SmallVector<MergedLanes::Run> MergedLanes::runs(int64_t pixels) {
   if (!wholeRow || ofPixels)
     return {{0, pixels, false}};
@@ -62,7 +71,7 @@ MemRefType MergedLanes::bufferType() {
     // Whole vectors from any pixel on.
     int64_t bits = output.getElementTypeBitWidth();
     return MemRefType::get(
-        {lanes, paddedPixels(pixels, bits) + lineBytes * 8 / bits},
+        {lanes, paddedPixels(pixels, bits) + lineElements(bits)},
         output.getElementType());
   }
   // The last block of a phase's channels is loaded whole.
@@ -181,10 +190,7 @@ void MergedLanes::copyPiece(Value tensor, Value lanes, ArrayRef<Value> at,
       cast<MemRefType>(tensor.getType()).getElementType());
   if (row + 1 == cast<MemRefType>(tensor.getType()).getRank() &&
       perGroup >= block) {
-    while (first < last && isPartial(first))
-      ++first;
-    while (last > first && isPartial(last - 1))
-      --last;
+    std::tie(first, last) = wholePixels();
     auto blockAt = [&](Value from, int64_t channels) {
       transposeBlock(tensor, lanes, channel(from), math.add(firstColumn, from),
                      {first, last}, channels, store);
@@ -263,14 +269,11 @@ void MergedLanes::transposeBlock(Value tensor, Value lanes,
         return vector::LoadOp::create(b, loc, type, tensor, there(lane, place));
       },
       [&](int64_t place, Value whole) {
-        for (LanePiece piece : lanePieces(channels)) {
-          Value part = vector::ExtractStridedSliceOp::create(
-              b, loc, whole, ArrayRef<int64_t>{piece.first},
-              ArrayRef<int64_t>{piece.size}, ArrayRef<int64_t>{1});
+        storePieces(b, loc, whole, channels, [&](LanePiece piece, Value part) {
           SmallVector<Value> at = here(place);
           at[1] = math.add(at[1], piece.first);
           vector::StoreOp::create(b, loc, part, lanes, at);
-        }
+        });
       });
 }
 
@@ -281,11 +284,7 @@ void MergedLanes::copyPixels(Value tensor, Value lanes, ArrayRef<Value> at,
   int64_t rowPhases = phases.back();
   int64_t feature = numbers.getOutputFeature();
   int64_t row = numbers.getOutputSpatial().back();
-  int64_t first = firstPixel, last = lastPixel;
-  while (first < last && isPartial(first))
-    ++first;
-  while (last > first && isPartial(last - 1))
-    --last;
+  auto [first, last] = wholePixels();
   math.loop(math.constant(0), math.constant(perGroup), 1, [&](Value channel) {
     SmallVector<Value> element(at);
     element[feature] = math.add(at[feature], channel);
@@ -316,7 +315,7 @@ void MergedLanes::interleaveRun(Value tensor, Value lanes, ArrayRef<Value> at,
   int64_t rowPhases = phases.back();
   int64_t row = numbers.getOutputSpatial().back();
   Type element = cast<MemRefType>(tensor.getType()).getElementType();
-  int64_t line = lineBytes * 8 / element.getIntOrFloatBitWidth();
+  int64_t line = lineElements(element.getIntOrFloatBitWidth());
   for (int64_t done = 0; done < count; done += line) {
     int64_t existing = std::min(line, count - done), pixel = first + done;
     int64_t size = paddedPixels(existing, element.getIntOrFloatBitWidth());
@@ -324,10 +323,9 @@ void MergedLanes::interleaveRun(Value tensor, Value lanes, ArrayRef<Value> at,
     auto here = [&](int64_t phase) -> SmallVector<Value> {
       return {math.add(lane, phase * perGroup), math.constant(pixel)};
     };
-    // Of each vector of outputs the pieces that exist.
-    auto pieces = [&](int64_t which) {
-      return lanePieces(
-          std::clamp<int64_t>(existing * rowPhases - which * size, 0, size));
+    // Outputs of each vector that exist, and where its pieces are.
+    auto existingOf = [&](int64_t which) {
+      return std::clamp<int64_t>(existing * rowPhases - which * size, 0, size);
     };
     auto there = [&](int64_t which, LanePiece piece) {
       SmallVector<Value> place(at);
@@ -336,40 +334,28 @@ void MergedLanes::interleaveRun(Value tensor, Value lanes, ArrayRef<Value> at,
       return place;
     };
     SmallVector<Value> vectors;
-    for (int64_t which = 0; which < rowPhases; ++which) {
-      if (store) {
-        vectors.push_back(
-            vector::LoadOp::create(b, loc, type, lanes, here(which)));
-        continue;
-      }
-      Value whole = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
-      for (LanePiece piece : pieces(which)) {
-        Value part = vector::LoadOp::create(
-            b, loc, VectorType::get({piece.size}, element), tensor,
-            there(which, piece));
-        whole = piece.size == size
-                    ? part
-                    : Value(vector::InsertStridedSliceOp::create(
-                          b, loc, part, whole, ArrayRef<int64_t>{piece.first},
-                          ArrayRef<int64_t>{1}));
-      }
-      vectors.push_back(whole);
-    }
     if (!store) {
+      for (int64_t which = 0; which < rowPhases; ++which)
+        vectors.push_back(
+            loadPieces(b, loc, type, existingOf(which), [&](LanePiece piece) {
+              return vector::LoadOp::create(
+                  b, loc, VectorType::get({piece.size}, element), tensor,
+                  there(which, piece));
+            }));
       vectors = deinterleaveVectors(b, loc, vectors);
       for (auto [which, value] : llvm::enumerate(vectors))
         vector::StoreOp::create(b, loc, value, lanes, here(which));
       continue;
     }
+    for (int64_t which = 0; which < rowPhases; ++which)
+      vectors.push_back(
+          vector::LoadOp::create(b, loc, type, lanes, here(which)));
     vectors = interleaveVectors(b, loc, vectors);
     for (int64_t which = 0; which < rowPhases; ++which)
-      for (LanePiece piece : pieces(which)) {
-        Value part = vectors[which];
-        if (piece.size != size)
-          part = vector::ExtractStridedSliceOp::create(
-              b, loc, part, ArrayRef<int64_t>{piece.first},
-              ArrayRef<int64_t>{piece.size}, ArrayRef<int64_t>{1});
-        vector::StoreOp::create(b, loc, part, tensor, there(which, piece));
-      }
+      storePieces(b, loc, vectors[which], existingOf(which),
+                  [&](LanePiece piece, Value part) {
+                    vector::StoreOp::create(b, loc, part, tensor,
+                                            there(which, piece));
+                  });
   }
 }

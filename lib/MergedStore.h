@@ -42,6 +42,8 @@ public:
 
 private:
   bool isPartial(int64_t pixel);
+  /// Of the copy at hand, the pixels [first, last) whose outputs all exist.
+  std::pair<int64_t, int64_t> wholePixels();
   bool rowIsLast() const {
     return numbers.getOutputSpatial().back() > numbers.getOutputFeature();
   }

@@ -27,7 +27,7 @@ public:
       : b(b), loc(loc), masks(masks), input(input), channel(channel),
         begin(begin), end(end), step(step),
         element(cast<MemRefType>(input.getType()).getElementType()),
-        line(lineBytes * 8 / element.getIntOrFloatBitWidth()) {}
+        line(lineElements(element.getIntOrFloatBitWidth())) {}
 
   /// Elements from, from + step, ... of which [first, last) are wanted.
   Value every(int64_t from, int64_t lanes, int64_t first, int64_t last) {

@@ -46,6 +46,9 @@ struct PlanShape {
     return std::max<int64_t>(1, *llvm::max_element(splits.back().getTaps()));
   }
 
+  /// The taps of all dimensions but the row's.
+  double outerTaps() const;
+
   /// Bytes of weights that a tile of `width` lanes reads.
   double tileWeights(int64_t width) const;
 

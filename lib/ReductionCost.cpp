@@ -72,11 +72,9 @@ double PlanShape::reductionTileCycles(int64_t pixels, int64_t width,
   PhaseSplitAttr row = splits.back();
   double vectors = llvm::divideCeil(reduction, reductionLanes());
   double each = fmaCycles(reductionLanes());
-  double outerTaps = 1, share = 1;
-  for (PhaseSplitAttr split : ArrayRef(splits).drop_back()) {
-    outerTaps *= std::max<int64_t>(1, *llvm::max_element(split.getTaps()));
+  double outerTaps = this->outerTaps(), share = 1;
+  for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
     share *= shareOf(split, -1);
-  }
   auto taps = static_cast<int64_t>(spans.size() / 2);
   double fmas = 0, weights = 0, elements = 0;
   for (int64_t tap = 0; tap < taps; ++tap) {

@@ -8,7 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "TransposedMove.h"
-#include "Geometry.h"
+#include "VectorPieces.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -64,7 +64,7 @@ SmallVector<Value> TransposedMove::transpose(ArrayRef<Value> rows) {
 
 void TransposedMove::forRuns(int64_t count,
                              function_ref<void(int64_t, int64_t)> body) {
-  int64_t most = lineBytes * 8 / element.getIntOrFloatBitWidth();
+  int64_t most = lineElements(element.getIntOrFloatBitWidth());
   for (int64_t first = 0; first < count; first += most)
     body(first, std::min(most, count - first));
 }
@@ -78,23 +78,15 @@ void TransposedMove::scatter(int64_t count, int64_t lanes,
     SmallVector<Value> rows(block, zero(size));
     for (int64_t place = 0; place < places; ++place) {
       Value &whole = rows[place % block];
-      Value part = row(first + place);
-      whole = size == block ? part
-                            : Value(vector::InsertStridedSliceOp::create(
-                                  b, loc, part, whole,
-                                  ArrayRef<int64_t>{place / block * block},
-                                  ArrayRef<int64_t>{1}));
+      whole =
+          insertPiece(b, loc, row(first + place), whole, place / block * block);
     }
     SmallVector<Value> columns = transpose(rows);
     for (int64_t lane = 0; lane < lanes; ++lane)
-      for (LanePiece piece : lanePieces(places)) {
-        Value part = columns[lane];
-        if (piece.size != size)
-          part = vector::ExtractStridedSliceOp::create(
-              b, loc, part, ArrayRef<int64_t>{piece.first},
-              ArrayRef<int64_t>{piece.size}, ArrayRef<int64_t>{1});
-        line(lane, first + piece.first, part);
-      }
+      storePieces(b, loc, columns[lane], places,
+                  [&](LanePiece piece, Value part) {
+                    line(lane, first + piece.first, part);
+                  });
   });
 }
 
@@ -107,23 +99,13 @@ void TransposedMove::gather(
     auto size = std::max<int64_t>(block, llvm::bit_ceil<uint64_t>(places));
     SmallVector<Value> columns(block, zero(size));
     for (int64_t lane = 0; lane < lanes; ++lane)
-      for (LanePiece piece : lanePieces(places)) {
-        Value part = line(lane, first + piece.first, vectorOf(piece.size));
-        columns[lane] =
-            piece.size == size
-                ? part
-                : Value(vector::InsertStridedSliceOp::create(
-                      b, loc, part, columns[lane],
-                      ArrayRef<int64_t>{piece.first}, ArrayRef<int64_t>{1}));
-      }
+      columns[lane] =
+          loadPieces(b, loc, vectorOf(size), places, [&](LanePiece piece) {
+            return line(lane, first + piece.first, vectorOf(piece.size));
+          });
     SmallVector<Value> rows = transpose(columns);
-    for (int64_t place = 0; place < places; ++place) {
-      Value part = rows[place % block];
-      if (size != block)
-        part = vector::ExtractStridedSliceOp::create(
-            b, loc, part, ArrayRef<int64_t>{place / block * block},
-            ArrayRef<int64_t>{block}, ArrayRef<int64_t>{1});
-      row(first + place, part);
-    }
+    for (int64_t place = 0; place < places; ++place)
+      row(first + place, extractPiece(b, loc, rows[place % block],
+                                      {place / block * block, block}));
   });
 }

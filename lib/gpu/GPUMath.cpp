@@ -64,6 +64,12 @@ private:
     return arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, x,
                                  constant(limit));
   }
+  /// `result`, or `x` where that is NaN.
+  Value unlessNaN(Value x, Value result) {
+    Value isNaN =
+        arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, x, x);
+    return select(isNaN, x, result);
+  }
   Value withSignOf(Value x, Value sign) {
     return math::CopySignOp::create(b, loc, x, sign);
   }
@@ -125,8 +131,7 @@ Value DoubleMath::exp(Value x) {
   clamped = arith::MinNumFOp::create(b, loc, clamped, constant(710));
   auto [minusOne, power] = reduce(clamped);
   Value result = scale(add(minusOne, constant(1)), power);
-  Value isNaN = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, x, x);
-  return select(isNaN, x, result);
+  return unlessNaN(x, result);
 }
 
 Value DoubleMath::tanh(Value x) {
@@ -137,8 +142,7 @@ Value DoubleMath::tanh(Value x) {
   Value factor = scale(constant(1), power);
   Value m = fma(factor, minusOne, sub(factor, constant(1)));
   Value result = div(sub(constant(0), m), add(constant(2), m));
-  Value isNaN = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, x, x);
-  return select(isNaN, x, withSignOf(result, x));
+  return unlessNaN(x, withSignOf(result, x));
 }
 
 Value DoubleMath::erf(Value x) {
@@ -170,8 +174,7 @@ Value DoubleMath::erf(Value x) {
   Value decay = exp(sub(constant(0), mul(clamped, clamped)));
   Value far = sub(constant(1), mul(decay, tail));
   Value result = withSignOf(select(below(size, 1), near, far), x);
-  Value isNaN = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UNO, x, x);
-  return select(isNaN, x, result);
+  return unlessNaN(x, result);
 }
 
 namespace {
