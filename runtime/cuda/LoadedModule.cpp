@@ -64,9 +64,14 @@ cuda::loadModule(std::shared_ptr<const CUDADevice> device,
   std::shared_ptr<Entry> entry;
   {
     std::lock_guard lock(state.mutex);
-    // Forgets texts that nobody has loaded or is loading.
+    // Forgets texts that nobody has loaded or is loading. Whoever loaded an
+    // entry has let go of its mutex by then; taking it orders what it wrote
+    // before this, which a use count does not.
     std::erase_if(state.modules, [](const auto &item) {
-      return item.second.use_count() == 1 && item.second->module.expired();
+      if (item.second.use_count() != 1)
+        return false;
+      std::lock_guard lock(item.second->mutex);
+      return item.second->module.expired();
     });
     std::shared_ptr<Entry> &known = state.modules[ptx];
     if (!known)
