@@ -37,10 +37,7 @@ class CPUCompilation : public Compilation {
 public:
   CPUCompilation(const mlir::DialectRegistry &registry, TargetInfo target)
       : Compilation(registry), target(std::move(target)) {
-    options.vectorBits = this->target.vectorBits;
-    options.registers = this->target.registers;
-    options.fmaBits = this->target.fmaBits;
-    options.l2Bytes = this->target.l2Bytes;
+    options.describe(this->target.machine);
     options.symbolPrefix = symbolPrefix;
   }
 

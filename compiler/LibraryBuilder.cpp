@@ -198,8 +198,8 @@ private:
           {targets.size(), target, std::move(*info), std::move(*needs)});
     }
     llvm::sort(targets, [](const Resolved &a, const Resolved &b) {
-      if (a.info.vectorBits != b.info.vectorBits)
-        return a.info.vectorBits > b.info.vectorBits;
+      if (a.info.machine.vectorBits != b.info.machine.vectorBits)
+        return a.info.machine.vectorBits > b.info.machine.vectorBits;
       if (a.needs.features.size() != b.needs.features.size())
         return a.needs.features.size() > b.needs.features.size();
       return a.order < b.order;

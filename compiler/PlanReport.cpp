@@ -119,7 +119,7 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target) {
   mlir::Attribute(plan).print(stream);
 
   auto input = llvm::cast<mlir::RankedTensorType>(op.getInput().getType());
-  int64_t lanes = target.vectorBits / input.getElementTypeBitWidth();
+  int64_t lanes = target.machine.vectorBits / input.getElementTypeBitWidth();
   auto add = [&](std::string name, bool chosen, std::string reason,
                  double cycles = 0) {
     report.candidates.push_back(
@@ -134,9 +134,8 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target) {
   int64_t run = laneRun(op, facts, plan);
   // The best few, and the plan at hand wherever it came from.
   constexpr size_t shown = 8;
-  Machine machine{target.vectorBits, target.registers, target.fmaBits,
-                  target.l2Bytes};
-  llvm::SmallVector<PlanCandidate> candidates = planCandidates(op, machine);
+  llvm::SmallVector<PlanCandidate> candidates =
+      planCandidates(op, target.machine);
   bool listed = false;
   for (const PlanCandidate &candidate :
        llvm::ArrayRef(candidates)

@@ -123,30 +123,52 @@ static std::string unknownFeature(const llvm::MCSubtargetInfo &info,
 /// optimization guides. Two FMA units as wide as the vectors, unless the core
 /// is listed.
 static void describeCore(TargetInfo &info) {
-  info.fmaBits = 2 * info.vectorBits;
+  info.machine.fmaBits = 2 * info.machine.vectorBits;
   // 512-bit operations on 256-bit units, or one 512-bit unit.
   for (const char *cpu :
        {"znver4", "icelake-client", "tigerlake", "rocketlake"})
     if (info.cpu == cpu)
-      info.fmaBits = 512;
+      info.machine.fmaBits = 512;
   // Four 128-bit units.
   for (const char *cpu :
        {"neoverse-v1", "neoverse-v2", "neoverse-v3", "apple-m1", "apple-m2"})
     if (info.cpu == cpu)
-      info.fmaBits = 512;
+      info.machine.fmaBits = 512;
+  // Rates of Zen 4 (one core of an EPYC, `bench/compare`) serve where nothing
+  // else is known. Intel's server cores reach their third level over a mesh:
+  // 10 bytes a cycle, and 3 of stores, where past the caches there are 8
+  // (Emerald Rapids).
+  constexpr double meshRate = 10, meshMemory = 5.5, meshStores = 3;
+  constexpr Machine zen;
   struct {
     const char *cpu;
-    int64_t bytes;
+    int64_t l2Bytes;
+    double l3Rate = zen.l3Rate, memoryRate = zen.memoryRate,
+           storeRate = zen.storeRate;
   } constexpr caches[] = {
-      {"haswell", 256 << 10},      {"broadwell", 256 << 10},
-      {"skylake", 256 << 10},      {"x86-64-v2", 256 << 10},
-      {"x86-64-v3", 512 << 10},    {"znver1", 512 << 10},
-      {"znver2", 512 << 10},       {"znver3", 512 << 10},
-      {"sapphirerapids", 2 << 20}, {"emeraldrapids", 2 << 20},
-      {"graniterapids", 2 << 20},  {"neoverse-v2", 2 << 20}};
-  for (auto [cpu, bytes] : caches)
-    if (info.cpu == cpu)
-      info.l2Bytes = bytes;
+      {"haswell", 256 << 10},
+      {"broadwell", 256 << 10},
+      {"skylake", 256 << 10},
+      {"x86-64-v2", 256 << 10},
+      {"x86-64-v3", 512 << 10},
+      {"znver1", 512 << 10},
+      {"znver2", 512 << 10},
+      {"znver3", 512 << 10},
+      {"skylake-avx512", 1 << 20, meshRate, meshMemory, meshStores},
+      {"cascadelake", 1 << 20, meshRate, meshMemory, meshStores},
+      {"cooperlake", 1 << 20, meshRate, meshMemory, meshStores},
+      {"icelake-server", 1280 << 10, meshRate, meshMemory, meshStores},
+      {"sapphirerapids", 2 << 20, meshRate, meshMemory, meshStores},
+      {"emeraldrapids", 2 << 20, meshRate, meshMemory, meshStores},
+      {"graniterapids", 2 << 20, meshRate, meshMemory, meshStores},
+      {"neoverse-v2", 2 << 20}};
+  for (const auto &core : caches)
+    if (info.cpu == core.cpu) {
+      info.machine.l2Bytes = core.l2Bytes;
+      info.machine.l3Rate = core.l3Rate;
+      info.machine.memoryRate = core.memoryRate;
+      info.machine.storeRate = core.storeRate;
+    }
 }
 
 Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
@@ -213,19 +235,19 @@ Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
                       "valid: x86-64 and later");
     bool avx512 = sub->checkFeatures("+avx512f");
     bool avx = sub->checkFeatures("+avx");
-    info.vectorBits = avx512 ? 512 : avx ? 256 : 128;
-    info.registers = avx512 ? 32 : 16;
+    info.machine.vectorBits = avx512 ? 512 : avx ? 256 : 128;
+    info.machine.registers = avx512 ? 32 : 16;
   } else {
     if (!sub->checkFeatures("+neon"))
       return badInput("target-cpu=" + info.cpu +
                       ": with its features it has no NEON; valid: a CPU with "
                       "64-bit Arm's vectors");
-    info.vectorBits = 128;
-    info.registers = 32;
+    info.machine.vectorBits = 128;
+    info.machine.registers = 32;
     bool host = target.cpu.empty() && llvm::Triple(hostTriple).isAArch64();
     int64_t bits = host ? hostSVEBits() : sveBitsOf(info.cpu);
     if (sub->checkFeatures("+sve") && bits > 128 && llvm::isPowerOf2_64(bits)) {
-      info.vectorBits = info.sveBits = bits;
+      info.machine.vectorBits = info.sveBits = bits;
       // Load and broadcast as one instruction, which takes no vector port.
       // Where LLVM's tuning does without, a step of 96 FMAs takes 82 cycles
       // instead of 48 (llvm-mca, neoverse-v1).
@@ -239,8 +261,9 @@ Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
 
 std::string TargetInfo::describe(DataType dtype) const {
   return triple + ": " + cpu + ", " +
-         std::to_string(vectorBits / 8 / sizeOf(dtype)) + " " + name(dtype) +
-         " lanes, " + std::to_string(registers) + " vector registers" +
+         std::to_string(machine.vectorBits / 8 / sizeOf(dtype)) + " " +
+         name(dtype) + " lanes, " + std::to_string(machine.registers) +
+         " vector registers" +
          (sveBits ? " (SVE of " + std::to_string(sveBits) + " bits)" : "");
 }
 

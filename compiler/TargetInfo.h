@@ -9,6 +9,8 @@
 #ifndef CONVJIT_COMPILER_TARGETINFO_H
 #define CONVJIT_COMPILER_TARGETINFO_H
 
+#include "Machine.h"
+
 #include "convjit/Compiler.h"
 
 #include "llvm/MC/MCSubtargetInfo.h"
@@ -19,11 +21,7 @@ namespace convjit {
 /// A Target with every field filled in, and what the cost model needs of it.
 struct TargetInfo {
   std::string triple, cpu, features;
-  int64_t vectorBits = 128;
-  int64_t registers = 16;
-  /// Bits of FMA results a cycle, and of its second-level cache.
-  int64_t fmaBits = 512;
-  int64_t l2Bytes = int64_t(1) << 20;
+  Machine machine;
   /// Bits of SVE's registers where the code uses them and runs with no other
   /// length; else 0.
   int64_t sveBits = 0;

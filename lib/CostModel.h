@@ -10,17 +10,9 @@
 #define CONVJIT_LIB_COSTMODEL_H
 
 #include "Geometry.h"
+#include "Machine.h"
 
 namespace convjit {
-
-/// What the cost model knows of a machine.
-struct Machine {
-  int64_t vectorBits = 512;
-  int64_t registers = 32;
-  /// Bits of FMA results a cycle: 1024 are two 512-bit units.
-  int64_t fmaBits = 1024;
-  int64_t l2Bytes = int64_t(1) << 20;
-};
 
 struct PlanCandidate {
   conv::PlanAttr plan;

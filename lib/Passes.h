@@ -10,6 +10,7 @@
 #define CONVJIT_LIB_PASSES_H
 
 #include "ConvDialect.h"
+#include "Machine.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -46,10 +47,28 @@ struct CPUPipelineOptions
   Option<int64_t> l2Bytes{
       *this, "l2-bytes", llvm::cl::desc("bytes of a core's second-level cache"),
       llvm::cl::init(1 << 20)};
+  Option<double> l3Rate{
+      *this, "l3-rate",
+      llvm::cl::desc("bytes a cycle loaded from the third-level cache"),
+      llvm::cl::init(20)};
+  Option<double> memoryRate{*this, "memory-rate",
+                            llvm::cl::desc("bytes a cycle loaded from memory"),
+                            llvm::cl::init(8)};
+  Option<double> streamRate{
+      *this, "stream-rate",
+      llvm::cl::desc("bytes a cycle stored past the caches"),
+      llvm::cl::init(8)};
+  Option<double> storeRate{
+      *this, "store-rate",
+      llvm::cl::desc("bytes a cycle stored to lines that are read first"),
+      llvm::cl::init(4)};
   Option<std::string> symbolPrefix{
       *this, "symbol-prefix",
       llvm::cl::desc("what exported symbols start with"),
       llvm::cl::init("convjit")};
+
+  /// Sets all that describe a machine.
+  void describe(const Machine &machine);
 };
 
 /// The pipeline in the pieces between which a stage can be printed: layer to

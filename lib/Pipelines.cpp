@@ -21,8 +21,21 @@ void convjit::buildPlanPipeline(OpPassManager &pm,
                                 const CPUPipelineOptions &options) {
   pm.addPass(createConvLegalize());
   pm.addPass(createConvFoldMask());
-  pm.addPass(createConvPlan({options.vectorBits, options.registers,
-                             options.fmaBits, options.l2Bytes}));
+  pm.addPass(
+      createConvPlan({options.vectorBits, options.registers, options.fmaBits,
+                      options.l2Bytes, options.l3Rate, options.memoryRate,
+                      options.streamRate, options.storeRate}));
+}
+
+void CPUPipelineOptions::describe(const Machine &machine) {
+  vectorBits = machine.vectorBits;
+  registers = machine.registers;
+  fmaBits = machine.fmaBits;
+  l2Bytes = machine.l2Bytes;
+  l3Rate = machine.l3Rate;
+  memoryRate = machine.memoryRate;
+  streamRate = machine.streamRate;
+  storeRate = machine.storeRate;
 }
 
 void convjit::buildPhasesPipeline(OpPassManager &pm) {

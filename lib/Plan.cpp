@@ -23,7 +23,8 @@ namespace {
 struct ConvPlanPass : convjit::impl::ConvPlanBase<ConvPlanPass> {
   using ConvPlanBase::ConvPlanBase;
   void runOnOperation() override {
-    Machine machine{vectorBits, registers, fmaBits, l2Bytes};
+    Machine machine{vectorBits, registers,  fmaBits,    l2Bytes,
+                    l3Rate,     memoryRate, streamRate, storeRate};
     getOperation()->walk([&](ConvolutionOp op) {
       if (!op.getPlan())
         op.setPlanAttr(planCandidates(op, machine).front().plan);

@@ -84,9 +84,10 @@ struct PlanShape {
   /// Cycles of one image, `images` of them a tile.
   double imagesCycles(int64_t images, int64_t width) const;
 
-  /// What comes from beyond the second-level cache in this order of tasks.
-  double farCycles(const TaskSpace &space, int64_t width,
-                   conv::Order order) const;
+  /// What comes from beyond the second-level cache in this order of tasks, for
+  /// each of `images`.
+  double farCycles(const TaskSpace &space, int64_t width, conv::Order order,
+                   double images) const;
 };
 
 } // namespace convjit

@@ -1,5 +1,6 @@
 // RUN: convjit-opt %s --conv-plan="fma-bits=512" | FileCheck %s --check-prefixes=CHECK,AVX512
 // RUN: convjit-opt %s --conv-plan="vector-bits=128 registers=16" | FileCheck %s --check-prefixes=CHECK,SSE
+// RUN: convjit-opt %s --conv-plan="l2-bytes=2097152 l3-rate=10" | FileCheck %s --check-prefixes=CHECK,MESH
 
 // A row of 16 is cut into equal tiles, not 12 + 4.
 // CHECK-LABEL: @flagship
@@ -102,4 +103,16 @@ func.func @kept(%x: tensor<?x40x8xf32>, %w: tensor<3x8x16xf32>) -> tensor<?x38x1
       plan <lanes = channels, width = 16, pixels = 3, unroll = 2, row = ranged, chunks = 5>
       : (tensor<?x40x8xf32>, tensor<3x8x16xf32>) -> tensor<?x38x16xf32>
   return %y : tensor<?x38x16xf32>
+}
+
+// The weights of one phase stay in the second level while a batch goes by; those
+// of all phases do not. `filter`, which is not printed, and not `block`.
+// CHECK-LABEL: @batch_of_tiny_images
+// MESH: plan <lanes = channels, {{.*}} merged = 1>
+func.func @batch_of_tiny_images(%x: tensor<?x4x4x512xf32>, %w: tensor<4x4x256x512xf32>) -> tensor<?x8x8x256xf32> {
+  %y = conv.convolution %x, %w
+      window <rank = 2, pad = [[2, 2], [2, 2]], lhs_dilate = [2, 2], reverse = [true, true]>
+      dims <[b, 0, 1, f]x[0, 1, o, i]->[b, 0, 1, f]>
+      : (tensor<?x4x4x512xf32>, tensor<4x4x256x512xf32>) -> tensor<?x8x8x256xf32>
+  return %y : tensor<?x8x8x256xf32>
 }
