@@ -37,6 +37,7 @@ struct Facts {
     row = splitDimension(op.getWindow(), dim,
                          input.getDimSize(numbers.getInputSpatial()[dim]),
                          filter.getDimSize(numbers.getKernelSpatial()[dim]));
+    row = foldPixels(row, op.getPlanAttr().getFold());
     if (op.getPlanAttr().getMerged() > 0)
       if (auto together = mergePhases(row))
         row = *together;
@@ -105,7 +106,7 @@ static int64_t laneRun(ConvolutionOp op, const Facts &facts, PlanAttr plan) {
     break;
   }
   int64_t run = facts.perGroup;
-  if (auto splits = splitConvolution(op, plan.getMerged()))
+  if (auto splits = splitConvolution(op, plan.getMerged(), plan.getFold()))
     for (PhaseSplitAttr split : *splits)
       run *= split.getLanePhases();
   return run;

@@ -327,7 +327,7 @@ void EpilogueAttr::print(AsmPrinter &printer) const {
 LogicalResult PlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                Lanes, int64_t width, int64_t pixels,
                                int64_t unroll, RowForm, int64_t chunks,
-                               int64_t merged, Order) {
+                               int64_t merged, Order, int64_t fold) {
   auto check = [&](StringRef field, int64_t value, int64_t low, int64_t high) {
     if (value >= low && value <= high)
       return success();
@@ -338,7 +338,8 @@ LogicalResult PlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
       failed(check("pixels", pixels, 1, 64)) ||
       failed(check("unroll", unroll, 1, 64)) ||
       failed(check("chunks", chunks, 1, 1 << 20)) ||
-      failed(check("merged", merged, 0, 3)))
+      failed(check("merged", merged, 0, 3)) ||
+      failed(check("fold", fold, 1, 16)))
     return failure();
   return success();
 }

@@ -201,7 +201,11 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
       vector holds (phase of each merged dimension, channel);
     - `order`: loops over tasks, outermost first: `filter` (blocks, phases,
       images, rows), `block` (images, blocks, rows, phases), `input` (images,
-      rows, blocks, phases) or `batch` (blocks, phases, rows, images).
+      rows, blocks, phases) or `batch` (blocks, phases, rows, images);
+    - `fold`: neighbouring pixels of each phase of a row that become phases of
+      their own, for the lanes to share: 4 with 4 output channels fill a vector
+      of 16. Each lane meets the taps of all of them, as zeros where they are
+      not its own: of 3 taps, 6.
 
     ```mlir
     #conv.plan<lanes = channels, width = 32, pixels = 8, unroll = 4,
@@ -212,7 +216,8 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     EnumParameter<Conv_Lanes>:$lanes, "int64_t":$width, "int64_t":$pixels,
     "int64_t":$unroll, EnumParameter<Conv_RowForm>:$row, "int64_t":$chunks,
     DefaultValuedParameter<"int64_t", "0">:$merged,
-    Conv_OrderParameter:$order);
+    Conv_OrderParameter:$order,
+    DefaultValuedParameter<"int64_t", "1">:$fold);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

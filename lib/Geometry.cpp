@@ -49,6 +49,21 @@ PhaseSplitAttr convjit::splitDimension(WindowAttr window, int64_t dim,
       ws / std::gcd(ld, ws), tapStep, rd / common, firstTap, taps, base);
 }
 
+PhaseSplitAttr convjit::foldPixels(PhaseSplitAttr split, int64_t fold) {
+  int64_t step = split.getStep();
+  SmallVector<int64_t> firstTap, taps, base;
+  for (int64_t pixel = 0; pixel < fold; ++pixel) {
+    llvm::append_range(firstTap, split.getFirstTap());
+    llvm::append_range(taps, split.getTaps());
+    for (int64_t phase = 0; phase < step; ++phase)
+      base.push_back(split.getBase()[phase] + pixel * split.getInputStep());
+  }
+  return PhaseSplitAttr::get(split.getContext(), split.getInput(),
+                             split.getOutput(), step * fold,
+                             split.getInputStep() * fold, split.getTapStep(),
+                             split.getInputTapStep(), firstTap, taps, base);
+}
+
 /// Merges with phases from `turn` on one row earlier, so that these come first
 /// in the lanes; nothing when their taps do not meet the same inputs.
 static std::optional<PhaseSplitAttr> mergeFrom(PhaseSplitAttr split,
@@ -104,7 +119,7 @@ std::optional<PhaseSplitAttr> convjit::mergePhases(PhaseSplitAttr split) {
 }
 
 std::optional<SmallVector<PhaseSplitAttr>>
-convjit::splitConvolution(ConvolutionOp op, int64_t merged) {
+convjit::splitConvolution(ConvolutionOp op, int64_t merged, int64_t fold) {
   auto input = cast<RankedTensorType>(op.getInput().getType());
   auto filter = cast<RankedTensorType>(op.getFilter().getType());
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
@@ -114,6 +129,8 @@ convjit::splitConvolution(ConvolutionOp op, int64_t merged) {
     splits.push_back(splitDimension(
         op.getWindow(), dim, input.getDimSize(numbers.getInputSpatial()[dim]),
         filter.getDimSize(numbers.getKernelSpatial()[dim])));
+    if (dim == rank - 1 && fold > 1)
+      splits.back() = foldPixels(splits.back(), fold);
     if (dim < rank - merged || splits.back().getStep() == 1)
       continue;
     auto together = mergePhases(splits.back());

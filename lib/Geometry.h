@@ -34,10 +34,15 @@ bool mergedLanesAreContiguous(llvm::ArrayRef<int64_t> output,
                               conv::DimensionNumbersAttr numbers,
                               int64_t perGroup);
 
-/// The splits of a convolution, the last `merged` dimensions merged where they
-/// have several phases; nothing if one of those cannot be.
+/// The same dimension with `fold` times as many phases: each pixel of `fold`
+/// neighbours of a phase is one.
+conv::PhaseSplitAttr foldPixels(conv::PhaseSplitAttr split, int64_t fold);
+
+/// The splits of a convolution, pixels of the last folded and the last `merged`
+/// dimensions merged where they have several phases; nothing if one of those
+/// cannot be.
 std::optional<llvm::SmallVector<conv::PhaseSplitAttr>>
-splitConvolution(conv::ConvolutionOp op, int64_t merged);
+splitConvolution(conv::ConvolutionOp op, int64_t merged, int64_t fold = 1);
 
 /// Why `plan` is not possible for `op`; empty if it is.
 std::string whyPlanIsImpossible(conv::ConvolutionOp op, conv::PlanAttr plan);

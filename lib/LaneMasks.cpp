@@ -58,9 +58,12 @@ Value LaneMasks::loadFirst(OpBuilder &b, Location loc, VectorType type,
 }
 
 Value LaneMasks::select(OpBuilder &b, Location loc, ArrayRef<bool> lanes,
-                        Value next, Value sum) {
+                        Value next, Value sum, bool readsMasked) {
   if (!llvm::is_contained(lanes, false))
     return next;
+  // One instruction with the FMA.
+  if (!readsMasked)
+    return arith::SelectOp::create(b, loc, mask(lanes), next, sum);
   // By the mask of the others: LLVM 22 turns a masked load under a choice by
   // the same mask into a load of the whole vector, which may fault.
   auto others = llvm::map_to_vector(lanes, [](bool lane) { return !lane; });

@@ -37,10 +37,11 @@ public:
                         int64_t count);
 
   /// `next` in the lanes of `mask`, `sum` in the others, which do not see a
-  /// product of zero and infinity.
+  /// product of zero and infinity. `readsMasked`: loads by the same mask are
+  /// part of `next`.
   mlir::Value select(mlir::OpBuilder &b, mlir::Location loc,
                      llvm::ArrayRef<bool> mask, mlir::Value next,
-                     mlir::Value sum);
+                     mlir::Value sum, bool readsMasked);
 
 private:
   mlir::Value mask(llvm::ArrayRef<bool> lanes);

@@ -185,7 +185,8 @@ void convjit::vectorizePixelTaps(linalg::GenericOp op,
             has.push_back(pixel >= existing ||
                           (pixel >= first && pixel < last));
           }
-          sum = masks.select(b, loc, has, next, sum);
+          sum = masks.select(b, loc, has, next, sum,
+                             /*readsMasked=*/true);
         }
       }
     }

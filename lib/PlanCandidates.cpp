@@ -117,6 +117,37 @@ SmallVector<int64_t> widthsOf(const PlanShape &shape) {
   return widths;
 }
 
+/// Few output channels share the lanes with pixels of a row, whose taps
+/// overlap.
+void considerFolds(ConvolutionOp op, const Machine &machine,
+                   llvm::function_ref<void(const PlanShape &)> consider) {
+  int64_t rank = op.getDimensionNumbers().getRank();
+  if (op.getLive())
+    return;
+  for (int64_t merged = 1; merged <= rank; ++merged) {
+    auto splits = splitConvolution(op, merged);
+    if (!splits)
+      return;
+    // Dimensions before the row have nothing to fold.
+    if (merged > 1 && !(*splits)[rank - merged].isMerged())
+      continue;
+    PlanShape plain(op, machine, merged, *splits, Lanes::Channels);
+    int64_t run = plain.channels.lanesInRun();
+    if (plain.rowTaps() < 2 || run >= plain.lanes)
+      continue;
+    for (int64_t fold : {2, 3, 4, 6, 8, 16}) {
+      if (run * fold > 2 * plain.lanes)
+        break;
+      auto folded = splitConvolution(op, merged, fold);
+      if (!folded)
+        continue;
+      PlanShape shape(op, machine, merged, *folded, Lanes::Channels);
+      shape.fold = fold;
+      consider(shape);
+    }
+  }
+}
+
 } // namespace
 
 SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
@@ -167,24 +198,28 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         // channels first, 16 pixels: 72 % of the peak by two, 79 % by four.
         bool narrow = !ofPixels && shape.fmaCycles(width) < 1;
         double full = narrow ? 1.5 * fullIteration : fullIteration;
-        while (unroll < 4 && unroll * 2 <= shape.reduction &&
-               cycles * unroll < full)
+        // Folded, the channels are a loop: ConvToLinalg says why.
+        int64_t channels =
+            shape.fold > 1 ? shape.reduction / 2 : shape.reduction;
+        while (unroll < 4 && unroll * 2 <= channels && cycles * unroll < full)
           unroll *= 2;
         return unroll;
       };
-      bool spellsTaps = shape.channels.lanes == Lanes::Groups || ofReduction;
+      bool spellsTaps = shape.channels.lanes == Lanes::Groups || ofReduction ||
+                        shape.fold > 1;
       // Vectors of input channels, and what remains, have a body each.
       int64_t bodies = 1;
       if (ofReduction)
         bodies = (shape.reduction >= shape.reductionLanes()) +
                  (shape.reduction % shape.reductionLanes() != 0);
       auto codeOf = [&](int64_t pixels, int64_t epilogueOps) {
-        int64_t code = unrolledFMAs(shape.splits.back(), pixels, vectors,
-                                    ofReduction ? bodies : shape.reduction,
-                                    ofReduction  ? 1
-                                    : spellsTaps ? shape.reduction
-                                                 : unrollOf(pixels),
-                                    spellsTaps, epilogueOps);
+        int64_t code =
+            unrolledFMAs(shape.splits.back(), pixels, vectors,
+                         ofReduction ? bodies : shape.reduction,
+                         ofReduction                     ? 1
+                         : spellsTaps && shape.fold == 1 ? shape.reduction
+                                                         : unrollOf(pixels),
+                         spellsTaps, epilogueOps);
         return ofPixels ? code / shape.lanes : code * tapBodies;
       };
       // A narrower last block has code of its own.
@@ -218,7 +253,7 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
       auto planOf = [&](Order order) {
         return PlanAttr::get(context, shape.channels.lanes, width, bestPixels,
                              unrollOf(bestPixels), form, space.chunks,
-                             shape.merged, order);
+                             shape.merged, order, shape.fold);
       };
       // Which does not depend on the order.
       if (!whyPlanIsImpossible(op, planOf(Order::Filter)).empty())
@@ -269,7 +304,7 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         images = llvm::bit_floor<uint64_t>(images);
       auto plan = PlanAttr::get(context, Lanes::Channels, width, images,
                                 /*unroll=*/1, RowForm::Images, /*chunks=*/1,
-                                /*merged=*/0, Order::Batch);
+                                /*merged=*/0, Order::Batch, /*fold=*/1);
       if (whyPlanIsImpossible(op, plan).empty())
         found.push_back({plan, shape.imagesCycles(images, width)});
     }
@@ -298,6 +333,7 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         consider(PlanShape(op, machine, merged, *splits, Lanes::Pixels));
     }
   }
+  considerFolds(op, machine, consider);
   // Of equals, the plainest.
   auto key = [](const PlanCandidate &candidate) {
     PlanAttr plan = candidate.plan;

@@ -73,6 +73,9 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   if (plan.getRow() == RowForm::Unrolled && op.getLive())
     return "row = unrolled; valid with a mask: ranged";
   int64_t merged = plan.getMerged();
+  if (plan.getFold() > 1 && (merged == 0 || plan.getLanes() != Lanes::Channels))
+    return "fold = " + std::to_string(plan.getFold()) +
+           "; valid with merged = 0, or other lanes than channels: 1";
   if (merged == 0)
     return "";
   std::string field = "merged = " + std::to_string(merged);
@@ -83,7 +86,7 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   bool ofPixels = plan.getLanes() == Lanes::Pixels;
   if (op.getLive() || plan.getLanes() == Lanes::Groups)
     return field + "; valid with a mask, or lanes = groups: 0";
-  auto splits = splitConvolution(op, merged);
+  auto splits = splitConvolution(op, merged, plan.getFold());
   if (!splits)
     return field + "; valid where phases have no common input: 0";
   auto filter = cast<RankedTensorType>(op.getFilter().getType());

@@ -18,7 +18,7 @@ struct PlanShape {
   const Machine &machine;
   conv::DimensionNumbersAttr numbers;
   int64_t elementBytes, lanes;
-  int64_t merged;
+  int64_t merged, fold = 1;
   llvm::SmallVector<conv::PhaseSplitAttr> splits;
   ChannelBlocks channels;
   int64_t reduction;  ///< channels that a tap reads

@@ -66,7 +66,8 @@ struct ConvSplitPhasesPass
     if (!why.empty())
       return op.emitOpError("plan: ") << why;
     SmallVector<PhaseSplitAttr> dims =
-        *splitConvolution(op, plan ? plan.getMerged() : 0);
+        plan ? *splitConvolution(op, plan.getMerged(), plan.getFold())
+             : *splitConvolution(op, 0);
 
     MLIRContext *context = func.getContext();
     Block &body = func.getBody().front();

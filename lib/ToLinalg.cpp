@@ -278,7 +278,13 @@ private:
     std::optional<int64_t> hi = getConstantIntValue(end);
     int64_t unroll = op.getUnroll();
     if (lo && hi) {
-      if (*hi - *lo <= std::max(maxUnrolledChannels, unroll)) {
+      // Of taps that are spelled out, LLVM would keep the elements that several
+      // pixels read in registers, and spill them; in loops it does not see
+      // them. 4 channels to 4, k 3 in 3-D, fold = 4: 12.5 ms as one body.
+      bool overlap =
+          distinctTaps(rank - 1) > static_cast<int64_t>(op.getInputStep());
+      int64_t most = overlap ? unroll : std::max(maxUnrolledChannels, unroll);
+      if (*hi - *lo <= most) {
         if (*hi > *lo)
           contract(begin, *hi - *lo);
         return;

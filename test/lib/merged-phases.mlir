@@ -33,7 +33,7 @@ func.func @even(%x: tensor<?x16x8xf32>, %w: tensor<4x8x8xf32>) -> tensor<?x32x8x
 // VECTOR-LABEL: func.func @odd(
 // VECTOR: %[[MASK:.*]] = vector.bitcast {{.*}} : vector<1xi16> to vector<16xi1>
 // VECTOR: %[[SUM:.*]] = vector.fma
-// VECTOR: arith.select %[[MASK]], %{{.*}}, %[[SUM]]
+// VECTOR: arith.select %[[MASK]], %[[SUM]], %{{.*}}
 func.func @odd(%x: tensor<?x16x8xf32>, %w: tensor<3x8x8xf32>) -> tensor<?x32x8xf32> {
   %y = conv.convolution %x, %w window <rank = 1, pad = [[2, 1]], lhs_dilate = [2], reverse = [true]> dims #d
       plan <lanes = channels, width = 16, pixels = 4, unroll = 1, row = unrolled, chunks = 1, merged = 1>

@@ -116,3 +116,14 @@ func.func @batch_of_tiny_images(%x: tensor<?x4x4x512xf32>, %w: tensor<4x4x256x51
       : (tensor<?x4x4x512xf32>, tensor<4x4x256x512xf32>) -> tensor<?x8x8x256xf32>
   return %y : tensor<?x8x8x256xf32>
 }
+
+// Four output channels share the lanes with four pixels, or with two where
+// vectors of 8 are as fast.
+// CHECK-LABEL: @few_to_few
+// MESH: plan <lanes = channels, width = 16, {{.*}} merged = 1, {{.*}}fold = 4>
+// AVX512: plan <lanes = channels, width = 8, {{.*}} merged = 1, {{.*}}fold = 2>
+func.func @few_to_few(%x: tensor<?x64x64x64x4xf32>, %w: tensor<3x3x3x4x4xf32>) -> tensor<?x62x62x62x4xf32> {
+  %y = conv.convolution %x, %w window <rank = 3> dims <[b, 0, 1, 2, f]x[0, 1, 2, i, o]->[b, 0, 1, 2, f]>
+      : (tensor<?x64x64x64x4xf32>, tensor<3x3x3x4x4xf32>) -> tensor<?x62x62x62x4xf32>
+  return %y : tensor<?x62x62x62x4xf32>
+}

@@ -69,3 +69,15 @@ func.func @groups(%x: tensor<4x8x4xf32>, %w: tensor<1x4x4xf32>) -> tensor<4x8x4x
 
 // expected-error @+1 {{C8: rhs_dilate[0] = 9223372036854775807; valid: at least 1, at most 2^31}}
 func.func private @overflow() attributes {w = #conv.window<rank = 1, rhs_dilate = [9223372036854775807]>}
+
+// -----
+
+#d = #conv.dims<[b, 0, f]x[0, i, o]->[b, 0, f]>
+
+func.func @fold_alone(%x: tensor<?x8x4xf32>, %w: tensor<3x4x4xf32>) -> tensor<?x6x4xf32> {
+  // expected-error @+1 {{plan: fold = 4; valid with merged = 0, or other lanes than channels: 1}}
+  %y = conv.convolution %x, %w window <rank = 1> dims #d
+      plan <lanes = channels, width = 16, pixels = 2, unroll = 1, row = unrolled, chunks = 1, fold = 4>
+      : (tensor<?x8x4xf32>, tensor<3x4x4xf32>) -> tensor<?x6x4xf32>
+  return %y : tensor<?x6x4xf32>
+}

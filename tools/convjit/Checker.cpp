@@ -179,6 +179,13 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
   if (random.chance(50))
     replaceField(own.plan, "merged",
                  std::to_string(random.pick<int64_t>({0, 1, 1, 2, 3})));
+  if (random.chance(20)) {
+    replaceField(own.plan, "fold",
+                 std::to_string(random.pick<int64_t>({2, 3, 4, 5, 8, 16})));
+    replaceField(own.plan, "merged",
+                 std::to_string(random.pick<int64_t>({1, 1, 2, 3})));
+    replaceField(own.plan, "lanes", "channels");
+  }
   if (random.chance(30))
     replaceField(own.plan, "width",
                  std::to_string(random.pick<int64_t>({64, 96, 128, 256})));
