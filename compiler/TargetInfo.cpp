@@ -237,6 +237,8 @@ Expected<TargetInfo> convjit::resolveTarget(const Target &target) {
     bool avx = sub->checkFeatures("+avx");
     info.machine.vectorBits = avx512 ? 512 : avx ? 256 : 128;
     info.machine.registers = avx512 ? 32 : 16;
+    // SSE shuffles, on the ports that multiply and add.
+    info.machine.broadcastCycles = avx ? 0 : 0.33;
   } else {
     if (!sub->checkFeatures("+neon"))
       return badInput("target-cpu=" + info.cpu +

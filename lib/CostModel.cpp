@@ -152,7 +152,10 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
   loads = std::max(loads, width * elementBytes * share / weightRate);
   // Of tiles that are bound by FMAs, the one with fewer loads.
   constexpr double loadWeight = 0.05;
-  return std::max({pixels * each, loads, latency}) + loadWeight * loads;
+  double sums = pixels * each;
+  if (channels.lanes == Lanes::Channels)
+    sums += pixels * machine.broadcastCycles;
+  return std::max({sums, loads, latency}) + loadWeight * loads;
 }
 
 double PlanShape::activeShare(int64_t width) const {

@@ -21,6 +21,9 @@ struct Machine {
   /// Bits of FMA results a cycle: 1024 are two 512-bit units.
   int64_t fmaBits = 1024;
   int64_t l2Bytes = int64_t(1) << 20;
+  /// Cycles of the vector units for a scalar in all lanes; none where a load
+  /// does it.
+  double broadcastCycles = 0;
   /// Loads from the third-level cache.
   double l3Rate = 20;
   /// Loads from memory.

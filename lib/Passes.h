@@ -47,6 +47,10 @@ struct CPUPipelineOptions
   Option<int64_t> l2Bytes{
       *this, "l2-bytes", llvm::cl::desc("bytes of a core's second-level cache"),
       llvm::cl::init(1 << 20)};
+  Option<double> broadcastCycles{
+      *this, "broadcast-cycles",
+      llvm::cl::desc("cycles of the vector units for a scalar in all lanes"),
+      llvm::cl::init(0)};
   Option<double> l3Rate{
       *this, "l3-rate",
       llvm::cl::desc("bytes a cycle loaded from the third-level cache"),

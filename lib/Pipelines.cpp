@@ -21,10 +21,10 @@ void convjit::buildPlanPipeline(OpPassManager &pm,
                                 const CPUPipelineOptions &options) {
   pm.addPass(createConvLegalize());
   pm.addPass(createConvFoldMask());
-  pm.addPass(
-      createConvPlan({options.vectorBits, options.registers, options.fmaBits,
-                      options.l2Bytes, options.l3Rate, options.memoryRate,
-                      options.streamRate, options.storeRate}));
+  pm.addPass(createConvPlan(
+      {options.vectorBits, options.registers, options.fmaBits, options.l2Bytes,
+       options.broadcastCycles, options.l3Rate, options.memoryRate,
+       options.streamRate, options.storeRate}));
 }
 
 void CPUPipelineOptions::describe(const Machine &machine) {
@@ -32,6 +32,7 @@ void CPUPipelineOptions::describe(const Machine &machine) {
   registers = machine.registers;
   fmaBits = machine.fmaBits;
   l2Bytes = machine.l2Bytes;
+  broadcastCycles = machine.broadcastCycles;
   l3Rate = machine.l3Rate;
   memoryRate = machine.memoryRate;
   streamRate = machine.streamRate;

@@ -1,5 +1,6 @@
 // RUN: convjit-opt %s --conv-plan="fma-bits=512" | FileCheck %s --check-prefixes=CHECK,AVX512
 // RUN: convjit-opt %s --conv-plan="vector-bits=128 registers=16" | FileCheck %s --check-prefixes=CHECK,SSE
+// RUN: convjit-opt %s --conv-plan="vector-bits=128 registers=16 fma-bits=256 broadcast-cycles=0.33" | FileCheck %s --check-prefixes=CHECK,SHUFFLES
 // RUN: convjit-opt %s --conv-plan="l2-bytes=2097152 l3-rate=10" | FileCheck %s --check-prefixes=CHECK,MESH
 
 // A row of 16 is cut into equal tiles, not 12 + 4.
@@ -126,4 +127,14 @@ func.func @few_to_few(%x: tensor<?x64x64x64x4xf32>, %w: tensor<3x3x3x4x4xf32>) -
   %y = conv.convolution %x, %w window <rank = 3> dims <[b, 0, 1, 2, f]x[0, 1, 2, i, o]->[b, 0, 1, 2, f]>
       : (tensor<?x64x64x64x4xf32>, tensor<3x3x3x4x4xf32>) -> tensor<?x62x62x62x4xf32>
   return %y : tensor<?x62x62x62x4xf32>
+}
+
+// A shuffle for each pixel is shared by as many channels as registers allow,
+// and no sum of a tile lives in memory.
+// CHECK-LABEL: @many_channels
+// SHUFFLES: plan <lanes = channels, width = 16, pixels = 2,
+func.func @many_channels(%x: tensor<?x16x16x16x64xf32>, %w: tensor<3x3x3x64x64xf32>) -> tensor<?x14x14x14x64xf32> {
+  %y = conv.convolution %x, %w window <rank = 3> dims <[b, 0, 1, 2, f]x[0, 1, 2, i, o]->[b, 0, 1, 2, f]>
+      : (tensor<?x16x16x16x64xf32>, tensor<3x3x3x64x64xf32>) -> tensor<?x14x14x14x64xf32>
+  return %y : tensor<?x14x14x14x64xf32>
 }
