@@ -37,8 +37,6 @@ constexpr double nearBytes = 32;
 /// them. One input channel to 32, k 4 s 2: 12 vectors a tile and 16 are at 74 %
 /// of the peak, 24 at 56 %; k 2 s 2 with 64 channels: 12 at 90 %, 28 at 87 %.
 constexpr double hiddenStores = 768, exposedStores = 1536;
-/// An image of more than this comes from memory.
-constexpr double sharedCache = 8 << 20;
 constexpr int64_t l1Sets = 64, l1Ways = 8;
 /// Of the first-level cache, what a tile's input may fill.
 constexpr double nearestCache = 24 << 10;
@@ -322,92 +320,4 @@ double PlanShape::imagesCycles(int64_t images, int64_t width) const {
       taps * (1 + reduction * stepCycles(images, width, 1, machine.l3Rate)) +
       storeCycles(images, width);
   return pixels * tile / images;
-}
-
-double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
-                            double images) const {
-  double taps = 1, rows = 1, phases = 1;
-  for (size_t dim = 0; dim < splits.size(); ++dim) {
-    PhaseSplitAttr split = splits[dim];
-    double sum = 0;
-    for (int64_t count : split.getTaps())
-      sum += count;
-    taps *= sum;
-    if (dim + 1 < splits.size()) {
-      rows *= space.rows(dim);
-      phases *= space.phases(dim);
-    }
-  }
-  double blocks = space.channels.blocks();
-  double blockBytes = taps * reduction * width * elementBytes;
-  double near = 0.6 * machine.l2Bytes;
-  // What comes back to the input after all images, or after one.
-  auto rateOf = [&](double bytes) {
-    return bytes < near          ? 1e9
-           : bytes < sharedCache ? machine.l3Rate
-                                 : machine.memoryRate;
-  };
-  double imageRate = rateOf(inputBytes);
-  double batchRate = rateOf(images * inputBytes);
-  // `reused`: the bytes that stay while `uses` images go by, if they fit.
-  auto weights = [&](double reused, double times, double uses) {
-    // Steps whose weights stream from the third-level cache have counted them,
-    // beside their FMAs. 320 to 320 channels, k 3, at 4 x 4 x 4: counted twice,
-    // 16 channels by 4 pixels were picked, 75 % of the peak; 64 by 4 are at
-    // 94 %. From memory (33 MB) they do not keep up.
-    if (tileWeights(width) >= near && blocks * blockBytes < 2 * sharedCache)
-      return 0.0;
-    return (reused < near ? 1 / uses : times) * blocks * blockBytes /
-           machine.l3Rate;
-  };
-  double groupShare = 1.0 / channels.groups;
-  // The input rows that one row of output reads survive the blocks between.
-  double taskInput = inputBytes / space.chunks;
-  for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
-    taskInput *= std::min(1.0, static_cast<double>(split.getTaps().front()) /
-                                   std::max<int64_t>(1, split.getInput()));
-  // Blocks of groups read parts of the same lines.
-  if (channels.lanes == Lanes::Groups)
-    groupShare = std::min(1.0, 2 / blocks);
-  bool rowByRow = order == Order::Input && taskInput < near;
-  double inputPasses = rowByRow ? 1 : blocks * groupShare;
-  // Groups of a pixel share lines, and come back to them one after another.
-  double shared = 0;
-  if (channels.groups > 1 && channels.lanes == Lanes::Channels && !rowByRow) {
-    double line = lineBytes - 1, bytes = elementBytes;
-    if (inputChannelsLast)
-      inputPasses *= 1 + line / (reduction * bytes);
-    if (outputBytes > near)
-      shared =
-          outputBytes * line / (channels.perGroup * bytes) / machine.memoryRate;
-  }
-  // Taps of one row: where the input is tiny, each row has its own.
-  double rowShare = 1;
-  for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
-    rowShare *= std::min<double>(
-        1, static_cast<double>(split.getInput()) /
-               std::max<int64_t>(1, *llvm::max_element(split.getTaps())));
-  // All weights, from one image to the next.
-  double whole = blocks * blockBytes < near ? images : 1;
-  switch (order) {
-  case Order::Batch: {
-    // The images meet the taps of one row before those of the next; of a tiny
-    // input each row has taps of its own.
-    double passes = rows * rowShare;
-    return shared +
-           weights(blockBytes / phases * rowShare, passes, images / passes) +
-           blocks * phases * groupShare * rows * space.chunks * taskInput /
-               batchRate;
-  }
-  case Order::Filter:
-    return shared + weights(blockBytes / phases, rows, images) +
-           blocks * phases * groupShare * inputBytes / batchRate;
-  case Order::Block:
-    return shared + weights(blockBytes, rows, whole) +
-           blocks * groupShare * inputBytes / imageRate;
-  case Order::Input:
-    return shared + weights(blockBytes * blocks, rows, whole) +
-           inputPasses * inputBytes / imageRate;
-  }
-  llvm_unreachable("unknown order");
 }

@@ -236,7 +236,8 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
       // One output, k 3, 64 channels at 256 x 256: 6 pixels 91 % of the FMA
       // peak, 24 pixels 51 %.
       // Groups of 8: 7 pixels 91 %, 21 pixels 82 %.
-      double slack = ofReduction || shape.shufflesGroups() ? 1.02 : 1;
+      double slack =
+          ofReduction || shape.shufflesGroups() || shape.fold > 1 ? 1.02 : 1;
       for (int64_t pixels = std::min({most, longest, int64_t(64)}); pixels >= 1;
            --pixels) {
         if (ofPixels && pixels % shape.lanes && pixels != longest)
