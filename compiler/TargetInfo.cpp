@@ -139,12 +139,14 @@ static void describeCore(TargetInfo &info) {
   // 10 bytes a cycle, and 3 of stores, where past the caches there are 8
   // (Emerald Rapids).
   constexpr double meshRate = 10, meshMemory = 5.5, meshStores = 3;
+  constexpr int64_t pair = 128;
   constexpr Machine zen;
   struct {
     const char *cpu;
     int64_t l2Bytes;
     double l3Rate = zen.l3Rate, memoryRate = zen.memoryRate,
            storeRate = zen.storeRate;
+    int64_t fetchBytes = zen.fetchBytes;
   } constexpr caches[] = {
       {"haswell", 256 << 10},
       {"broadwell", 256 << 10},
@@ -154,13 +156,13 @@ static void describeCore(TargetInfo &info) {
       {"znver1", 512 << 10},
       {"znver2", 512 << 10},
       {"znver3", 512 << 10},
-      {"skylake-avx512", 1 << 20, meshRate, meshMemory, meshStores},
-      {"cascadelake", 1 << 20, meshRate, meshMemory, meshStores},
-      {"cooperlake", 1 << 20, meshRate, meshMemory, meshStores},
-      {"icelake-server", 1280 << 10, meshRate, meshMemory, meshStores},
-      {"sapphirerapids", 2 << 20, meshRate, meshMemory, meshStores},
-      {"emeraldrapids", 2 << 20, meshRate, meshMemory, meshStores},
-      {"graniterapids", 2 << 20, meshRate, meshMemory, meshStores},
+      {"skylake-avx512", 1 << 20, meshRate, meshMemory, meshStores, pair},
+      {"cascadelake", 1 << 20, meshRate, meshMemory, meshStores, pair},
+      {"cooperlake", 1 << 20, meshRate, meshMemory, meshStores, pair},
+      {"icelake-server", 1280 << 10, meshRate, meshMemory, meshStores, pair},
+      {"sapphirerapids", 2 << 20, meshRate, meshMemory, meshStores, pair},
+      {"emeraldrapids", 2 << 20, meshRate, meshMemory, meshStores, pair},
+      {"graniterapids", 2 << 20, meshRate, meshMemory, meshStores, pair},
       {"neoverse-v2", 2 << 20}};
   for (const auto &core : caches)
     if (info.cpu == core.cpu) {
@@ -168,6 +170,7 @@ static void describeCore(TargetInfo &info) {
       info.machine.l3Rate = core.l3Rate;
       info.machine.memoryRate = core.memoryRate;
       info.machine.storeRate = core.storeRate;
+      info.machine.fetchBytes = core.fetchBytes;
     }
 }
 

@@ -24,6 +24,9 @@ struct Machine {
   /// Cycles of the vector units for a scalar in all lanes; none where a load
   /// does it.
   double broadcastCycles = 0;
+  /// Bytes that the first level gets from the second at a time: those of a
+  /// line, or of two where the next comes along.
+  int64_t fetchBytes = 64;
   /// Loads from the third-level cache.
   double l3Rate = 20;
   /// Loads from memory.

@@ -51,6 +51,10 @@ struct CPUPipelineOptions
       *this, "broadcast-cycles",
       llvm::cl::desc("cycles of the vector units for a scalar in all lanes"),
       llvm::cl::init(0)};
+  Option<int64_t> fetchBytes{
+      *this, "fetch-bytes",
+      llvm::cl::desc("bytes that the first-level cache gets at a time"),
+      llvm::cl::init(64)};
   Option<double> l3Rate{
       *this, "l3-rate",
       llvm::cl::desc("bytes a cycle loaded from the third-level cache"),

@@ -76,6 +76,7 @@ def ConvPlan : Pass<"conv-plan"> {
     Option<"fmaBits", "fma-bits", "int64_t", "1024", "bits of FMA results a cycle">,
     Option<"l2Bytes", "l2-bytes", "int64_t", "1048576", "bytes of a core's second-level cache">,
     Option<"broadcastCycles", "broadcast-cycles", "double", "0", "cycles of the vector units for a scalar in all lanes">,
+    Option<"fetchBytes", "fetch-bytes", "int64_t", "64", "bytes that the first-level cache gets at a time">,
     Option<"l3Rate", "l3-rate", "double", "20", "bytes a cycle loaded from the third-level cache">,
     Option<"memoryRate", "memory-rate", "double", "8", "bytes a cycle loaded from memory">,
     Option<"streamRate", "stream-rate", "double", "8", "bytes a cycle stored past the caches">,

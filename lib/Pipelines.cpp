@@ -23,8 +23,8 @@ void convjit::buildPlanPipeline(OpPassManager &pm,
   pm.addPass(createConvFoldMask());
   pm.addPass(createConvPlan(
       {options.vectorBits, options.registers, options.fmaBits, options.l2Bytes,
-       options.broadcastCycles, options.l3Rate, options.memoryRate,
-       options.streamRate, options.storeRate}));
+       options.broadcastCycles, options.fetchBytes, options.l3Rate,
+       options.memoryRate, options.streamRate, options.storeRate}));
 }
 
 void CPUPipelineOptions::describe(const Machine &machine) {
@@ -33,6 +33,7 @@ void CPUPipelineOptions::describe(const Machine &machine) {
   fmaBits = machine.fmaBits;
   l2Bytes = machine.l2Bytes;
   broadcastCycles = machine.broadcastCycles;
+  fetchBytes = machine.fetchBytes;
   l3Rate = machine.l3Rate;
   memoryRate = machine.memoryRate;
   streamRate = machine.streamRate;

@@ -1,7 +1,7 @@
 // RUN: convjit-opt %s --conv-plan="fma-bits=512" | FileCheck %s --check-prefixes=CHECK,AVX512
 // RUN: convjit-opt %s --conv-plan="vector-bits=128 registers=16" | FileCheck %s --check-prefixes=CHECK,SSE
 // RUN: convjit-opt %s --conv-plan="vector-bits=128 registers=16 fma-bits=256 broadcast-cycles=0.33" | FileCheck %s --check-prefixes=CHECK,SHUFFLES
-// RUN: convjit-opt %s --conv-plan="l2-bytes=2097152 l3-rate=10" | FileCheck %s --check-prefixes=CHECK,MESH
+// RUN: convjit-opt %s --conv-plan="l2-bytes=2097152 l3-rate=10 fetch-bytes=128" | FileCheck %s --check-prefixes=CHECK,MESH
 
 // A row of 16 is cut into equal tiles, not 12 + 4.
 // CHECK-LABEL: @flagship
@@ -137,4 +137,14 @@ func.func @many_channels(%x: tensor<?x16x16x16x64xf32>, %w: tensor<3x3x3x64x64xf
   %y = conv.convolution %x, %w window <rank = 3> dims <[b, 0, 1, 2, f]x[0, 1, 2, i, o]->[b, 0, 1, 2, f]>
       : (tensor<?x16x16x16x64xf32>, tensor<3x3x3x64x64xf32>) -> tensor<?x14x14x14x64xf32>
   return %y : tensor<?x14x14x14x64xf32>
+}
+
+// 16 of 96 channels are half of what comes to the first level at a time.
+// CHECK-LABEL: @wide_depthwise
+// MESH: plan <lanes = groups, width = 32,
+// AVX512: plan <lanes = groups, width = {{16|48}},
+func.func @wide_depthwise(%x: tensor<?x58x58x96xf32>, %w: tensor<3x3x1x96xf32>) -> tensor<?x56x56x96xf32> {
+  %y = conv.convolution %x, %w window <rank = 2> dims <[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]>
+      {feature_group_count = 96 : i64} : (tensor<?x58x58x96xf32>, tensor<3x3x1x96xf32>) -> tensor<?x56x56x96xf32>
+  return %y : tensor<?x56x56x96xf32>
 }
