@@ -62,7 +62,7 @@ std::string convjit::whyPlanIsInvalid(ConvolutionOp op) {
                    plan.getUnroll()) > maxRow)
     return "row = unrolled; valid for so many border tiles and phases: ranged";
   constexpr int64_t maxChunks = 1024;
-  if (plan.getChunks() > maxChunks)
+  if (plan.getChunks() > maxChunks && plan.getRow() != RowForm::Outer)
     return "chunks = " + std::to_string(plan.getChunks()) + "; valid: 1 to " +
            std::to_string(maxChunks);
   int64_t tile = plan.getPixels() * vectors * plan.getUnroll();

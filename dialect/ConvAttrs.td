@@ -64,7 +64,9 @@ def Conv_RowForm : I32EnumAttr<"RowForm", "how an output row is cut into tiles",
     // border pixels find their tap range at run time
     I32EnumAttrCase<"Ranged", 1, "ranged">,
     // a tile is one pixel of several images
-    I32EnumAttrCase<"Images", 2, "images">]> {
+    I32EnumAttrCase<"Images", 2, "images">,
+    // a tile is a sum of outer products, of images by channels, over all taps
+    I32EnumAttrCase<"Outer", 3, "outer">]> {
   let cppNamespace = "::convjit::conv";
 }
 
@@ -206,6 +208,15 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
       their own, for the lanes to share: 4 with 4 output channels fill a vector
       of 16. Each lane meets the taps of all of them, as zeros where they are
       not its own: of 3 taps, 6.
+
+    With `row = outer` a register tile is `pixels` images by `width` output
+    channels, or, where images are last in memory in the input and the output,
+    the other way about, with as many pixels of a row as fit when it is smaller;
+    with `lanes = groups`, `pixels` by `width` groups of one channel. The window's
+    taps (and the channels summed over) are the long loop: `unroll` of them are an
+    iteration, and `chunks` pieces of them follow each other, outside of the loop
+    over a call's tasks. With the order `filter` tasks that share what is in the
+    lanes are neighbours, with others those whose outputs are.
 
     ```mlir
     #conv.plan<lanes = channels, width = 32, pixels = 8, unroll = 4,

@@ -341,4 +341,68 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
   let hasVerifier = 1;
 }
 
+def Conv_OuterTileOp : Conv_Op<"outer_tile", [AttrSizedOperandSegments]> {
+  let summary = "a register tile that sums outer products over a long filter";
+  let description = [{
+    Of few outputs and a filter as long as an image, as in the gradient of a
+    layer's weight: the outputs of `rows` images (or output channels) by `lanes`
+    output channels (with `lanes_of_images`, images), at one pixel, or with
+    `tap_ranges` at neighbouring pixels of a row. For every j in the box `ranges`,
+    which has lo and hi of the reduction over channels and of each spatial
+    dimension, and every row and lane,
+
+        output[output_at + row * output_row + lane * output_lane] +=
+            input[input_at + j * input_steps + ...] *
+            filter[filter_at + j * filter_steps + ...]
+
+    All positions are in elements of the whole, contiguous tensors. `scalar_step`
+    is from one row to the next in the operand that has the rows; lanes follow
+    each other in theirs. The last of `input_steps` is `input_pixel_step` pixels
+    of `input_pixel` elements.
+
+    With `lanes_of_groups`, lanes are neighbouring groups of one channel each,
+    and follow each other in both operands: there is one row.
+
+    With `first`, sums start from the residual, or from zero, else from what the
+    output holds. Of the `lanes`, the first `valid` exist. There are `copies` of
+    the sums, each of every so manieth j, that are added at the end.
+
+    With `tap_ranges` (lo and hi of j in the innermost dimension for each pixel
+    of the tile), pixel t reads at `input_taps[t]` input pixels and
+    `filter_taps[t]` elements of the filter from there, and writes at
+    `t * output_pixel`. `unroll` values of the innermost j share an iteration.
+  }];
+  let arguments = (ins
+    Arg<Conv_Buffer, "", [MemRead]>:$input, Index:$input_at,
+    Arg<Conv_Buffer, "", [MemRead]>:$filter, Index:$filter_at,
+    Arg<Optional<Conv_Buffer>, "", [MemRead]>:$residual,
+    Arg<Conv_Buffer, "", [MemRead, MemWrite]>:$output, Index:$output_at,
+    I1:$first, Variadic<Index>:$ranges, Variadic<Index>:$input_steps,
+    Index:$input_pixel, Index:$scalar_step, Index:$output_row,
+    Index:$output_lane, Index:$output_pixel,
+    I64Attr:$input_pixel_step, DenseI64ArrayAttr:$filter_steps,
+    I64Attr:$rows, I64Attr:$lanes, I64Attr:$valid, I64Attr:$unroll, I64Attr:$copies, UnitAttr:$lanes_of_images,
+    UnitAttr:$lanes_of_groups,
+    OptionalAttr<DenseI64ArrayAttr>:$tap_ranges,
+    OptionalAttr<DenseI64ArrayAttr>:$input_taps,
+    OptionalAttr<DenseI64ArrayAttr>:$filter_taps);
+  let assemblyFormat = [{
+    $input `[` $input_at `]` `,` $filter `[` $filter_at `]`
+    (`residual` `(` $residual^ `)`)? `into` $output `[` $output_at `]`
+    `first` `(` $first `)` `ranges` `(` $ranges `)`
+    `steps` `(` $input_steps `)` `pixel` `(` $input_pixel `)`
+    `scalar` `(` $scalar_step `)`
+    `output_steps` `(` $output_row `,` $output_lane `,` $output_pixel `)`
+    attr-dict `:` type($input) `,` type($filter)
+    (`residual` type($residual)^)? `into` type($output)
+  }];
+  let extraClassDeclaration = [{
+    /// Pixels of the tile.
+    int64_t getPixels() {
+      return getTapRanges() ? getTapRanges()->size() / 2 : 1;
+    }
+  }];
+  let hasVerifier = 1;
+}
+
 #endif // CONVJIT_DIALECT_CONVOPS_TD

@@ -381,3 +381,38 @@ LogicalResult TileOp::verify() {
                << getPixels() << " pixels";
   return success();
 }
+
+LogicalResult OuterTileOp::verify() {
+  auto check = [&](StringRef what, int64_t have, int64_t want) {
+    if (have == want)
+      return success();
+    return LogicalResult(emitOpError() << what << " has " << have
+                                       << " entries; valid: " << want);
+  };
+  // The channels summed over, and space.
+  auto dims = static_cast<int64_t>(getInputSteps().size());
+  if (failed(check("ranges", getRanges().size(), 2 * dims)) ||
+      failed(check("filter_steps", getFilterSteps().size(), dims)))
+    return failure();
+  if (getTapRanges().has_value() != getInputTaps().has_value() ||
+      getTapRanges().has_value() != getFilterTaps().has_value())
+    return emitOpError() << "tap_ranges, input_taps and filter_taps; valid: "
+                            "all of them or none";
+  if (getTapRanges() &&
+      (failed(check("input_taps", getInputTaps()->size(), getPixels())) ||
+       failed(check("filter_taps", getFilterTaps()->size(), getPixels()))))
+    return failure();
+  auto positive = [&](StringRef what, int64_t value, int64_t most) {
+    if (value >= 1 && value <= most)
+      return success();
+    return LogicalResult(emitOpError()
+                         << what << " = " << value << "; valid: 1 to " << most);
+  };
+  if (failed(positive("rows", getRows(), 64)) ||
+      failed(positive("lanes", getLanes(), 256)) ||
+      failed(positive("valid", getValid(), getLanes())) ||
+      failed(positive("unroll", getUnroll(), 64)) ||
+      failed(positive("copies", getCopies(), getUnroll())))
+    return failure();
+  return success();
+}

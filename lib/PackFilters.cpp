@@ -27,8 +27,12 @@ struct ConvPackFiltersPass
   void runOnOperation() override {
     SmallVector<PhasesOp> ops;
     getOperation().walk([&](PhasesOp op) { ops.push_back(op); });
+    // Outer products read the filter as it is.
+    auto isOuter = [](PhasesOp op) {
+      return op.getPlanAttr() && op.getPlanAttr().getRow() == RowForm::Outer;
+    };
     for (PhasesOp op : ops)
-      if (!op.getPacked() && failed(pack(op)))
+      if (!op.getPacked() && !isOuter(op) && failed(pack(op)))
         return signalPassFailure();
   }
 

@@ -250,6 +250,31 @@ def ConvVectorize : Pass<"conv-vectorize", "::mlir::ModuleOp"> {
                            "::mlir::math::MathDialect"];
 }
 
+def ConvVectorizeOuter : Pass<"conv-vectorize-outer", "::mlir::ModuleOp"> {
+  let summary = "vectorize sums of outer products";
+  let description = [{
+    Each `conv.outer_tile` becomes a nest of loops over the channels summed over
+    and the pixels, with the sums carried as vectors: an iteration takes the rows'
+    elements of one pixel from one operand, and of the other a vector of lanes,
+    and has an FMA for each pair. Outputs of a row that share a tile share what
+    they load; those j that not all of them have go to loops of their own before
+    and after.
+
+    After:
+    ```mlir
+    %acc:8 = scf.for %j = %lo to %hi step %c1 iter_args(...) -> (vector<32xf32>, ...) {
+      %g = vector.load %filter_here[%c0] : ..., vector<32xf32>
+      %x = memref.load %input_here[%c0]
+      %b = vector.broadcast %x : f32 to vector<32xf32>
+      %r = vector.fma %b, %g, %acc0 : vector<32xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::vector::VectorDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
 def ConvApproximateMath : Pass<"conv-approximate-math"> {
   let summary = "f32 exp, tanh and erf as polynomials";
   let description = [{

@@ -55,6 +55,7 @@ void convjit::buildLinalgPipeline(OpPassManager &pm) {
 
 void convjit::buildVectorPipeline(OpPassManager &pm) {
   pm.addPass(createConvVectorize());
+  pm.addPass(createConvVectorizeOuter());
 }
 
 void convjit::buildLLVMPipeline(OpPassManager &pm,

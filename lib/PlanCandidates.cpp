@@ -7,6 +7,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "OuterCost.h"
+#include "OuterProducts.h"
 #include "PlanShape.h"
 
 #include "llvm/ADT/bit.h"
@@ -293,7 +295,7 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
   constexpr int64_t mostPlanes = 4;
   PlanShape shape(op, machine, 0, apart, Lanes::Channels);
   if (onePixel || (op.getDimensionNumbers().getInputBatch() != 0 &&
-                   shape.reduction <= mostPlanes)) {
+                   shape.reduction <= mostPlanes && !allowsOuterProducts(op))) {
     SmallVector<int64_t> widths = widthsOf(shape);
     // A line of neighbouring channels by one vector: for k 2 s 2 from 64 to 32
     // channels 25 ms, eight channels by two vectors 32 ms.
@@ -314,6 +316,7 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         found.push_back({plan, shape.imagesCycles(images, width)});
     }
   }
+  addOuterCandidates(op, machine, shape, found);
   bool ofReduction = allowsLanesOfReduction(op) && !op.getLive();
   auto considerReduction = [&](int64_t merged,
                                ArrayRef<PhaseSplitAttr> splits) {

@@ -8,6 +8,7 @@
 
 #include "Geometry.h"
 #include "Interleave.h"
+#include "OuterProducts.h"
 
 using namespace convjit;
 using namespace convjit::conv;
@@ -39,11 +40,13 @@ bool convjit::allowsLanesOfReduction(ConvolutionOp op) {
 }
 
 std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
-  if (plan.getLanes() == Lanes::Groups && !allowsLanesAcrossGroups(op))
+  bool outer = plan.getRow() == RowForm::Outer;
+  if (plan.getLanes() == Lanes::Groups && !outer &&
+      !allowsLanesAcrossGroups(op))
     return "lanes = groups; valid only with up to " +
            std::to_string(maxChannelsAcrossGroups) +
            " input channels a group, one with a mask, last in memory";
-  if (plan.getLanes() == Lanes::Groups) {
+  if (plan.getLanes() == Lanes::Groups && !outer) {
     auto filter = cast<RankedTensorType>(op.getFilter().getType());
     int64_t outputs =
         filterOutputFeatures(filter.getShape(), op.getDimensionNumbers(),
@@ -70,6 +73,18 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
        plan.getChunks() != 1 || plan.getLanes() != Lanes::Channels))
     return "row = images; valid without a mask and batch groups, with lanes = "
            "channels, chunks = 1 and merged = 0";
+  if (outer) {
+    if (!allowsOuterProducts(op))
+      return "row = outer; valid without a mask, bias, activation and feature "
+             "groups, where the batch is last in the input or the output "
+             "features in the filter";
+    bool acrossGroups =
+        plan.getLanes() == Lanes::Groups && allowsOuterGroups(op);
+    if ((plan.getLanes() != Lanes::Channels && !acrossGroups) ||
+        plan.getMerged())
+      return "row = outer; valid with merged = 0 and lanes = channels, or with "
+             "batch groups of one output channel groups";
+  }
   if (plan.getRow() == RowForm::Unrolled && op.getLive())
     return "row = unrolled; valid with a mask: ranged";
   int64_t merged = plan.getMerged();

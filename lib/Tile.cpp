@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Passes.h"
+#include "TileOuter.h"
 #include "Tiler.h"
 #include "Views.h"
 
@@ -190,6 +191,8 @@ void Tiler::rows(ArrayRef<Value> q, ArrayRef<Value> r) {
         return rangedRow();
       case RowForm::Images:
         return imagesRow();
+      case RowForm::Outer:
+        llvm_unreachable("has a nest of its own");
       }
     });
   };
@@ -311,16 +314,20 @@ struct ConvTilePass : convjit::impl::ConvTileBase<ConvTilePass> {
     SmallVector<PhasesOp> ops;
     getOperation().walk([&](PhasesOp op) { ops.push_back(op); });
     for (PhasesOp op : ops) {
-      if (!op.getPacked() || !op.getFirstTask()) {
-        op.emitOpError("valid: a packed filter and a range of tasks");
+      bool outer =
+          op.getPlanAttr() && op.getPlanAttr().getRow() == RowForm::Outer;
+      if (op.getPacked() == outer || !op.getFirstTask()) {
+        op.emitOpError("valid: a range of tasks and a packed filter, with row "
+                       "= outer one that is not");
         return signalPassFailure();
       }
       auto func = op->getParentOfType<func::FuncOp>();
-      func->setAttr("conv.tasks_per_image",
-                    IntegerAttr::get(IntegerType::get(op.getContext(), 64),
-                                     taskSpace(op).tasksPerImage()));
       OpBuilder builder(op);
-      Tiler(op, builder).run();
+      int64_t tasks = outer ? tileOuterProducts(op, builder)
+                            : taskSpace(op).tasksPerImage();
+      func->setAttr("conv.tasks_per_image", builder.getI64IntegerAttr(tasks));
+      if (!outer)
+        Tiler(op, builder).run();
       op.erase();
     }
   }

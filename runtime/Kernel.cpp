@@ -44,6 +44,10 @@ static Status checkOperands(const Convolution &conv, const Operands &operands) {
   return {};
 }
 
+bool Kernel::readsStoredWeights() const {
+  return plan.find("row = outer") != std::string::npos;
+}
+
 size_t convjit::kernelScratchBytes(const Kernel &kernel, unsigned concurrency) {
   return (kernel.scratchBytes + 63) / 64 * 64 * concurrency;
 }

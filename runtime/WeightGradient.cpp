@@ -61,7 +61,7 @@ static size_t roundUp(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 size_t convjit::weightGradientScratchBytes(const Kernel &kernel,
                                            const Convolution &layer) {
-  return roundUp(kernel.packedWeightBytes) +
+  return (kernel.readsStoredWeights() ? 0 : roundUp(kernel.packedWeightBytes)) +
          2 * roundUp(bytesOf(layer, layer.kernelShape()));
 }
 
@@ -75,15 +75,18 @@ Status convjit::runWeightGradient(const Kernel &kernel,
   size_t weightBytes = bytesOf(layer, layer.kernelShape());
   auto *packed = static_cast<std::byte *>(scratch);
   // Two buffers: a kernel may not read as residual what it writes.
-  std::byte *sum = packed + roundUp(kernel.packedWeightBytes);
+  bool asStored = kernel.readsStoredWeights();
+  std::byte *sum = packed + (asStored ? 0 : roundUp(kernel.packedWeightBytes));
   std::byte *next = sum + roundUp(weightBytes);
   std::memset(sum, 0, weightBytes);
   for (int64_t image = 0; image < batch; ++image) {
     auto at = static_cast<size_t>(image);
-    kernel.pack(static_cast<const std::byte *>(gradOutput) + at * gradientBytes,
-                packed);
+    auto *gradient =
+        static_cast<const std::byte *>(gradOutput) + at * gradientBytes;
+    if (!asStored)
+      kernel.pack(gradient, packed);
     Operands operands{static_cast<const std::byte *>(input) + at * imageBytes,
-                      packed,
+                      asStored ? gradient : packed,
                       nullptr,
                       sum,
                       next,

@@ -79,6 +79,8 @@ struct Call {
   std::shared_ptr<Counters> counters;
   /// Multiply-adds for the smallest batch, `batchGroups` images.
   int64_t macs = 0;
+  /// The kernel reads the weights as they are.
+  bool asStored = false;
 };
 ffi::TypeId Call::id = XLA_FFI_UNKNOWN_TYPE_ID;
 ffi::TypeInfo Call::info = ffi::MakeTypeInfo<Call>();
@@ -100,6 +102,7 @@ ffi::ErrorOr<std::unique_ptr<Call>> instantiate(std::string_view convolution) {
     auto call = std::make_unique<Call>();
     call->kernel = *kernel;
     call->counters = countersOf(convolution);
+    call->asStored = (*kernel)->readsStoredWeights();
     call->macs = countMacs((*kernel)->conv, (*kernel)->conv.batchGroups);
     return call;
   } catch (const std::exception &thrown) {
@@ -183,13 +186,17 @@ Status run(const Call &call, ffi::ThreadPool &pool, const ffi::AnyBuffer &input,
   // An executable from a machine with shorter vectors may bring less scratch
   // than this machine's kernel packs into.
   std::unique_ptr<std::byte[]> own;
-  void *packed = scratch.untyped_data();
-  if (scratch.element_count() < kernel.packedWeightBytes) {
+  const void *packed = call.asStored ? weights.untyped_data() : nullptr;
+  void *place = scratch.untyped_data();
+  if (!packed && scratch.element_count() < kernel.packedWeightBytes) {
     own = std::make_unique<std::byte[]>(kernel.packedWeightBytes);
-    packed = own.get();
+    place = own.get();
   }
   useLargePages(output.untyped_data(), output.size_bytes());
-  kernel.pack(weights.untyped_data(), packed);
+  if (!packed) {
+    kernel.pack(weights.untyped_data(), place);
+    packed = place;
+  }
   int64_t ready = now();
 
   Operands operands{input.untyped_data(),  packed, nullptr, nullptr,

@@ -83,8 +83,11 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
   int64_t outputs = elementCount(conv.outputShape(batch));
   auto residual = tensor(conv.residual ? outputs : 0);
   auto output = tensor(outputs);
-  auto packed = aligned(static_cast<int64_t>(kernel.packedWeightBytes));
-  kernel.pack(weights.get(), packed.get());
+  auto packed = weights;
+  if (!kernel.readsStoredWeights()) {
+    packed = aligned(static_cast<int64_t>(kernel.packedWeightBytes));
+    kernel.pack(weights.get(), packed.get());
+  }
   Operands operands{input.get(),    packed.get(), bias.get(),
                     residual.get(), output.get(), batch};
   std::vector<double> times;

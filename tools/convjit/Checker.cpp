@@ -173,8 +173,9 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
   number("unroll", {1, 2, 3, 4, 5, 8});
   number("chunks", {1, 2, 3, 5});
   if (random.chance(40))
-    replaceField(own.plan, "row",
-                 random.pick({"ranged", "ranged", "unrolled", "images"}));
+    replaceField(
+        own.plan, "row",
+        random.pick({"ranged", "unrolled", "images", "outer", "outer"}));
   // Merged phases often need a width that holds all of them.
   if (random.chance(50))
     replaceField(own.plan, "merged",

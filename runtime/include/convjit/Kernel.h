@@ -59,6 +59,11 @@ public:
   size_t codeBytes = 0;
   /// Keeps the code mapped; released with the last copy of the kernel.
   std::shared_ptr<void> code;
+
+  /// Whether the kernel reads weights as they are stored: `pack` copies, and a
+  /// caller may pass the weights themselves in the place of packed ones. So it
+  /// is with the tiles of weight gradients (`row = outer`).
+  bool readsStoredWeights() const;
 };
 
 /// One call's tensors. Pointers as in ConvjitKernelArgs, weights not packed.

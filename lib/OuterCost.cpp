@@ -1,0 +1,161 @@
+//===- OuterCost.cpp - tiles of outer products and their times -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "OuterCost.h"
+#include "OuterProducts.h"
+#include "PlanShape.h"
+
+#include <vector>
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+namespace {
+
+/// Of the first-level cache, what the vectors of a piece may fill, so that they
+/// stay for all tiles that read them.
+constexpr double vectorCache = 18 << 10;
+/// Cycles of a load. 64 to 64 channels, k 3, at 16^3: 16 rows by one vector 36
+/// % of the peak, 8 by two 68 %, 12 by two and 8 by three 81 %.
+constexpr double load = 0.75;
+/// Around the loops of a tile, and of a row.
+constexpr double tileStart = 60, rowStart = 10;
+/// Bytes a cycle of sums on their way, from the second-level cache and from
+/// further away.
+constexpr double nearBytes = 20, farBytes = 4;
+
+/// Values of j: those of one output on average, and of the whole box.
+struct Pixels {
+  double each = 1, box = 1, row = 1;
+};
+
+/// A divisor near `most`, so that the last tile has no code of its own; else
+/// equal shares.
+int64_t evenRows(int64_t channels, int64_t most) {
+  // Of few channels a tile takes several outputs of a row.
+  if (2 * channels < most)
+    return std::max<int64_t>(1, most / 4 * 4);
+  for (int64_t rows = most; rows >= std::max<int64_t>(1, most / 2); --rows)
+    if (channels % rows == 0)
+      return rows;
+  return llvm::divideCeil(channels, llvm::divideCeil(channels, most));
+}
+
+} // namespace
+
+void convjit::addOuterCandidates(ConvolutionOp op, const Machine &machine,
+                                 const PlanShape &shape,
+                                 SmallVectorImpl<PlanCandidate> &found) {
+  // With the batch outermost it is a layer, and not the gradient of one.
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  if (!allowsOuterProducts(op) || numbers.getInputBatch() == 0)
+    return;
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  Pixels pixels;
+  double outputs = 1;
+  for (auto [dim, split] : llvm::enumerate(shape.splits)) {
+    OuterDim here(split, filter.getDimSize(numbers.getKernelSpatial()[dim]),
+                  /*reversed=*/false);
+    double sum = 0;
+    for (auto [lo, hi] : llvm::zip(here.lo, here.hi))
+      sum += hi - lo;
+    outputs *= here.outputs();
+    pixels.row = sum / std::max<int64_t>(1, here.outputs());
+    pixels.each *= pixels.row;
+    pixels.box *= here.last() - here.first();
+  }
+  pixels.each *= shape.reduction;
+  pixels.box *= shape.reduction;
+  // As if there were as many images as channels: the layer's inputs and
+  // outputs.
+  double outputBytes = outputs * shape.channels.perGroup *
+                       shape.channels.perGroup * shape.channels.groups *
+                       shape.elementBytes;
+  double all = filter.getNumElements() * shape.elementBytes;
+  double pixelBytes = all / pixels.box + shape.channels.perGroup *
+                                             shape.channels.groups *
+                                             shape.elementBytes;
+  if (allowsOuterGroups(op)) {
+    // Few products for what is loaded: pieces stay in the nearest cache for all
+    // taps.
+    int64_t all = shape.channels.groups, vectors = all <= shape.lanes ? 1 : 2;
+    int64_t width = vectors * shape.lanes;
+    int64_t chunks = std::clamp<int64_t>(
+        std::llround(pixels.box /
+                     (vectorCache / 2 / (width * shape.elementBytes))),
+        1, 1 << 20);
+    auto plan = PlanAttr::get(op.getContext(), Lanes::Groups, width,
+                              /*pixels=*/machine.registers / vectors / 2,
+                              /*unroll=*/2, RowForm::Outer, chunks,
+                              /*merged=*/0, Order::Filter, /*fold=*/1);
+    double cycles = outputs * llvm::divideCeil(all, width) *
+                    (pixels.each * shape.fmaCycles(width) * 2 +
+                     chunks * (tileStart + 4 * vectors));
+    if (whyPlanIsImpossible(op, plan).empty())
+      found.push_back({plan, cycles});
+  }
+  bool ofImages = outerLanes(numbers) == OuterLanes::Images;
+  int64_t perGroup = shape.channels.perGroup, groups = shape.channels.groups;
+  // How many images there are is not known: channels of the layer, often a
+  // multiple of 32, rarely of 48.
+  constexpr int64_t mostRows = 16;
+  const int64_t mostVectors = ofImages ? 2 : 4;
+  for (int64_t vectors = 1; vectors <= mostVectors; ++vectors) {
+    int64_t width = vectors * shape.lanes;
+    if (!ofImages && width >= perGroup + shape.lanes)
+      break;
+    int64_t rows = std::clamp<int64_t>(
+        (machine.registers - 1 - vectors) / vectors, 1, mostRows);
+    if (ofImages)
+      rows = evenRows(perGroup, rows);
+    else
+      // Channels are rarely multiples of anything else.
+      rows = rows >= 12 ? llvm::bit_floor<uint64_t>(rows) : rows / 4 * 4;
+    if (rows < 1)
+      continue;
+    int64_t used = ofImages ? std::min(rows, perGroup) : rows;
+    double fmas = used * shape.fmaCycles(width);
+    double step = std::max(fmas, load * (used + vectors));
+    // For one image: of lanes, a part of a tile.
+    double share =
+        ofImages
+            ? static_cast<double>(llvm::divideCeil(perGroup, rows)) / width
+            : static_cast<double>(llvm::divideCeil(perGroup, width)) / rows;
+    PlanAttr best;
+    double fewest = std::numeric_limits<double>::infinity();
+    for (double piece = 32;; piece *= 2) {
+      int64_t chunks =
+          std::clamp<int64_t>(std::llround(pixels.box / piece), 1, 1 << 20);
+      double size = pixels.box / chunks;
+      // The vectors come from further where they do not stay.
+      double place = size * width * shape.elementBytes < vectorCache ? 1
+                     : size * pixelBytes < 0.5 * machine.l2Bytes     ? 1.3
+                                                                     : 2;
+      double inPiece = pixels.each / chunks;
+      double sums =
+          2.0 * used * width * shape.elementBytes /
+          (outputBytes < 0.5 * machine.l2Bytes ? nearBytes : farBytes);
+      double tile = tileStart + sums + inPiece * step * place +
+                    inPiece / std::max(1.0, pixels.row) * rowStart;
+      double cycles = chunks * tile * outputs * groups * share;
+      if (cycles < fewest) {
+        fewest = cycles;
+        best = PlanAttr::get(op.getContext(), Lanes::Channels, width, rows,
+                             /*unroll=*/1, RowForm::Outer, chunks, /*merged=*/0,
+                             outputBytes < 0.5 * machine.l2Bytes ? Order::Filter
+                                                                 : Order::Block,
+                             /*fold=*/1);
+      }
+      if (chunks == 1)
+        break;
+    }
+    if (whyPlanIsImpossible(op, best).empty())
+      found.push_back({best, fewest});
+  }
+}

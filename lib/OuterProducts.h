@@ -1,0 +1,63 @@
+//===- OuterProducts.h - long filters as sums of outer products -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The gradient of a layer's weight is a convolution with few outputs (the
+// layer's taps), whose images are the layer's input channels and whose filter
+// is the output's gradient, as long as that. Seen from the weight, each of its
+// elements is a sum over all pixels, and those of one tap are the outer product
+// of two vectors of channels, summed over pixels: `row = outer`.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_LIB_OUTERPRODUCTS_H
+#define CONVJIT_LIB_OUTERPRODUCTS_H
+
+#include "Geometry.h"
+
+namespace convjit {
+
+/// The sums of all outputs along one spatial dimension. Output t sums, for the
+/// j in [lo[t], hi[t]), the products of input inputStep*j + input[t] and filter
+/// element filterStep*j + filter[t].
+struct OuterDim {
+  int64_t inputStep = 1, filterStep = 1;
+  llvm::SmallVector<int64_t> lo, hi, input, filter;
+
+  OuterDim(conv::PhaseSplitAttr split, int64_t kernel, bool reversed);
+
+  int64_t outputs() const { return lo.size(); }
+  /// The j of any output; one at least.
+  int64_t first() const;
+  int64_t last() const;
+};
+
+/// A piece of the box of all j: single values of the dimensions before `dim`,
+/// `size` of that one, and all of those after it.
+struct OuterBlock {
+  int64_t dim, size;
+};
+/// Pieces of up to about `most` values of j, of `extents` in each dimension.
+OuterBlock outerBlock(llvm::ArrayRef<int64_t> extents, int64_t most);
+
+/// Which operand has the lanes.
+enum class OuterLanes { Neither, Channels, Images };
+/// That whose channels are neighbours in memory; where both are, that whose are
+/// neighbours in the output too.
+OuterLanes outerLanes(conv::DimensionNumbersAttr numbers);
+
+/// Whether a convolution can be summed so, whatever the sizes of its tiles:
+/// without epilogue, bias, mask and feature groups.
+bool allowsOuterProducts(conv::ConvolutionOp op);
+
+/// Whether lanes may then be neighbouring groups: these have one output channel
+/// each, and both operands have them last in memory.
+bool allowsOuterGroups(conv::ConvolutionOp op);
+
+} // namespace convjit
+
+#endif // CONVJIT_LIB_OUTERPRODUCTS_H

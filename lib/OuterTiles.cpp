@@ -1,0 +1,391 @@
+//===- OuterTiles.cpp - sums of outer products as vectors -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "IndexMath.h"
+#include "LaneMasks.h"
+#include "Passes.h"
+#include "VectorPieces.h"
+#include "Views.h"
+
+#include <map>
+
+namespace convjit {
+#define GEN_PASS_DEF_CONVVECTORIZEOUTER
+#include "Passes.h.inc"
+} // namespace convjit
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+namespace {
+
+/// Expands one conv.outer_tile.
+class OuterTile {
+public:
+  OuterTile(OuterTileOp op, OpBuilder &b, LaneMasks &masks)
+      : op(op), b(b), loc(op.getLoc()), math{b, loc}, masks(masks),
+        element(cast<MemRefType>(op.getInput().getType()).getElementType()),
+        pieces(lanePieces(op.getLanes())), pixels(op.getPixels()),
+        rows(op.getRows()), dims(op.getFilterSteps().size()) {
+    inputTaps.assign(pixels, 0);
+    filterTaps.assign(pixels, 0);
+    if (op.getInputTaps()) {
+      inputTaps.assign(op.getInputTaps()->begin(), op.getInputTaps()->end());
+      filterTaps.assign(op.getFilterTaps()->begin(), op.getFilterTaps()->end());
+    }
+  }
+
+  void run() {
+    Sums sums = initial();
+    int64_t one = sums.size();
+    for (int64_t copy = 1, end = op.getCopies(); copy < end; ++copy)
+      for (int64_t i = 0; i < one; ++i)
+        sums.push_back(zeroOf(sums[i].getType()));
+    nest(0, op.getInputAt(), op.getFilterAt(), sums);
+    for (int64_t copy = 1, end = op.getCopies(); copy < end; ++copy)
+      for (int64_t i = 0; i < one; ++i)
+        sums[i] = arith::AddFOp::create(b, loc, sums[i], sums[copy * one + i]);
+    sums.truncate(one);
+    store(sums);
+  }
+
+private:
+  using Sums = SmallVector<Value>;
+
+  VectorType typeOf(LanePiece piece) const {
+    return VectorType::get({piece.size}, element);
+  }
+  Value zeroOf(Type type) {
+    return arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+  }
+  /// Lanes of a piece that exist.
+  int64_t validOf(LanePiece piece) {
+    return std::clamp<int64_t>(
+        static_cast<int64_t>(op.getValid()) - piece.first, 0, piece.size);
+  }
+
+  /// The elements of a tensor from `at` on.
+  Value view(Value tensor, Value at) {
+    auto layout =
+        StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, {1});
+    auto type = MemRefType::get({ShapedType::kDynamic}, element, layout);
+    OpFoldResult size = math.constant(1), one = b.getIndexAttr(1);
+    return memref::ReinterpretCastOp::create(b, loc, type, tensor,
+                                             OpFoldResult(at), size, one);
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Sums in memory
+  //===--------------------------------------------------------------------===//
+
+  Value outputPlace(int64_t pixel, int64_t row) {
+    return math.add(op.getOutputAt(),
+                    math.add(math.mul(op.getOutputPixel(), pixel),
+                             math.mul(op.getOutputRow(), row)));
+  }
+  bool lanesAreNeighbours() {
+    return getConstantIntValue(op.getOutputLane()) == 1;
+  }
+  Value laneBuffer() {
+    auto type = MemRefType::get(
+        {pixels * rows, static_cast<int64_t>(op.getLanes())}, element);
+    return entryBuffer(op->getParentOfType<func::FuncOp>(), type,
+                       "sums on their way");
+  }
+  /// body(place in the output, row of the buffer, lane), for each sum.
+  void eachSum(llvm::function_ref<void(Value, Value, Value)> body) {
+    Value zero = math.constant(0);
+    math.loop(zero, math.constant(pixels), 1, [&](Value pixel) {
+      math.loop(zero, math.constant(rows), 1, [&](Value row) {
+        math.loop(zero, math.constant(op.getValid()), 1, [&](Value lane) {
+          Value at =
+              math.add(op.getOutputAt(),
+                       math.add(math.mul(op.getOutputPixel(), pixel),
+                                math.add(math.mul(op.getOutputRow(), row),
+                                         math.mul(op.getOutputLane(), lane))));
+          body(at, math.add(math.mul(pixel, rows), row), lane);
+        });
+      });
+    });
+  }
+
+  Sums load(Value tensor) {
+    Sums sums;
+    bool direct = lanesAreNeighbours();
+    Value buffer = direct ? Value() : laneBuffer();
+    if (!direct)
+      eachSum([&](Value at, Value row, Value lane) {
+        Value sum = memref::LoadOp::create(b, loc, view(tensor, at),
+                                           ValueRange{math.constant(0)});
+        memref::StoreOp::create(b, loc, sum, buffer, ValueRange{row, lane});
+      });
+    for (int64_t pixel = 0; pixel < pixels; ++pixel)
+      for (int64_t row = 0; row < rows; ++row) {
+        Value from = direct ? view(tensor, outputPlace(pixel, row)) : buffer;
+        for (LanePiece piece : pieces) {
+          SmallVector<Value> at = {math.constant(piece.first)};
+          if (!direct)
+            at.insert(at.begin(), math.constant(pixel * rows + row));
+          sums.push_back(masks.loadFirst(b, loc, typeOf(piece), from, at, 1,
+                                         validOf(piece)));
+        }
+      }
+    return sums;
+  }
+
+  void store(ArrayRef<Value> sums) {
+    bool direct = lanesAreNeighbours();
+    Value buffer = direct ? Value() : laneBuffer();
+    size_t next = 0;
+    for (int64_t pixel = 0; pixel < pixels; ++pixel)
+      for (int64_t row = 0; row < rows; ++row) {
+        Value to =
+            direct ? view(op.getOutput(), outputPlace(pixel, row)) : buffer;
+        for (LanePiece piece : pieces)
+          storePieces(b, loc, sums[next++], validOf(piece),
+                      [&](LanePiece part, Value value) {
+                        SmallVector<Value> at = {
+                            math.constant(piece.first + part.first)};
+                        if (!direct)
+                          at.insert(at.begin(),
+                                    math.constant(pixel * rows + row));
+                        vector::StoreOp::create(b, loc, value, to, at);
+                      });
+      }
+    if (!direct)
+      eachSum([&](Value at, Value row, Value lane) {
+        Value sum =
+            memref::LoadOp::create(b, loc, buffer, ValueRange{row, lane});
+        memref::StoreOp::create(b, loc, sum, view(op.getOutput(), at),
+                                ValueRange{math.constant(0)});
+      });
+  }
+
+  Sums start() {
+    if (op.getResidual())
+      return load(op.getResidual());
+    Sums sums;
+    for (int64_t row = 0; row < pixels * rows; ++row)
+      for (LanePiece piece : pieces)
+        sums.push_back(zeroOf(typeOf(piece)));
+    return sums;
+  }
+
+  Sums initial() {
+    if (getConstantIntValue(op.getFirst()))
+      return start();
+    SmallVector<Type> types;
+    for (int64_t row = 0; row < pixels * rows; ++row)
+      for (LanePiece piece : pieces)
+        types.push_back(typeOf(piece));
+    auto branch = scf::IfOp::create(b, loc, types, op.getFirst(),
+                                    /*addThenBlock=*/true,
+                                    /*addElseBlock=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    Sums fresh = start();
+    scf::YieldOp::create(b, loc, fresh);
+    b.setInsertionPointToStart(branch.elseBlock());
+    Sums old = load(op.getOutput());
+    scf::YieldOp::create(b, loc, old);
+    return Sums(branch.getResults());
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Loops
+  //===--------------------------------------------------------------------===//
+
+  /// for j in [lo, hi) step `step`, with `sums` carried.
+  void carry(Value lo, Value hi, int64_t step, Sums &sums,
+             llvm::function_ref<void(Value)> body) {
+    auto loop = scf::ForOp::create(b, loc, lo, hi, math.constant(step), sums);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(loop.getBody());
+    sums.assign(loop.getRegionIterArgs().begin(),
+                loop.getRegionIterArgs().end());
+    body(loop.getInductionVar());
+    scf::YieldOp::create(b, loc, sums);
+    sums.assign(loop.getResults().begin(), loop.getResults().end());
+  }
+
+  void nest(int64_t dim, Value input, Value filter, Sums &sums) {
+    Value lo = op.getRanges()[2 * dim], hi = op.getRanges()[2 * dim + 1];
+    if (dim + 1 == dims)
+      return row(lo, hi, input, filter, sums);
+    carry(lo, hi, 1, sums, [&](Value j) {
+      nest(dim + 1,
+           math.add(input, b.createOrFold<arith::MulIOp>(
+                               loc, j, op.getInputSteps()[dim])),
+           math.add(filter, math.mul(j, op.getFilterSteps()[dim])), sums);
+    });
+  }
+
+  /// The j of a row: those that all pixels have, and before and after them
+  /// those of single pixels.
+  void row(Value lo, Value hi, Value input, Value filter, Sums &sums) {
+    SmallVector<int64_t> all = llvm::to_vector(llvm::seq<int64_t>(pixels));
+    if (!op.getTapRanges())
+      return span(lo, hi, op.getUnroll(), all, input, filter, sums);
+    ArrayRef<int64_t> ranges = *op.getTapRanges();
+    int64_t latest = INT64_MIN, earliest = INT64_MAX;
+    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+      latest = std::max(latest, ranges[2 * pixel]);
+      earliest = std::min(earliest, ranges[2 * pixel + 1]);
+    }
+    earliest = std::max(earliest, latest);
+    auto clipped = [&](int64_t from, int64_t to, ArrayRef<int64_t> which,
+                       int64_t unroll) {
+      if (from < to)
+        span(math.max(lo, math.constant(from)), math.min(hi, math.constant(to)),
+             unroll, which, input, filter, sums);
+    };
+    for (int64_t pixel = 0; pixel < pixels; ++pixel)
+      clipped(ranges[2 * pixel], std::min(latest, ranges[2 * pixel + 1]), pixel,
+              1);
+    clipped(latest, earliest, all, op.getUnroll());
+    for (int64_t pixel = 0; pixel < pixels; ++pixel)
+      clipped(std::max(earliest, ranges[2 * pixel]), ranges[2 * pixel + 1],
+              pixel, 1);
+  }
+
+  /// The j in [lo, hi) of some pixels, `unroll` at a time.
+  void span(Value lo, Value hi, int64_t unroll, ArrayRef<int64_t> which,
+            Value input, Value filter, Sums &sums) {
+    // Only what changes is carried.
+    int64_t each = rows * pieces.size(), one = pixels * each;
+    SmallVector<int64_t> places;
+    int64_t copies = unroll > 1 ? op.getCopies() : 1;
+    for (int64_t copy = 0; copy < copies; ++copy)
+      for (int64_t pixel : which)
+        for (int64_t i = 0; i < each; ++i)
+          places.push_back(copy * one + pixel * each + i);
+    auto run = [&](Value from, Value to, int64_t step) {
+      Sums carried;
+      for (int64_t place : places)
+        carried.push_back(sums[place]);
+      Sums inside = sums;
+      carry(from, to, step, carried, [&](Value j) {
+        for (auto [place, sum] : llvm::zip(places, carried))
+          inside[place] = sum;
+        products(j, step, which, input, filter, inside);
+        for (auto [place, sum] : llvm::zip(places, carried))
+          sum = inside[place];
+      });
+      for (auto [place, sum] : llvm::zip(places, carried))
+        sums[place] = sum;
+    };
+    Value middle = lo;
+    if (unroll > 1) {
+      Value count = math.max(math.sub(hi, lo), math.constant(0));
+      middle = math.add(lo, math.mul(math.floorDiv(count, unroll), unroll));
+      run(lo, middle, unroll);
+    }
+    run(middle, hi, 1);
+  }
+
+  /// The FMAs of `count` neighbouring j.
+  void products(Value j, int64_t count, ArrayRef<int64_t> which, Value input,
+                Value filter, Sums &sums) {
+    int64_t last = dims - 1, filterStep = op.getFilterSteps()[last];
+    Value inputHere = math.add(
+        input, b.createOrFold<arith::MulIOp>(loc, j, op.getInputSteps()[last]));
+    Value filterHere = math.add(filter, math.mul(j, filterStep));
+    // What pixels share is loaded once.
+    std::map<int64_t, Value> views[2];
+    auto place = [&](bool ofInput, int64_t u, int64_t pixel) {
+      int64_t ahead = ofInput
+                          ? u * static_cast<int64_t>(op.getInputPixelStep()) +
+                                inputTaps[pixel]
+                          : u * filterStep + filterTaps[pixel];
+      Value &known = views[ofInput][ahead];
+      if (!known)
+        known =
+            ofInput
+                ? view(op.getInput(),
+                       math.add(inputHere, math.mul(op.getInputPixel(), ahead)))
+                : view(op.getFilter(), math.add(filterHere, ahead));
+      return known;
+    };
+    std::map<std::pair<Operation *, int64_t>, Value> scalars, vectors;
+    bool ofImages = op.getLanesOfImages();
+    int64_t each = rows * pieces.size(), one = pixels * each;
+    int64_t copies = op.getCopies();
+    for (int64_t u = 0; u < count; ++u)
+      for (int64_t pixel : which) {
+        Value vectorsFrom = place(ofImages, u, pixel);
+        Value scalarsFrom = place(!ofImages, u, pixel);
+        for (int64_t row = 0; row < rows; ++row) {
+          Value &scalar = scalars[{scalarsFrom.getDefiningOp(), row}];
+          if (!scalar && !op.getLanesOfGroups())
+            scalar = memref::LoadOp::create(
+                b, loc, scalarsFrom,
+                ValueRange{math.mul(op.getScalarStep(), row)});
+          for (auto [i, piece] : llvm::enumerate(pieces)) {
+            if (validOf(piece) == 0)
+              continue;
+            auto vector = [&](Value from) {
+              Value &lanes = vectors[{from.getDefiningOp(), i}];
+              if (!lanes)
+                lanes = loadLanes(from, piece);
+              return lanes;
+            };
+            Value lanes = vector(vectorsFrom);
+            Value x = op.getLanesOfGroups()
+                          ? vector(scalarsFrom)
+                          : vector::BroadcastOp::create(b, loc, typeOf(piece),
+                                                        scalar);
+            int64_t copy = count > 1 ? u % copies : 0;
+            Value &sum =
+                sums[copy * one + pixel * each + row * pieces.size() + i];
+            sum = vector::FMAOp::create(b, loc, x, lanes, sum);
+          }
+        }
+      }
+  }
+
+  Value loadLanes(Value from, LanePiece piece) {
+    int64_t valid = validOf(piece);
+    SmallVector<Value> at = {math.constant(piece.first)};
+    // Short vectors have no masks worth using.
+    constexpr int64_t maskable = 8;
+    if (valid == piece.size || piece.size < maskable)
+      return masks.loadFirst(b, loc, typeOf(piece), from, at, 1, valid);
+    SmallVector<bool> lanes(piece.size, false);
+    std::fill_n(lanes.begin(), valid, true);
+    return masks.load(b, loc, typeOf(piece), from, at, 1, lanes);
+  }
+
+  OuterTileOp op;
+  OpBuilder &b;
+  Location loc;
+  IndexMath math;
+  LaneMasks &masks;
+  Type element;
+  SmallVector<LanePiece> pieces;
+  int64_t pixels, rows, dims;
+  SmallVector<int64_t> inputTaps, filterTaps;
+};
+
+struct ConvVectorizeOuterPass
+    : convjit::impl::ConvVectorizeOuterBase<ConvVectorizeOuterPass> {
+  void runOnOperation() override {
+    for (auto func : getOperation().getOps<func::FuncOp>()) {
+      LaneMasks masks(func);
+      SmallVector<OuterTileOp> ops;
+      func.walk([&](OuterTileOp op) { ops.push_back(op); });
+      for (OuterTileOp op : ops) {
+        OpBuilder b(op);
+        OuterTile(op, b, masks).run();
+        op.erase();
+      }
+    }
+  }
+};
+
+} // namespace

@@ -1,0 +1,451 @@
+//===- TileOuter.cpp - tasks and tiles of outer products -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+// Tasks are (taps of the outer dimensions, channel block, image). Those of one
+// call run over the pixels piece by piece, all of them on one piece before the
+// next: what a piece reads stays in the caches, and the outputs keep the sums
+// in between. So the order of each sum does not depend on how tasks are shared
+// out.
+
+#include "TileOuter.h"
+#include "IndexMath.h"
+#include "LiveTable.h"
+#include "OuterProducts.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+#include "llvm/ADT/bit.h"
+#include "llvm/Support/SaveAndRestore.h"
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+namespace {
+
+using Predicate = arith::CmpIPredicate;
+
+/// Elements from one index of an axis to the next, in a contiguous tensor of
+/// which one axis may be dynamic.
+class Strides {
+public:
+  Strides(OpBuilder &b, Location loc, Value tensor) : math{b, loc} {
+    auto type = cast<MemRefType>(tensor.getType());
+    int64_t rank = type.getRank();
+    known.assign(rank, 1);
+    scaled.assign(rank, false);
+    for (int64_t axis = rank - 1, stride = 1; axis >= 0; --axis) {
+      known[axis] = stride;
+      scaled[axis] = static_cast<bool>(size);
+      if (type.isDynamicDim(axis))
+        size = memref::DimOp::create(b, loc, tensor, axis);
+      else
+        stride *= type.getDimSize(axis);
+    }
+  }
+  Value of(int64_t axis) {
+    Value stride = math.constant(known[axis]);
+    return scaled[axis] ? math.mul(size, stride) : stride;
+  }
+  /// Of an axis of a tensor without dynamic ones.
+  int64_t constant(int64_t axis) const { return known[axis]; }
+
+private:
+  IndexMath math;
+  SmallVector<int64_t> known;
+  SmallVector<bool> scaled;
+  Value size;
+};
+
+class OuterTiler {
+public:
+  OuterTiler(PhasesOp op, OpBuilder &b)
+      : op(op), b(b), loc(op.getLoc()), math{b, loc},
+        numbers(op.getDimensionNumbers()), plan(op.getPlanAttr()),
+        rank(op.getRank()), ofGroups(plan.getLanes() == Lanes::Groups),
+        lanesHold(ofGroups ? OuterLanes::Channels : outerLanes(numbers)),
+        input(b, loc, op.getInput()), filter(b, loc, op.getFilter()),
+        output(b, loc, op.getOutput()) {
+    auto filterType = cast<MemRefType>(op.getFilter().getType());
+    // Across groups, of one channel each, blocks are cut like those of one.
+    groups = ofGroups ? 1 : op.getBatchGroupCount();
+    perGroup = filterType.getDimSize(numbers.getKernelOutputFeature()) / groups;
+    extents.push_back(std::max<int64_t>(
+        1, filterType.getDimSize(numbers.getKernelInputFeature())));
+    channels = filterType.getDimSize(numbers.getKernelInputFeature());
+    for (int64_t dim = 0; dim < rank; ++dim) {
+      dims.emplace_back(op.getSplit(dim),
+                        filterType.getDimSize(numbers.getKernelSpatial()[dim]),
+                        op.getReversal()[dim]);
+      extents.push_back(dims.back().last() - dims.back().first());
+    }
+  }
+
+  int64_t run() {
+    bool ofImages = lanesHold == OuterLanes::Images;
+    int64_t blocks = llvm::divideCeil(perGroup, ofImages ? plan.getPixels()
+                                                         : plan.getWidth());
+    int64_t tasks = groups * blocks;
+    for (int64_t dim = 0; dim + 1 < rank; ++dim)
+      tasks *= dims[dim].outputs();
+    if (dims.back().outputs() == 0 || tasks == 0)
+      return 0;
+    images =
+        memref::DimOp::create(b, loc, op.getOutput(), numbers.getOutputBatch());
+    int64_t all = 1;
+    for (int64_t extent : extents)
+      all *= extent;
+    block = outerBlock(extents, llvm::divideCeil(all, plan.getChunks()));
+    ranges.resize(rank + 1);
+    inputSteps.push_back(input.of(numbers.getInputFeature()));
+    filterSteps.push_back(filter.constant(numbers.getKernelInputFeature()));
+    for (int64_t dim = 0; dim < rank; ++dim) {
+      inputSteps.push_back(math.mul(input.of(numbers.getInputSpatial()[dim]),
+                                    dims[dim].inputStep));
+      filterSteps.push_back(filter.constant(numbers.getKernelSpatial()[dim]) *
+                            dims[dim].filterStep);
+    }
+    pieces(0, arith::ConstantIntOp::create(b, loc, b.getI1Type(), 1), [&] {
+      math.loop(op.getFirstTask(), op.getLastTask(), 1,
+                [&](Value task) { this->task(task, blocks); });
+    });
+    return tasks;
+  }
+
+private:
+  int64_t firstOf(int64_t dim) { return dim ? dims[dim - 1].first() : 0; }
+  int64_t lastOf(int64_t dim) { return firstOf(dim) + extents[dim]; }
+
+  /// Loops over pieces of the box; `isFirst` so far.
+  void pieces(int64_t dim, Value isFirst, llvm::function_ref<void()> body) {
+    for (int64_t after = dim; after <= rank; ++after)
+      if (dim > block.dim)
+        ranges[after] = {math.constant(firstOf(after)),
+                         math.constant(lastOf(after))};
+    if (dim > block.dim) {
+      first = isFirst;
+      return body();
+    }
+    Value lo = math.constant(firstOf(dim)), hi = math.constant(lastOf(dim));
+    int64_t size = dim == block.dim ? block.size : 1;
+    math.loop(lo, hi, size, [&](Value at) {
+      ranges[dim] = {at, math.min(math.add(at, size), hi)};
+      Value start = math.compare(Predicate::eq, at, lo);
+      pieces(dim + 1, b.createOrFold<arith::AndIOp>(loc, isFirst, start), body);
+    });
+  }
+
+  void task(Value task, int64_t blocks) {
+    Value rest = task, image, which;
+    taps.assign(rank, Value());
+    auto takeImage = [&] {
+      image = b.createOrFold<arith::RemUIOp>(loc, rest, images);
+      rest = b.createOrFold<arith::DivUIOp>(loc, rest, images);
+    };
+    auto takeTaps = [&] {
+      for (int64_t dim = rank - 2; dim >= 0; --dim)
+        taps[dim] = math.takeDigit(rest, dims[dim].outputs());
+    };
+    bool ofImages = lanesHold == OuterLanes::Images;
+    auto takeBlock = [&] { which = math.takeDigit(rest, blocks); };
+    // Innermost what has the scalars, so that the vectors of a piece stay in
+    // the nearest cache; or what has the lanes, so that outputs which outgrow
+    // the caches are written in the order of memory.
+    if (plan.getOrder() == Order::Filter)
+      ofImages ? (takeBlock(), takeTaps(), takeImage())
+               : (takeImage(), takeTaps(), takeBlock());
+    else
+      ofImages ? (takeImage(), takeBlock(), takeTaps())
+               : (takeBlock(), takeImage(), takeTaps());
+    group = rest;
+    int64_t size = ofImages ? plan.getPixels() : plan.getWidth();
+    channel = math.mul(which, size);
+    if (ofGroups)
+      return acrossGroups(which, blocks, image);
+    // The images of a tile are the work of the first one's task.
+    int64_t most = ofImages ? plan.getWidth() : plan.getPixels();
+    Value place =
+        b.createOrFold<arith::RemUIOp>(loc, image, math.constant(most));
+    math.branch(math.compare(Predicate::eq, place, math.constant(0)), [&] {
+      enterRow();
+      blockVariants(which, blocks, size, [&](int64_t width, int64_t valid) {
+        imageVariants(image, most, [&](Value first, int64_t count) {
+          firstImage = first;
+          if (ofImages)
+            tiles(width, count, count);
+          else
+            tiles(count, width, valid);
+        });
+      });
+    });
+  }
+
+  /// Groups of one output channel, whose input channels are neighbours if there
+  /// is one of each; else one by one.
+  void acrossGroups(Value which, int64_t blocks, Value image) {
+    firstImage = image;
+    blockVariants(
+        which, blocks, plan.getWidth(), [&](int64_t width, int64_t valid) {
+          math.branch(
+              math.compare(Predicate::eq, images, math.constant(1)),
+              [&] {
+                enterRow();
+                // `images` times the group, of which each is one.
+                inputRow = math.add(
+                    inputRow,
+                    math.mul(input.of(numbers.getInputBatch()), channel));
+                tiles(1, width, valid);
+              },
+              [&] {
+                llvm::SaveAndRestore all(ofGroups, false);
+                llvm::SaveAndRestore one(perGroup, int64_t(1));
+                Value begin = channel;
+                llvm::SaveAndRestore first(channel, math.constant(0));
+                llvm::SaveAndRestore own(group);
+                math.loop(begin, math.add(begin, valid), 1, [&](Value which) {
+                  group = which;
+                  enterRow();
+                  tiles(1, 1, 1);
+                });
+              });
+        });
+  }
+
+  /// Whole blocks of channels, and the last.
+  void blockVariants(Value which, int64_t blocks, int64_t size,
+                     llvm::function_ref<void(int64_t, int64_t)> body) {
+    int64_t tail = perGroup % size;
+    auto partial = [&] {
+      ChannelBlocks lanes{Lanes::Channels, 1, perGroup, size};
+      body(lanesHold == OuterLanes::Images ? tail : lanes.vectorWidth(tail),
+           tail);
+    };
+    if (tail == 0)
+      return body(size, size);
+    if (blocks == 1)
+      return partial();
+    math.branch(
+        math.compare(Predicate::ne, which, math.constant(blocks - 1)),
+        [&] { body(size, size); }, partial);
+  }
+
+  /// A full tile of images, or the last ones in powers of two.
+  void imageVariants(Value image, int64_t most,
+                     llvm::function_ref<void(Value, int64_t)> body) {
+    Value left = math.sub(images, image);
+    math.branch(
+        math.compare(Predicate::sge, left, math.constant(most)),
+        [&] { body(image, most); },
+        [&] {
+          Value at = image;
+          for (int64_t size = llvm::bit_floor<uint64_t>(most - 1); size;
+               size /= 2) {
+            Value bit =
+                b.createOrFold<arith::AndIOp>(loc, left, math.constant(size));
+            math.branch(math.compare(Predicate::ne, bit, math.constant(0)),
+                        [&] { body(at, size); });
+            at = math.add(at, bit);
+          }
+        });
+  }
+
+  /// Sums of `rows` by `lanes`, in lines of cache: registers, or a few each.
+  int64_t vectorsOf(int64_t rows, int64_t lanes) {
+    auto type = cast<MemRefType>(op.getInput().getType());
+    return rows *
+           llvm::divideCeil(lanes, lineElements(type.getElementTypeBitWidth()));
+  }
+
+  /// Pixels of a row that fit into one tile: the smaller, the more.
+  int64_t pixelsTogether(int64_t rows, int64_t lanes) {
+    const OuterDim &row = dims.back();
+    bool alike = row.inputStep == 1 || std::abs(row.filterStep) == 1;
+    constexpr int64_t mostSpelled = 32;
+    int64_t room =
+        vectorsOf(plan.getPixels(), plan.getWidth()) / vectorsOf(rows, lanes);
+    // With a quarter of the registers a tile hides the latency of FMAs by
+    // itself; each tile has code of its own.
+    constexpr int64_t worthwhile = 4, mostTiles = 4;
+    if (!alike || row.outputs() > mostSpelled || room < worthwhile)
+      return 1;
+    int64_t tiles = llvm::divideCeil(row.outputs(), room);
+    if (tiles > mostTiles)
+      return 1;
+    return llvm::divideCeil(row.outputs(), tiles);
+  }
+
+  void tiles(int64_t rows, int64_t lanes, int64_t valid) {
+    int64_t together = pixelsTogether(rows, lanes);
+    const OuterDim &row = dims.back();
+    if (together == 1) {
+      math.loop(math.constant(0), math.constant(row.outputs()), 1,
+                [&](Value tap) {
+                  taps.back() = tap;
+                  tile(rows, lanes, valid, 1, 0);
+                });
+      return;
+    }
+    for (int64_t tap = 0; tap < row.outputs(); tap += together) {
+      taps.back() = math.constant(tap);
+      tile(rows, lanes, valid, std::min(together, row.outputs() - tap), tap);
+    }
+  }
+
+  /// Where the task's row of outputs has its operands, and its bounds of j.
+  void enterRow() {
+    inputRow = math.mul(input.of(numbers.getInputBatch()),
+                        b.createOrFold<arith::MulIOp>(loc, group, images));
+    Value feature = math.add(math.mul(group, perGroup), channel);
+    filterRow =
+        math.mul(feature, filter.constant(numbers.getKernelOutputFeature()));
+    outputRow = math.mul(output.of(numbers.getOutputFeature()), feature);
+    bounds = {ranges[0].first, ranges[0].second};
+    if (channels == 0)
+      bounds[1] = bounds[0];
+    for (int64_t dim = 0; dim + 1 < rank; ++dim)
+      enterPixel(dim, inputRow, filterRow, outputRow);
+  }
+
+  /// Adds what the output taps[dim] of one dimension means.
+  void enterPixel(int64_t dim, Value &inputAt, Value &filterAt,
+                  Value &outputAt) {
+    const OuterDim &here = dims[dim];
+    std::string suffix = std::to_string(dim);
+    auto table = [&](ArrayRef<int64_t> values, StringRef name) {
+      return lookUp(op, b, values, taps[dim], (name + suffix).str());
+    };
+    bounds.append({math.max(ranges[dim + 1].first, table(here.lo, "lo")),
+                   math.min(ranges[dim + 1].second, table(here.hi, "hi"))});
+    inputAt =
+        math.add(inputAt, math.mul(input.of(numbers.getInputSpatial()[dim]),
+                                   table(here.input, "input")));
+    filterAt = math.add(
+        filterAt, math.mul(table(here.filter, "filter"),
+                           filter.constant(numbers.getKernelSpatial()[dim])));
+    outputAt =
+        math.add(outputAt, math.mul(output.of(numbers.getOutputSpatial()[dim]),
+                                    taps[dim]));
+  }
+
+  /// One tile of `pixels` outputs from `tap` on; of one, that is taps.back().
+  void tile(int64_t rows, int64_t lanes, int64_t valid, int64_t pixels,
+            int64_t tap) {
+    bool ofImages = lanesHold == OuterLanes::Images;
+    Value inputAt = math.add(
+        inputRow, math.mul(input.of(numbers.getInputBatch()), firstImage));
+    Value filterAt = filterRow;
+    Value outputAt = math.add(
+        outputRow, math.mul(output.of(numbers.getOutputBatch()), firstImage));
+    llvm::SaveAndRestore outer(bounds);
+    if (pixels == 1) {
+      enterPixel(rank - 1, inputAt, filterAt, outputAt);
+    } else {
+      bounds.append({ranges.back().first, ranges.back().second});
+      outputAt =
+          math.add(outputAt,
+                   math.mul(output.of(numbers.getOutputSpatial().back()), tap));
+    }
+    DenseI64ArrayAttr tapRanges, inputTaps, filterTaps;
+    if (pixels > 1) {
+      const OuterDim &row = dims.back();
+      SmallVector<int64_t> spans, in, filterIn;
+      for (int64_t t = tap; t < tap + pixels; ++t) {
+        spans.append({row.lo[t], row.hi[t]});
+        in.push_back(row.input[t]);
+        filterIn.push_back(row.filter[t] *
+                           filter.constant(numbers.getKernelSpatial().back()));
+      }
+      tapRanges = b.getDenseI64ArrayAttr(spans);
+      inputTaps = b.getDenseI64ArrayAttr(in);
+      filterTaps = b.getDenseI64ArrayAttr(filterIn);
+    }
+    // FMAs wait for each other where a tile has few sums.
+    int64_t full = vectorsOf(plan.getPixels(), plan.getWidth());
+    int64_t copies =
+        std::clamp<int64_t>(full / (2 * vectorsOf(rows, lanes) * pixels), 1, 8);
+    int64_t unroll = std::max<int64_t>(plan.getUnroll(), copies);
+    Value channelStep = output.of(numbers.getOutputFeature());
+    Value imageStep = output.of(numbers.getOutputBatch());
+    Value scalarStep =
+        ofImages
+            ? math.constant(filter.constant(numbers.getKernelOutputFeature()))
+            : input.of(numbers.getInputBatch());
+    OuterTileOp::create(
+        b, loc, op.getInput(), inputAt, op.getFilter(), filterAt,
+        op.getResidual(), op.getOutput(), outputAt, first, bounds, inputSteps,
+        input.of(numbers.getInputSpatial().back()), scalarStep,
+        ofImages ? channelStep : imageStep, ofImages ? imageStep : channelStep,
+        output.of(numbers.getOutputSpatial().back()), dims.back().inputStep,
+        b.getDenseI64ArrayAttr(filterSteps), rows, lanes, valid, unroll, copies,
+        ofImages, ofGroups, tapRanges, inputTaps, filterTaps);
+  }
+
+  PhasesOp op;
+  OpBuilder &b;
+  Location loc;
+  IndexMath math;
+  DimensionNumbersAttr numbers;
+  PlanAttr plan;
+  int64_t rank;
+  bool ofGroups;
+  OuterLanes lanesHold;
+  Strides input, filter, output;
+  int64_t groups, perGroup, channels;
+  std::vector<OuterDim> dims;
+  /// Of the channels summed over, and of each spatial dimension.
+  SmallVector<int64_t> extents;
+  OuterBlock block{};
+  SmallVector<Value> inputSteps;
+  SmallVector<int64_t> filterSteps;
+  Value images;
+
+  // The state of the nest at the point of insertion.
+  SmallVector<std::pair<Value, Value>> ranges;
+  SmallVector<Value> taps;
+  Value first, group, channel, firstImage;
+  Value inputRow, filterRow, outputRow;
+  SmallVector<Value> bounds;
+};
+
+/// NAME_pack, which copies.
+void addCopy(func::FuncOp func, MemRefType type) {
+  OpBuilder b(func);
+  b.setInsertionPointAfter(func);
+  Location loc = func.getLoc();
+  auto packer = func::FuncOp::create(b, loc, (func.getName() + "_pack").str(),
+                                     b.getFunctionType({type, type}, {}));
+  packer->setAttr("conv.pack", b.getUnitAttr());
+  Block *body = packer.addEntryBlock();
+  b.setInsertionPointToStart(body);
+  IndexMath math{b, loc};
+  SmallVector<Value> at;
+  std::function<void(int64_t)> nest = [&](int64_t axis) {
+    if (axis == type.getRank()) {
+      Value element = memref::LoadOp::create(b, loc, body->getArgument(0), at);
+      memref::StoreOp::create(b, loc, element, body->getArgument(1), at);
+      return;
+    }
+    math.loop(math.constant(0), math.constant(type.getDimSize(axis)), 1,
+              [&](Value index) {
+                at.push_back(index);
+                nest(axis + 1);
+                at.pop_back();
+              });
+  };
+  nest(0);
+  func::ReturnOp::create(b, loc);
+}
+
+} // namespace
+
+int64_t convjit::tileOuterProducts(PhasesOp op, OpBuilder &b) {
+  int64_t tasks = OuterTiler(op, b).run();
+  addCopy(op->getParentOfType<func::FuncOp>(),
+          cast<MemRefType>(op.getFilter().getType()));
+  return tasks;
+}

@@ -1,0 +1,70 @@
+// RUN: convjit-opt %s --split-input-file --conv-split-phases --conv-pack-filters --conv-tile --canonicalize --cse | FileCheck %s
+// RUN: convjit-opt %s --split-input-file --conv-split-phases --conv-pack-filters --conv-tile --conv-vectorize-outer --canonicalize --cse | FileCheck %s --check-prefix=VECTOR
+
+// The gradient of the weight of a layer of 16 pixels to 32 channels, k 3: the
+// filter, 16 long, is the output's gradient, and is read as it is. Two pieces
+// of 8 pixels, in each of which all tasks run before the next; the sums start
+// in the first piece only. Eight images are a tile, what remains goes by powers
+// of two, and the fewer images, the more of the three outputs share a tile.
+// CHECK-LABEL: func.func @channels(
+// CHECK-SAME: memref<1x16x32xf32>
+// CHECK-SAME: conv.tasks_per_image = 1
+// CHECK: scf.for %[[PIECE:.*]] = %c{{.*}} to %c{{.*}} step %c8
+// CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[PIECE]], %c0
+// CHECK: scf.for
+// CHECK: arith.remui %{{.*}}, %c8
+// CHECK: scf.if
+// CHECK: scf.for
+// CHECK: conv.outer_tile {{.*}} first(%[[FIRST]]) {{.*}} lanes = 32 : i64, rows = 8 : i64
+// CHECK: conv.outer_tile {{.*}} rows = 4 : i64, unroll
+// CHECK: conv.outer_tile {{.*}} rows = 2 : i64, tap_ranges = array<i64: 0, 15, 0, 16, 1, 16>
+// CHECK: conv.outer_tile {{.*}} rows = 1 : i64, tap_ranges = array<i64: 0, 15, 0, 16, 1, 16>
+// CHECK: func.func @channels_pack(
+
+// An iteration: a vector of channels and the elements of 8 images.
+// VECTOR-LABEL: func.func @channels(
+// VECTOR-NOT: conv.outer_tile
+// VECTOR: scf.for {{.*}} -> (vector<32xf32>, vector<32xf32>, vector<32xf32>, vector<32xf32>, vector<32xf32>, vector<32xf32>, vector<32xf32>, vector<32xf32>)
+// VECTOR-COUNT-1: vector.load {{.*}} vector<32xf32>
+// VECTOR-COUNT-8: vector.fma
+// VECTOR: scf.yield
+func.func @channels(%x: tensor<1x16x?xf32>, %g: tensor<1x16x32xf32>) -> tensor<3x?x32xf32> {
+  %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, 0, b]x[i, 0, o]->[0, b, f]>
+      plan <lanes = channels, width = 32, pixels = 8, unroll = 1, row = outer, chunks = 2>
+      : (tensor<1x16x?xf32>, tensor<1x16x32xf32>) -> tensor<3x?x32xf32>
+  return %y : tensor<3x?x32xf32>
+}
+
+// -----
+
+// Where images are last in the output, they are the lanes; of 20 channels the
+// last tile has 4.
+// CHECK-LABEL: func.func @images(
+// CHECK-SAME: conv.tasks_per_image = 3
+// CHECK: conv.outer_tile {{.*}} lanes = 32 : i64, lanes_of_images, rows = 8 : i64
+// CHECK: conv.outer_tile {{.*}} lanes = 16 : i64, lanes_of_images, rows = 8 : i64
+// CHECK: conv.outer_tile {{.*}} lanes = 32 : i64, lanes_of_images, rows = 4 : i64
+func.func @images(%x: tensor<1x16x?xf32>, %g: tensor<1x16x20xf32>) -> tensor<3x20x?xf32> {
+  %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, 0, b]x[i, 0, o]->[0, f, b]>
+      plan <lanes = channels, width = 32, pixels = 8, unroll = 1, row = outer, chunks = 1>
+      : (tensor<1x16x?xf32>, tensor<1x16x20xf32>) -> tensor<3x20x?xf32>
+  return %y : tensor<3x20x?xf32>
+}
+
+// -----
+
+// Of a depthwise layer lanes are neighbouring groups, if there is one image of
+// each; only a call tells. Both operands are vectors then.
+// CHECK-LABEL: func.func @depthwise(
+// CHECK: %[[ONE:.*]] = arith.cmpi eq, %{{.*}}, %c1
+// CHECK: scf.if %[[ONE]]
+// CHECK: conv.outer_tile {{.*}} lanes = 16 : i64, lanes_of_groups
+// CHECK: else
+// CHECK: conv.outer_tile {{.*}} lanes = 1 : i64, rows = 1 : i64
+func.func @depthwise(%x: tensor<1x16x?xf32>, %g: tensor<1x16x16xf32>) -> tensor<3x?x16xf32> {
+  %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, 0, b]x[i, 0, o]->[0, b, f]>
+      plan <lanes = groups, width = 16, pixels = 8, unroll = 1, row = outer, chunks = 1>
+      {batch_group_count = 16 : i64}
+      : (tensor<1x16x?xf32>, tensor<1x16x16xf32>) -> tensor<3x?x16xf32>
+  return %y : tensor<3x?x16xf32>
+}
