@@ -21,6 +21,8 @@ struct Chip {
   double gigahertz;    ///< boost clock
   int64_t floats;      ///< f32 multiply-adds a cycle and SM
   int64_t doubles;     ///< f64 multiply-adds a cycle and SM
+  int64_t tensor;      ///< 16-bit multiply-adds of mma.sync a cycle and SM
+  int64_t shared;      ///< bytes of shared memory of an SM
   double memory;       ///< bytes of DRAM a second, 1e9
   double cache;        ///< bytes of L2 a cycle and SM
 };
@@ -40,6 +42,8 @@ struct GPUPrediction {
 struct GPUCandidate {
   conv::GPUPlanAttr plan;
   GPUPrediction prediction;
+  /// Computes something else than was asked for: only for those who ask for it.
+  bool onlyIfAsked = false;
 };
 
 /// Images that predictions are made for; the batch is not known.
@@ -48,9 +52,13 @@ constexpr int64_t predictedImages = 8;
 GPUPrediction predict(conv::ConvolutionOp op, conv::GPUPlanAttr plan,
                       const Chip &chip);
 
-/// The best plan of each schedule and tile, the fastest first. Never empty.
+/// The best plan of each schedule and tile, the fastest first, then those that
+/// are only for who asks. The first is never one of those.
 llvm::SmallVector<GPUCandidate> gpuCandidates(conv::ConvolutionOp op,
                                               const Chip &chip);
+
+/// Why no plan of schedule = mma is among them.
+std::string whyNoTensorCores(conv::ConvolutionOp op);
 
 } // namespace convjit
 
