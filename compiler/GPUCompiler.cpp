@@ -326,6 +326,7 @@ static void addCandidates(conv::ConvolutionOp op, const Chip &chip,
     llvm::raw_string_ostream(candidate.reason)
         << llvm::format("%.3g", prediction.microseconds) << " us predicted for "
         << predictedImages << " images, bound by " << prediction.bound << "; "
+        << llvm::format("%.0f", 100 * prediction.roof) << " % of the roof; "
         << prediction.registers << " registers a thread, "
         << prediction.resident << " blocks an SM";
     report.candidates.push_back(std::move(candidate));

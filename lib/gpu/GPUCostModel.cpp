@@ -60,6 +60,13 @@ struct Step {
 
 double number(int64_t value) { return static_cast<double>(value); }
 
+/// Products a cycle of an SM, at most.
+double peakProducts(GPUPlanAttr plan, const Facts &facts, const Chip &chip) {
+  if (plan.getSchedule() == GPUSchedule::Mma)
+    return 2 * number(chip.tensor) / number(facts.bytes);
+  return number(facts.bytes == 8 ? chip.doubles : chip.floats);
+}
+
 Step directStep(GPUPlanAttr plan, const Facts &facts, const Chip &chip,
                 double scattered) {
   Step step;
@@ -132,7 +139,7 @@ Step mmaStep(GPUPlanAttr plan, const Facts &facts, const Chip &chip,
   double inputCopies = pixels * depth / number(plan.getVector()) / threads;
   double filterCopies = columns * depth * bytes / 16 / threads;
   double positions = plan.getMixed() ? 12 * std::min(inputCopies, depth) : 12;
-  step.products = pixels * columns * depth * bytes / 2 / number(chip.tensor);
+  step.products = pixels * columns * depth / peakProducts(plan, facts, chip);
   double perWarp = deep * (down * across + down + std::max(1.0, across / 2)) +
                    5 * inputCopies + 2 * filterCopies + positions + 24;
   step.issue = warps * perWarp / 4;
@@ -273,5 +280,12 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
     result.microseconds = traffic;
     result.bound = "memory";
   }
+  double products =
+      number(facts.outputElements * predictedImages) * number(space.reduction);
+  for (auto [dim, split] : llvm::enumerate(space.splits))
+    products *= averageTaps(split, space.phases(dim), /*size=*/1);
+  double peak = peakProducts(plan, facts, chip) * number(chip.processors);
+  double compute = products / peak / chip.gigahertz * 1e-3;
+  result.roof = std::max(compute, traffic) / result.microseconds;
   return result;
 }

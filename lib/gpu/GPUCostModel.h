@@ -33,7 +33,11 @@ const Chip &chipOf(llvm::StringRef name);
 /// What a plan is predicted to do.
 struct GPUPrediction {
   double microseconds = 0;
-  /// What that time is bound by.
+  /// The part of it that products or memory alone would take: products over
+  /// true taps at the peak of the units that the schedule uses, and each tensor
+  /// moved once.
+  double roof = 0;
+  /// What the time is bound by.
   const char *bound = "";
   /// Registers of a thread, blocks of an SM at a time.
   int64_t registers = 0, resident = 0;
