@@ -36,6 +36,20 @@ static DenseElementsAttr maskOf(OpBuilder &b, const Convolution &conv) {
       ArrayRef<double>(conv.mask));
 }
 
+static Type elementType(OpBuilder &b, DataType dtype) {
+  switch (dtype) {
+  case DataType::F32:
+    return b.getF32Type();
+  case DataType::F64:
+    return b.getF64Type();
+  case DataType::F16:
+    return b.getF16Type();
+  case DataType::BF16:
+    return b.getBF16Type();
+  }
+  llvm_unreachable("all dtypes are listed");
+}
+
 /// Makes the function; `body` builds the operation from its arguments.
 static OwningOpRef<ModuleOp> wrap(
     MLIRContext *context, const Convolution &conv,
@@ -44,8 +58,7 @@ static OwningOpRef<ModuleOp> wrap(
   Location loc = b.getUnknownLoc();
   OwningOpRef<ModuleOp> module(ModuleOp::create(loc));
   b.setInsertionPointToEnd(module->getBody());
-  Type element =
-      conv.dtype == DataType::F32 ? Type(b.getF32Type()) : b.getF64Type();
+  Type element = elementType(b, conv.dtype);
   auto tensor = [&](std::vector<int64_t> shape, int64_t batchAxis) -> Type {
     if (batchAxis >= 0)
       shape[batchAxis] = ShapedType::kDynamic;

@@ -153,6 +153,10 @@ Expected<TargetInfo> checkedTarget(const Convolution &conv,
                                    const TargetInfo &host) {
   if (Status s = checkConvolution(conv); !s)
     return s.takeError();
+  if (!isForCPUs(conv.dtype))
+    return badInput(std::string("dtype=") + name(conv.dtype) +
+                    "; valid for CPUs: f32, f64; f16 and bf16 need "
+                    "--target=nvptx");
   const Target &target = options.target;
   if (target.triple.empty() && target.cpu.empty() && target.features.empty())
     return host;

@@ -26,6 +26,7 @@
 #include "llvm/Support/raw_ostream.h"
 
 #include <chrono>
+#include <map>
 
 using namespace convjit;
 
@@ -144,14 +145,36 @@ public:
   GPUKernel kernel;
 
 private:
+  /// `text` is a plan, or a schedule of which the best plan is meant.
   Status setPlan(const std::string &text) {
     if (text.empty())
       return {};
+    llvm::StringRef name = text;
+    if (name.consume_front("schedule = "))
+      return setSchedule(name);
     auto plan = readPlan<conv::GPUPlanAttr>(text, "conv.gpu_plan");
     if (!plan)
       return plan.takeError();
     module->walk([&](conv::ConvolutionOp op) { op.setGpuPlanAttr(*plan); });
     return {};
+  }
+
+  Status setSchedule(llvm::StringRef name) {
+    std::optional<conv::GPUSchedule> schedule =
+        conv::symbolizeGPUSchedule(name);
+    if (!schedule)
+      return badInput("plan='schedule = " + name.str() +
+                      "'; valid: schedule = direct, simt or mma");
+    conv::ConvolutionOp op = convolution();
+    for (const GPUCandidate &candidate : gpuCandidates(op, chipOf(target.cpu)))
+      if (candidate.plan.getSchedule() == *schedule) {
+        op.setGpuPlanAttr(candidate.plan);
+        return {};
+      }
+    return badInput("plan='schedule = " + name.str() + "'; " +
+                    (*schedule == conv::GPUSchedule::Mma
+                         ? whyNoTensorCores(op)
+                         : "no plan of that schedule suits this layer"));
   }
 
   /// A plan written by hand may ask for what this convolution cannot do.
@@ -163,6 +186,11 @@ private:
     kernel.plan.clear();
     llvm::raw_string_ostream(kernel.plan)
         << mlir::Attribute(op.getGpuPlanAttr());
+    auto input = llvm::cast<mlir::RankedTensorType>(op.getInput().getType());
+    // Of both factors the bits past the tenth are dropped.
+    if (op.getGpuPlanAttr().getSchedule() == conv::GPUSchedule::Mma &&
+        input.getElementType().isF32())
+      kernel.productError = 0x1p-9;
     kernel.chip = target.cpu;
     kernel.computeCapability = capabilityOf(target.cpu);
     return {};
@@ -189,6 +217,7 @@ private:
               .Case("packed", GPUParameter::Packed)
               .Case("bias", GPUParameter::Bias)
               .Case("residual", GPUParameter::Residual)
+              .Case("scratch", GPUParameter::Scratch)
               .Default(GPUParameter::Output));
     if (launch.imagesPerBlock)
       launch.parameters.push_back(GPUParameter::Batch);
@@ -197,8 +226,13 @@ private:
 
   void describeLaunches() {
     module->walk([&](mlir::gpu::GPUFuncOp func) {
-      if (func->hasAttr("conv.images_per_block"))
+      if (func->hasAttr("conv.images_per_block")) {
+        if (auto split = func->getAttrOfType<mlir::IntegerAttr>("conv.split"))
+          kernel.scratchBytesPerImage = static_cast<size_t>(
+              split.getInt() * imageBytes(llvm::cast<mlir::MemRefType>(
+                                   func.getArgumentTypes().back())));
         return kernel.run.push_back(describe(func));
+      }
       kernel.pack = describe(func);
       auto packed = llvm::cast<mlir::MemRefType>(func.getArgumentTypes()[1]);
       kernel.packedWeightBytes = static_cast<size_t>(
@@ -292,24 +326,29 @@ static void addCandidates(conv::ConvolutionOp op, const Chip &chip,
     llvm::raw_string_ostream(candidate.reason)
         << llvm::format("%.3g", prediction.microseconds) << " us predicted for "
         << predictedImages << " images, bound by " << prediction.bound << "; "
+        << llvm::format("%.0f", 100 * prediction.roof) << " % of the roof; "
         << prediction.registers << " registers a thread, "
         << prediction.resident << " blocks an SM";
     report.candidates.push_back(std::move(candidate));
   };
   constexpr int shown = 4;
-  int count[2] = {0, 0};
+  std::map<conv::GPUSchedule, int> count;
   bool listed = false;
   for (const GPUCandidate &candidate : gpuCandidates(op, chip)) {
-    bool direct = candidate.plan.getSchedule() == conv::GPUSchedule::Direct;
-    if (count[direct]++ >= shown && candidate.plan != chosen)
+    bool isChosen = candidate.plan == chosen;
+    if (count[candidate.plan.getSchedule()]++ >= shown && !isChosen)
       continue;
-    listed |= candidate.plan == chosen;
+    listed |= isChosen;
     add(candidate.plan, candidate.prediction);
+    if (candidate.onlyIfAsked && !isChosen)
+      report.candidates.back().reason +=
+          "; products of tf32, only where a plan asks for them";
   }
   if (!listed)
     add(chosen, predict(op, chosen, chip));
-  report.candidates.push_back(
-      {"schedule = mma", false, "tensor cores are not used yet", 0});
+  if (!count.contains(conv::GPUSchedule::Mma))
+    report.candidates.push_back(
+        {"schedule = mma", false, whyNoTensorCores(op), 0});
 }
 
 Expected<PlanReport> convjit::planForGPU(const Convolution &conv,

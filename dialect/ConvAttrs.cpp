@@ -15,6 +15,39 @@
 using namespace mlir;
 using namespace convjit::conv;
 
+/// `vector = N`, and `, mixed = true` and `, split = N` where they are not the
+/// default, in that order: a comma alone does not say which of them comes.
+static ParseResult parseGPUPlanEnd(AsmParser &parser, int64_t &vector,
+                                   bool &mixed, int64_t &split) {
+  mixed = false;
+  split = 1;
+  if (parser.parseKeyword("vector") || parser.parseEqual() ||
+      parser.parseInteger(vector))
+    return failure();
+  bool more = succeeded(parser.parseOptionalComma());
+  if (more && succeeded(parser.parseOptionalKeyword("mixed"))) {
+    if (parser.parseEqual())
+      return failure();
+    mixed = succeeded(parser.parseOptionalKeyword("true"));
+    if (!mixed && parser.parseKeyword("false"))
+      return failure();
+    more = succeeded(parser.parseOptionalComma());
+  }
+  if (!more)
+    return success();
+  return failure(parser.parseKeyword("split") || parser.parseEqual() ||
+                 parser.parseInteger(split));
+}
+
+static void printGPUPlanEnd(AsmPrinter &printer, int64_t vector, bool mixed,
+                            int64_t split) {
+  printer << "vector = " << vector;
+  if (mixed)
+    printer << ", mixed = true";
+  if (split != 1)
+    printer << ", split = " << split;
+}
+
 #define GET_ATTRDEF_CLASSES
 #include "ConvAttrs.cpp.inc"
 
@@ -355,7 +388,8 @@ LogicalResult GPUPlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                   GPUSchedule, ArrayRef<int64_t> box,
                                   int64_t channels, int64_t depth,
                                   int64_t threadPixels, int64_t threadChannels,
-                                  int64_t stages, int64_t vector, bool) {
+                                  int64_t stages, int64_t vector, bool,
+                                  int64_t split) {
   auto check = [&](StringRef field, int64_t value, int64_t low, int64_t high) {
     if (value >= low && value <= high)
       return success();
@@ -377,7 +411,8 @@ LogicalResult GPUPlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
       failed(check("thread_pixels", threadPixels, 1, 16)) ||
       failed(check("thread_channels", threadChannels, 1, 16)) ||
       failed(check("stages", stages, 1, 8)) ||
-      failed(check("vector", vector, 1, 8)))
+      failed(check("vector", vector, 1, 8)) ||
+      failed(check("split", split, 1, 256)))
     return failure();
   if (pixels % threadPixels)
     return emitError() << "thread_pixels = " << threadPixels

@@ -87,7 +87,9 @@ def Conv_GPUSchedule : I32EnumAttr<"GPUSchedule", "how a thread block computes i
     // each thread sums its outputs from global memory: groups of few channels
     I32EnumAttrCase<"Direct", 0, "direct">,
     // a matrix product: tiles of input and filter in shared memory, FMAs
-    I32EnumAttrCase<"Simt", 1, "simt">]> {
+    I32EnumAttrCase<"Simt", 1, "simt">,
+    // a matrix product by tensor cores, of tiles copied asynchronously
+    I32EnumAttrCase<"Mma", 2, "mma">]> {
   let cppNamespace = "::convjit::conv";
 }
 
@@ -246,11 +248,15 @@ def Conv_GPUPlanAttr : Conv_Attr<"GPUPlan", "gpu_plan"> {
     - `depth`: products of one output in one step of the reduction, whose input
       and weights are in shared memory together;
     - `thread_pixels`, `thread_channels`: the register tile of a thread; the
-      block has box * channels / (thread_pixels * thread_channels) threads;
+      block has box * channels / (thread_pixels * thread_channels) threads
+      (`mma`: of a warp's product, which has 8 * thread_pixels by
+      4 * thread_channels);
     - `stages`: steps of the reduction that have a place in shared memory;
     - `vector`: elements of one access to the input;
     - `mixed`: whether a step may hold several taps. Else a tap's channels are
-      padded to whole steps.
+      padded to whole steps;
+    - `split`: parts that the reduction is cut into, each summed by blocks of its
+      own, and then added in order by a second launch.
 
     ```mlir
     #conv.gpu_plan<schedule = simt, box = [1, 4, 4, 8], channels = 64, depth = 8,
@@ -261,12 +267,13 @@ def Conv_GPUPlanAttr : Conv_Attr<"GPUPlan", "gpu_plan"> {
     EnumParameter<Conv_GPUSchedule>:$schedule,
     ArrayRefParameter<"int64_t">:$box, "int64_t":$channels, "int64_t":$depth,
     "int64_t":$threadPixels, "int64_t":$threadChannels, "int64_t":$stages,
-    "int64_t":$vector, DefaultValuedParameter<"bool", "false">:$mixed);
+    "int64_t":$vector, DefaultValuedParameter<"bool", "false">:$mixed,
+    DefaultValuedParameter<"int64_t", "1">:$split);
   let assemblyFormat = [{
     `<` `schedule` `=` $schedule `,` `box` `=` `[` $box `]` `,`
     `channels` `=` $channels `,` `depth` `=` $depth `,`
     `thread_pixels` `=` $threadPixels `,` `thread_channels` `=` $threadChannels `,`
-    `stages` `=` $stages `,` `vector` `=` $vector (`,` `mixed` `=` $mixed^)? `>`
+    `stages` `=` $stages `,` custom<GPUPlanEnd>($vector, $mixed, $split) `>`
   }];
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

@@ -14,7 +14,7 @@ include "mlir/IR/BuiltinAttributes.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 
-def Conv_Float : AnyTypeOf<[F32, F64]>;
+def Conv_Float : AnyTypeOf<[F32, F64, F16, BF16]>;
 def Conv_Tensor : RankedTensorOf<[Conv_Float]>;
 def Conv_Buffer : MemRefOf<[Conv_Float]>;
 
@@ -231,6 +231,10 @@ def Conv_BlockOp : Conv_Op<"block", [AttrSizedOperandSegments]> {
 
     With `interior`, the whole box lies inside the output and all taps of all its
     pixels inside the input, so that no access needs a predicate.
+
+    With `part` it computes this part of the plan's `split` of the reduction:
+    `output` then has the images of the first part, those of the second, and so
+    on.
   }];
   let arguments = (ins
     Arg<Conv_Buffer, "", [MemRead]>:$input,
@@ -243,13 +247,14 @@ def Conv_BlockOp : Conv_Op<"block", [AttrSizedOperandSegments]> {
     Conv_DimensionNumbersAttr:$dimension_numbers,
     DefaultValuedAttr<I64Attr, "1">:$feature_group_count,
     DefaultValuedAttr<I64Attr, "1">:$batch_group_count,
-    I64Attr:$reduction, UnitAttr:$interior,
+    Optional<Index>:$part, I64Attr:$reduction, UnitAttr:$interior,
     OptionalAttr<Conv_EpilogueAttr>:$epilogue,
     Conv_GPUPlanAttr:$gpu_plan);
   let assemblyFormat = [{
     $input `,` $filter (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)?
     `into` $output `image` `(` $image `)` `phase` `(` $phase `)` `at` `(` $at `)`
-    `channels` `(` $channels `)` (`interior` $interior^)? attr-dict
+    `channels` `(` $channels `)` (`part` `(` $part^ `)`)? (`interior` $interior^)?
+    attr-dict
     `:` type($input) `,` type($filter) (`bias` type($bias)^)?
     (`residual` type($residual)^)? `into` type($output)
   }];

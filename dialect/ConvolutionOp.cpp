@@ -318,8 +318,11 @@ LogicalResult BlockOp::verify() {
     return emitOpError() << "phase, at, dims and the box; valid: one entry for "
                             "each of the "
                          << rank << " splits";
+  // Tensor cores read the filter with input channels side by side.
+  int64_t inputAxis =
+      rank + (getGpuPlan().getSchedule() == GPUSchedule::Mma ? 2 : 1);
   if (filter.getRank() != rank + 3 || !filter.hasStaticShape() ||
-      static_cast<int64_t>(getReduction()) > filter.getDimSize(rank + 1))
+      static_cast<int64_t>(getReduction()) > filter.getDimSize(inputAxis))
     return emitOpError() << "filter is " << Type(filter)
                          << "; valid: a packed filter of rank " << rank + 3
                          << " with at least " << getReduction()

@@ -168,6 +168,9 @@ Status Builder::groups() {
 Status Builder::chooseType() {
   const auto *array = std::get_if<Array>(&args.w_init.form);
   layer.dtype = args.dtype.value_or(array ? array->dtype : DataType::F32);
+  if (!isForCPUs(layer.dtype))
+    return badInput(std::string("dtype ") + name(layer.dtype) +
+                    "; valid: f32, f64");
   return {};
 }
 

@@ -47,6 +47,8 @@ std::string nn::shapeText(const std::vector<int64_t> &shape) {
 
 Status nn::checkShape(const std::string &what,
                       const std::vector<int64_t> &shape, DataType dtype) {
+  if (!isForCPUs(dtype))
+    return badInput(what + ": dtype " + name(dtype) + "; valid: f32, f64");
   int64_t room = (int64_t(1) << 44) / sizeOf(dtype);
   bool tooLarge = false;
   for (int64_t size : shape) {

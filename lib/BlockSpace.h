@@ -15,8 +15,8 @@
 namespace convjit {
 
 /// The thread blocks that a planned convolution is cut into, numbered from the
-/// fastest digit on: block of channels, phase of each dimension, box of each
-/// dimension, box of images.
+/// fastest digit on: block of channels, part of the reduction, phase of each
+/// dimension, box of each dimension, box of images.
 struct BlockSpace {
   conv::GPUPlanAttr plan;
   ChannelBlocks channels;
@@ -32,6 +32,10 @@ struct BlockSpace {
   int64_t imagesPerBlock() const { return plan.getBox()[0]; }
 };
 
+/// How a plan's blocks divide the output channels of `groups` groups.
+ChannelBlocks channelBlocks(conv::GPUPlanAttr plan, int64_t groups,
+                            int64_t perGroup);
+
 BlockSpace blockSpace(conv::PhasesOp op);
 BlockSpace blockSpace(conv::ConvolutionOp op, conv::GPUPlanAttr plan);
 
@@ -39,8 +43,8 @@ BlockSpace blockSpace(conv::ConvolutionOp op, conv::GPUPlanAttr plan);
 /// where no step holds several taps.
 int64_t paddedReduction(conv::GPUPlanAttr plan, int64_t reduction);
 
-/// Elements by which rows of input in shared memory are longer than the
-/// block's pixels.
+/// schedule = simt: elements by which rows of input in shared memory are longer
+/// than the block's pixels.
 int64_t sharedPadding(int64_t elementBytes, bool channelsLast);
 
 /// Bytes of shared memory of a block.

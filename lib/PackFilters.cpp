@@ -58,15 +58,14 @@ struct ConvPackFiltersPass
     int64_t reduction =
         filterInputFeatures(filter.getShape(), numbers,
                             op.getFeatureGroupCount(), op.getSwappedFilter());
+    int64_t padded = reduction;
+    if (op.getGpuPlanAttr())
+      padded = paddedReduction(op.getGpuPlanAttr(), reduction);
+    else if (channels.lanes == Lanes::Reduction)
+      padded = llvm::alignTo(reduction, op.getPlanAttr().getUnroll());
+    shape.append({padded, channels.width});
     if (channels.lanes == Lanes::Reduction)
-      shape.append(
-          {channels.width,
-           int64_t(llvm::alignTo(reduction, op.getPlanAttr().getUnroll()))});
-    else
-      shape.append({op.getGpuPlanAttr()
-                        ? paddedReduction(op.getGpuPlanAttr(), reduction)
-                        : reduction,
-                    channels.width});
+      std::swap(shape.back(), shape.end()[-2]);
     auto packed = MemRefType::get(shape, filter.getElementType());
 
     OpBuilder builder(func);

@@ -148,6 +148,21 @@ static Status checkDims(const Convolution &conv) {
   return {};
 }
 
+/// The largest finite number.
+static double largest(DataType dtype) {
+  switch (dtype) {
+  case DataType::F32:
+    return std::numeric_limits<float>::max();
+  case DataType::F64:
+    break;
+  case DataType::F16:
+    return 65504;
+  case DataType::BF16:
+    return 0x1.fep127;
+  }
+  return std::numeric_limits<double>::max();
+}
+
 Status convjit::validate(const Convolution &conv) {
   if (Status s = checkDims(conv); !s)
     return s;
@@ -209,9 +224,7 @@ Status convjit::validate(const Convolution &conv) {
     return badInput("mask has " + text(static_cast<int64_t>(conv.mask.size())) +
                     " elements; valid: the kernel's, " + text(weights));
   for (double factor : conv.mask)
-    if (!std::isfinite(factor) ||
-        (conv.dtype == DataType::F32 &&
-         std::abs(factor) > std::numeric_limits<float>::max()))
+    if (!std::isfinite(factor) || std::abs(factor) > largest(conv.dtype))
       return badInput("mask has a factor of " + std::to_string(factor) +
                       "; valid: finite numbers of the layer's dtype");
   return {};

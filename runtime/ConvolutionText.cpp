@@ -65,8 +65,8 @@ std::string convjit::describe(const NamedConvolution &named) {
       ",y=" + axes('b', n.outputBatch, 'f', n.outputFeature, n.outputSpatial);
   if (conv.kernelFeaturesSwapped)
     text += ",swapped";
-  if (conv.dtype == DataType::F64)
-    text += ",dtype=f64";
+  if (conv.dtype != DataType::F32)
+    text += std::string(",dtype=") + name(conv.dtype);
   if (conv.bias)
     text += ",bias";
   if (conv.residual)
@@ -224,9 +224,10 @@ Expected<NamedConvolution> convjit::parseConvolution(std::string_view text) {
     return fail("y");
   conv.kernelFeaturesSwapped = fields.count("swapped") != 0;
   if (fields.count("dtype")) {
-    if (fields["dtype"] != "f32" && fields["dtype"] != "f64")
+    std::optional<DataType> dtype = dataTypeOf(fields["dtype"]);
+    if (!dtype)
       return fail("dtype");
-    conv.dtype = fields["dtype"] == "f64" ? DataType::F64 : DataType::F32;
+    conv.dtype = *dtype;
   }
   conv.bias = fields.count("bias") != 0;
   conv.residual = fields.count("residual") != 0;

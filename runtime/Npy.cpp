@@ -289,6 +289,9 @@ static Status checkFits(const std::string &path, const Array &array) {
   for (int64_t size : array.shape)
     if (size < 0)
       return badInput(shape + "; valid: sizes of 0 and above");
+  if (!isForCPUs(array.dtype))
+    return badInput(path + ": dtype " + name(array.dtype) +
+                    "; valid: f32, f64");
   std::optional<size_t> bytes =
       byteCount(array.shape, static_cast<size_t>(sizeOf(array.dtype)));
   if (!bytes)

@@ -14,11 +14,29 @@
 using namespace convjit;
 
 const char *convjit::name(DataType dtype) {
-  return dtype == DataType::F32 ? "f32" : "f64";
+  switch (dtype) {
+  case DataType::F32:
+    return "f32";
+  case DataType::F64:
+    return "f64";
+  case DataType::F16:
+    return "f16";
+  case DataType::BF16:
+    return "bf16";
+  }
+  return "";
+}
+
+std::optional<DataType> convjit::dataTypeOf(std::string_view text) {
+  for (DataType dtype :
+       {DataType::F32, DataType::F64, DataType::F16, DataType::BF16})
+    if (text == name(dtype))
+      return dtype;
+  return {};
 }
 
 int64_t convjit::sizeOf(DataType dtype) {
-  return dtype == DataType::F32 ? 4 : 8;
+  return dtype == DataType::F64 ? 8 : dtype == DataType::F32 ? 4 : 2;
 }
 
 const char *convjit::name(ActivationKind kind) {

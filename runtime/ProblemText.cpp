@@ -248,9 +248,10 @@ private:
       problem.layout = value == "channels_last" ? Layout::ChannelsLast
                                                 : Layout::ChannelsFirst;
     } else if (key == "dtype") {
-      if (value != "f32" && value != "f64")
-        return fieldError(key, value, "f32, f64");
-      problem.dtype = value == "f32" ? DataType::F32 : DataType::F64;
+      std::optional<DataType> dtype = dataTypeOf(value);
+      if (!dtype)
+        return fieldError(key, value, "f32, f64, and on GPUs f16, bf16");
+      problem.dtype = *dtype;
     } else {
       if (value != "input" && value != "weight")
         return fieldError(key, value, "input, weight");

@@ -100,28 +100,40 @@ double convjit::applyActivation(const Activation &activation, double x) {
   return x;
 }
 
-double convjit::errorBound(const Convolution &conv, double magnitude) {
-  double eps = conv.dtype == DataType::F32
-                   ? std::numeric_limits<float>::epsilon()
-                   : std::numeric_limits<double>::epsilon();
+double convjit::errorBound(const Convolution &conv, double magnitude,
+                           double productError) {
+  // Types of 16 bits are summed in f32.
+  bool wide = conv.dtype == DataType::F64;
+  double eps = wide ? std::numeric_limits<double>::epsilon()
+                    : std::numeric_limits<float>::epsilon();
   double terms = static_cast<double>(conv.channelsPerGroup());
   for (const SpatialDim &dim : conv.dims)
     terms *= static_cast<double>(dim.kernel);
   // Products below the smallest normal number lose bits, or become zero.
-  double tiny = conv.dtype == DataType::F32
-                    ? std::numeric_limits<float>::min()
-                    : std::numeric_limits<double>::min();
-  double bound = (terms + 4) * (eps * magnitude + tiny);
-  if (conv.activation.kind == ActivationKind::None ||
-      conv.activation.kind == ActivationKind::Relu)
-    return bound;
+  double tiny = wide ? std::numeric_limits<double>::min()
+                     : std::numeric_limits<float>::min();
+  bool narrow = sizeOf(conv.dtype) == 2;
+  double half = conv.dtype == DataType::F16 ? 0x1p-11 : 0x1p-8;
+  if (narrow && !conv.mask.empty()) // weights times factors
+    productError += half;
+  double bound =
+      (terms + 4) * (eps * magnitude + tiny) + productError * magnitude;
   // Slopes are at most 1.13 (gelu) or the leak; the polynomials of exp, tanh
   // and erf are good to a few units in the last place of values up to 1, times
   // x for silu and gelu.
-  double slope = 1.13;
-  if (conv.activation.kind == ActivationKind::LeakyRelu)
-    slope = std::max(slope, std::abs(conv.activation.slope));
-  return slope * bound + 16 * eps * (1 + magnitude);
+  double slope = 1;
+  if (conv.activation.kind != ActivationKind::None &&
+      conv.activation.kind != ActivationKind::Relu) {
+    slope = 1.13;
+    if (conv.activation.kind == ActivationKind::LeakyRelu)
+      slope = std::max(slope, std::abs(conv.activation.slope));
+    bound = slope * bound + 16 * eps * (1 + magnitude);
+  }
+  // And are rounded when they are stored: sigmoid's are up to 1 whatever the
+  // sum, and the smallest numbers of f16 are far apart.
+  if (narrow)
+    bound += half * (slope * magnitude + 1) + bound / 64;
+  return bound;
 }
 
 ReferenceResult convjit::referenceConvolution(const Convolution &conv,

@@ -52,11 +52,9 @@ bool BlockBuilder::needsWide() {
 static ChannelBlocks channelsOf(BlockOp op) {
   auto output = cast<MemRefType>(op.getOutput().getType());
   int64_t groups = op.getFeatureGroupCount() * op.getBatchGroupCount();
-  bool direct = op.getGpuPlan().getSchedule() == GPUSchedule::Direct;
   int64_t outputs =
       output.getDimSize(op.getDimensionNumbers().getOutputFeature());
-  return {direct ? Lanes::Groups : Lanes::Channels, groups, outputs / groups,
-          op.getGpuPlan().getChannels()};
+  return channelBlocks(op.getGpuPlan(), groups, outputs / groups);
 }
 
 BlockBuilder::BlockBuilder(BlockOp op, OpBuilder &b)
@@ -67,14 +65,19 @@ BlockBuilder::BlockBuilder(BlockOp op, OpBuilder &b)
       inputType(cast<MemRefType>(op.getInput().getType())),
       outputType(cast<MemRefType>(op.getOutput().getType())),
       filterType(cast<MemRefType>(op.getFilter().getType())) {
-  element = inputType.getElementType();
-  elementBytes = inputType.getElementTypeBitWidth() / 8;
+  stored = inputType.getElementType();
+  storedBytes = inputType.getElementTypeBitWidth() / 8;
+  element = storedBytes < 4 ? b.getF32Type() : stored;
+  elementBytes = std::max<int64_t>(storedBytes, 4);
   inputChannelsLast = numbers.getInputFeature() == rank + 1;
   outputChannelsLast = numbers.getOutputFeature() == rank + 1;
   num.type = needsWide() ? b.getI64Type() : b.getI32Type();
   thread = num.cast(gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x));
   images =
       memref::DimOp::create(b, loc, op.getOutput(), numbers.getOutputBatch());
+  if (op.getPart())
+    images = b.createOrFold<arith::DivUIOp>(loc, images,
+                                            math.constant(plan.getSplit()));
   for (int64_t dim = 0; dim < rank; ++dim) {
     PhaseSplitAttr split = op.getSplit(dim);
     Value phase = op.getPhase()[dim];
@@ -139,7 +142,7 @@ Value BlockBuilder::stride(Value buffer, int64_t axis, IndexMath &math) {
 
 Value BlockBuilder::inputBase(const BlockPixel &pixel) {
   Value image = pixel.image, channel;
-  if (channels.groups > 1 && plan.getSchedule() == GPUSchedule::Simt) {
+  if (channels.groups > 1 && plan.getSchedule() != GPUSchedule::Direct) {
     Value group = op.getChannels();
     math.takeDigit(group, channels.blocksPerGroup());
     if (op.getBatchGroupCount() > 1)
@@ -256,8 +259,11 @@ Value BlockBuilder::outputBase(const BlockPixel &pixel) {
         inside,
         num.mul(at, stride(output, numbers.getOutputSpatial()[dim], num)));
   }
+  Value image = pixel.image;
+  if (Value part = op.getPart())
+    image = math.add(math.mul(part, images), image);
   return math.add(
-      math.mul(pixel.image, stride(output, numbers.getOutputBatch(), math)),
+      math.mul(image, stride(output, numbers.getOutputBatch(), math)),
       math.cast(inside));
 }
 
@@ -274,20 +280,31 @@ Value BlockBuilder::row(Value buffer, Value first) {
 }
 
 Value BlockBuilder::load(Value row, Value at, int64_t size) {
-  Value index = math.cast(at);
+  Value index = math.cast(at), value;
   if (size == 1)
-    return memref::LoadOp::create(b, loc, row, index);
-  return vector::LoadOp::create(b, loc, cast<VectorType>(typeOf(size)), row,
-                                index, /*nontemporal=*/false,
-                                llvm::MaybeAlign(size * elementBytes));
+    value = memref::LoadOp::create(b, loc, row, index);
+  else
+    value = vector::LoadOp::create(b, loc, VectorType::get({size}, stored), row,
+                                   index, /*nontemporal=*/false,
+                                   llvm::MaybeAlign(size * storedBytes));
+  if (stored == element)
+    return value;
+  return arith::ExtFOp::create(b, loc, typeOf(size), value);
 }
 
 void BlockBuilder::store(Value value, Value row, Value at) {
   Value index = math.cast(at);
-  if (auto type = dyn_cast<VectorType>(value.getType()))
+  auto type = dyn_cast<VectorType>(value.getType());
+  // Sums of a part are kept as they are.
+  Type kept = cast<MemRefType>(row.getType()).getElementType();
+  int64_t storedBytes = kept.getIntOrFloatBitWidth() / 8;
+  if (kept != element)
+    value = arith::TruncFOp::create(
+        b, loc, type ? Type(type.clone(kept)) : kept, value);
+  if (type)
     vector::StoreOp::create(
         b, loc, value, row, index, /*nontemporal=*/false,
-        llvm::MaybeAlign(type.getNumElements() * elementBytes));
+        llvm::MaybeAlign(type.getNumElements() * storedBytes));
   else
     memref::StoreOp::create(b, loc, value, row, index);
 }

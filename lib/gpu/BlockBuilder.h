@@ -58,7 +58,8 @@ public:
   mlir::Value stride(mlir::Value buffer, int64_t axis, IndexMath &math);
   /// The buffer from element `first` on, as one row.
   mlir::Value row(mlir::Value buffer, mlir::Value first);
-  /// `size` elements of a row, aligned to all of them.
+  /// `size` elements of a row, aligned to all of them; of `element`, whatever
+  /// they are stored as.
   mlir::Value load(mlir::Value row, mlir::Value at, int64_t size);
   void store(mlir::Value value, mlir::Value row, mlir::Value at);
   mlir::Value zero(int64_t size);
@@ -84,8 +85,10 @@ public:
   conv::GPUPlanAttr plan;
   conv::DimensionNumbersAttr numbers;
   ChannelBlocks channels;
-  int64_t rank, reduction, elementBytes;
-  mlir::Type element;
+  int64_t rank, reduction;
+  /// What buffers have, and what is computed with: f32 for types of 16 bits.
+  mlir::Type stored, element;
+  int64_t storedBytes, elementBytes;
   mlir::Value thread; ///< in num.type
   mlir::Value images; ///< of the output; an index
   bool interior, inputChannelsLast, outputChannelsLast;
@@ -100,6 +103,7 @@ private:
 /// Rewrites op before itself; the caller erases it.
 void expandDirect(BlockBuilder &block);
 void expandSimt(BlockBuilder &block);
+void expandMma(BlockBuilder &block);
 
 } // namespace convjit
 

@@ -11,6 +11,8 @@
 #include "GPUPasses.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 
 namespace convjit {
 #define GEN_PASS_DEF_CONVEXPANDBLOCKS
@@ -37,6 +39,9 @@ struct ConvExpandBlocksPass
         break;
       case GPUSchedule::Simt:
         expandSimt(block);
+        break;
+      case GPUSchedule::Mma:
+        expandMma(block);
         break;
       }
       op.erase();

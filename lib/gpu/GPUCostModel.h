@@ -21,6 +21,8 @@ struct Chip {
   double gigahertz;    ///< boost clock
   int64_t floats;      ///< f32 multiply-adds a cycle and SM
   int64_t doubles;     ///< f64 multiply-adds a cycle and SM
+  int64_t tensor;      ///< 16-bit multiply-adds of mma.sync a cycle and SM
+  int64_t shared;      ///< bytes of shared memory of an SM
   double memory;       ///< bytes of DRAM a second, 1e9
   double cache;        ///< bytes of L2 a cycle and SM
 };
@@ -31,7 +33,11 @@ const Chip &chipOf(llvm::StringRef name);
 /// What a plan is predicted to do.
 struct GPUPrediction {
   double microseconds = 0;
-  /// What that time is bound by.
+  /// The part of it that products or memory alone would take: products over
+  /// true taps at the peak of the units that the schedule uses, and each tensor
+  /// moved once.
+  double roof = 0;
+  /// What the time is bound by.
   const char *bound = "";
   /// Registers of a thread, blocks of an SM at a time.
   int64_t registers = 0, resident = 0;
@@ -40,6 +46,8 @@ struct GPUPrediction {
 struct GPUCandidate {
   conv::GPUPlanAttr plan;
   GPUPrediction prediction;
+  /// Computes something else than was asked for: only for those who ask for it.
+  bool onlyIfAsked = false;
 };
 
 /// Images that predictions are made for; the batch is not known.
@@ -48,9 +56,13 @@ constexpr int64_t predictedImages = 8;
 GPUPrediction predict(conv::ConvolutionOp op, conv::GPUPlanAttr plan,
                       const Chip &chip);
 
-/// The best plan of each schedule and tile, the fastest first. Never empty.
+/// The best plan of each schedule and tile, the fastest first, then those that
+/// are only for who asks. The first is never one of those.
 llvm::SmallVector<GPUCandidate> gpuCandidates(conv::ConvolutionOp op,
                                               const Chip &chip);
+
+/// Why no plan of schedule = mma is among them.
+std::string whyNoTensorCores(conv::ConvolutionOp op);
 
 } // namespace convjit
 

@@ -51,7 +51,8 @@ struct ConvGPUKernelABIPass
         b.getContext(), {pointerType, pointerType, i64});
     Value descriptor = LLVM::PoisonOp::create(b, loc, descriptorType);
     Value zero = LLVM::ConstantOp::create(b, loc, i64, b.getI64IntegerAttr(0));
-    for (auto [i, value] : llvm::enumerate(ArrayRef{pointer, pointer, zero}))
+    Value fields[] = {pointer, pointer, zero};
+    for (auto [i, value] : llvm::enumerate(fields))
       descriptor = LLVM::InsertValueOp::create(b, loc, descriptor, value,
                                                static_cast<int64_t>(i));
     Value start = UnrealizedConversionCastOp::create(b, loc, TypeRange{plain},
@@ -102,6 +103,7 @@ struct ConvGPUKernelABIPass
           {LLVM::LLVMDialect::getAlignAttrName(),
            b.getI64IntegerAttr(pointerAlignment)}};
       bool written = role.getValue() == "output" ||
+                     role.getValue() == "scratch" ||
                      (role.getValue() == "packed" && !needsBatch);
       if (!written)
         has.push_back(
@@ -122,12 +124,19 @@ struct ConvGPUKernelABIPass
         images = arith::DivUIOp::create(
             b, loc, batch, arith::ConstantIndexOp::create(b, loc, groups));
     }
+    Value sums;
+    if (auto split = func->getAttrOfType<IntegerAttr>("conv.split"))
+      sums = arith::MulIOp::create(
+          b, loc, images,
+          arith::ConstantIndexOp::create(b, loc, split.getInt()));
     for (size_t i = 0; i < old; ++i) {
       BlockArgument argument = body.getArgument(i);
-      bool isInput = cast<StringAttr>(operands[i]).getValue() == "input";
+      StringRef role = cast<StringAttr>(operands[i]).getValue();
       argument.replaceAllUsesWith(buffer(b, loc, body.getArgument(old + i),
                                          cast<MemRefType>(argument.getType()),
-                                         isInput ? batch : images));
+                                         role == "input"     ? batch
+                                         : role == "scratch" ? sums
+                                                             : images));
     }
     body.eraseArguments(0, old);
     func.setFunctionType(b.getFunctionType(types, {}));

@@ -38,7 +38,9 @@ def ConvToGPU : Pass<"conv-to-gpu", "::mlir::ModuleOp"> {
     and which box of pixels it computes. Blocks whose box lies inside the output
     and whose taps all lie inside the input are told apart, so that they run
     without a predicate. `conv.pack_filter` becomes a kernel with one packed
-    element a thread.
+    element a thread. Where the plan cuts the reduction into parts, a block
+    computes one of them, and a second kernel adds them in order and applies the
+    epilogue.
 
     After:
     ```mlir
@@ -94,9 +96,36 @@ def ConvExpandBlocks : Pass<"conv-expand-blocks", "::mlir::ModuleOp"> {
       %s = vector.fma ...
       gpu.barrier
     ```
+
+    `schedule = mma`: the same product by tensor cores, in tf32 for f32. A step's
+    tiles are copied asynchronously, `stages - 1` steps ahead, to rows of shared
+    memory whose chunks of 16 bytes are permuted from row to row, so that neither
+    the copies nor the reading of fragments has bank conflicts. Elements that a
+    pixel lacks are filled with zeros by the copy.
+
+    After:
+    ```mlir
+    %sums:70 = scf.for %i = %c0 to %steps step %c1 iter_args(...) -> (f32, ...) {
+      nvgpu.device_async_wait %group {numGroups = 1 : i32}
+      gpu.barrier
+      scf.if %has_next {
+        %t = nvgpu.device_async_copy %row[%at], %input_tile[%m, %k], 4, %valid : ...
+        ...
+      }
+      %g = nvgpu.device_async_create_group
+      %swizzled = arith.xori %chunk, %c2
+      %a = nvgpu.ldmatrix %input_tile[%row, %column] {numTiles = 4 : i32, transpose = false} : ...
+      %b = nvgpu.ldmatrix %filter_tile[...] ...
+      %s = nvgpu.mma.sync(%a, %b, %sum) {mmaShape = [16, 8, 8], tf32Enabled} : ...
+    ```
+
+    A block that has a `part` goes through that part of its steps only.
   }];
   let dependentDialects = ["::mlir::gpu::GPUDialect",
+                           "::mlir::LLVM::LLVMDialect",
                            "::mlir::memref::MemRefDialect",
+                           "::mlir::nvgpu::NVGPUDialect",
+                           "::mlir::NVVM::NVVMDialect",
                            "::mlir::scf::SCFDialect",
                            "::mlir::arith::ArithDialect",
                            "::mlir::math::MathDialect",

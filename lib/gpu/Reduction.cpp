@@ -34,22 +34,39 @@ Reduction::Reduction(BlockBuilder &block) : block(block), num(block.num) {
   end.push_back(num.constant(padded));
   radix.push_back(num.constant(std::max<int64_t>(padded, 1)));
   count = num.ceilDiv(num.mul(taps, padded), depth);
+  Value first = takePart();
 
   step.resize(block.rank + 1);
   if (!ragged) {
     for (Value &digit : step)
       digit = num.constant(0);
     step.back() = num.constant(depth);
+    before = first;
     return;
   }
   step = start(num.constant(depth)).digits;
   for (auto [digit, lo] : llvm::zip(step, lowest))
     digit = num.sub(digit, lo);
+  before = first;
+}
+
+/// Leaves of `count` the steps of the block's part, and returns the products
+/// before them.
+Value Reduction::takePart() {
+  Value part = block.op.getPart();
+  if (!part)
+    return Value();
+  Value size = num.ceilDiv(count, block.plan.getSplit());
+  Value first = num.min(num.mul(num.cast(part), size), count);
+  count = num.min(num.sub(count, first), size);
+  return num.mul(first, block.plan.getDepth());
 }
 
 ReductionPosition Reduction::start(Value ahead) {
   ReductionPosition position;
   position.digits.resize(radix.size());
+  if (before)
+    ahead = num.add(ahead, before);
   for (int64_t i = static_cast<int64_t>(radix.size()) - 1; i >= 0; --i) {
     Value digit = ahead;
     // The first digit takes all that is left.

@@ -32,7 +32,7 @@ class Reduction {
 public:
   explicit Reduction(BlockBuilder &block);
 
-  /// Steps of the main loop.
+  /// Steps of the main loop: those of the block's part.
   mlir::Value steps() const { return count; }
   /// The position `ahead` products after the first.
   ReductionPosition start(mlir::Value ahead);
@@ -43,11 +43,14 @@ public:
   mlir::Value exists(const ReductionPosition &position);
 
 private:
+  mlir::Value takePart();
+
   BlockBuilder &block;
   IndexMath &num;
   /// Smallest and one past the largest digit, radix, and what a step adds.
   llvm::SmallVector<mlir::Value> lowest, end, radix, step;
   mlir::Value count;
+  mlir::Value before; ///< products of the parts before; null without parts
   bool ragged;
 };
 

@@ -135,20 +135,36 @@ void SimtBlock::placeInput() {
   if (all < threads)
     inputActive =
         num.compare(arith::CmpIPredicate::ult, block.thread, num.constant(all));
-  // Slot i of a thread is number thread + i * threads. Both are powers of two,
-  // so that slots are a grid.
-  int64_t jump = std::max<int64_t>(1, threads / across);
-  int64_t around = std::max<int64_t>(1, across / threads);
+  // With channels last an access becomes stores to several rows of shared
+  // memory, each of which begins 16 bytes past whole lines: a warp that stores
+  // 8 products of neighbouring pixels meets each bank once. In memory they are
+  // a sector of each pixel.
+  int64_t lowInner = 1, lowOuter = 1;
+  if (block.inputChannelsLast && depth > 8) {
+    lowInner = std::max<int64_t>(1, 8 / vector);
+    lowOuter = 32 / lowInner;
+    if (pixels < lowOuter)
+      lowInner = lowOuter = 1;
+  }
+  // Slot i of a thread is number thread + i * threads, but for these low
+  // digits. All are powers of two, so that slots are a grid.
+  int64_t lanes = threads / (lowInner * lowOuter), wide = across / lowInner;
+  int64_t jump = std::max<int64_t>(1, lanes / wide);
+  int64_t around = std::max<int64_t>(1, wide / lanes);
   Value inner = block.thread, outer = num.constant(0);
-  if (threads > across) {
-    outer = block.thread;
-    inner = num.takeDigit(outer, across);
+  Value innerLane = num.takeDigit(inner, lowInner);
+  Value outerLane = num.takeDigit(inner, lowOuter);
+  if (lanes > wide) {
+    outer = inner;
+    inner = num.takeDigit(outer, wide);
   }
   SmallVector<Value> inners, outers;
   for (int64_t i = 0; i < around; ++i)
-    inners.push_back(num.add(inner, i * threads));
+    inners.push_back(
+        num.add(num.mul(num.add(inner, i * lanes), lowInner), innerLane));
   for (int64_t i = 0; i < inputSlots / around; ++i)
-    outers.push_back(num.add(outer, i * jump));
+    outers.push_back(
+        num.add(num.mul(num.add(outer, i * jump), lowOuter), outerLane));
   SmallVector<Value> &fast = block.inputChannelsLast ? slotDepth : slotPixel;
   SmallVector<Value> &slow = block.inputChannelsLast ? slotPixel : slotDepth;
   for (Value inner : inners)

@@ -10,6 +10,7 @@
 #include "GPUPasses.h"
 #include "IndexMath.h"
 #include "LowerPackFilter.h"
+#include "PartSums.h"
 #include "PhaseTables.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -62,42 +63,54 @@ private:
   }
 
   /// A kernel with the function's arguments, and a builder in its body.
-  gpu::GPUFuncOp kernel(func::FuncOp func, StringRef name, int64_t threads) {
+  /// `scratch` is the type of one more, or null.
+  gpu::GPUFuncOp kernel(func::FuncOp func, StringRef name, int64_t threads,
+                        Type scratch = {}) {
     gpu::GPUModuleOp device = gpuModule();
     OpBuilder b = OpBuilder::atBlockEnd(device.getBody());
     Location loc = func.getLoc();
-    auto kernel = gpu::GPUFuncOp::create(b, loc, name, func.getFunctionType());
+    SmallVector<Type> types(func.getArgumentTypes());
+    if (scratch)
+      types.push_back(scratch);
+    auto kernel =
+        gpu::GPUFuncOp::create(b, loc, name, b.getFunctionType(types, {}));
     kernel->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
     kernel.setKnownBlockSizeAttr(
         b.getDenseI32ArrayAttr({static_cast<int32_t>(threads), 1, 1}));
-    if (ArrayAttr roles = func.getArgAttrsAttr())
-      kernel.setArgAttrsAttr(roles);
+    for (unsigned i = 0; i < func.getNumArguments(); ++i)
+      kernel.setArgAttrs(i, func.getArgAttrDict(i));
+    if (scratch)
+      kernel.setArgAttr(types.size() - 1, "conv.operand",
+                        b.getStringAttr("scratch"));
     b.setInsertionPointToStart(&kernel.getBody().front());
     gpu::ReturnOp::create(b, loc);
     return kernel;
   }
 
-  /// Replaces the function's body by the launch of `kernel`.
-  void launch(func::FuncOp func, gpu::GPUFuncOp kernel, int64_t threads,
-              int64_t sharedBytes, function_ref<Value(OpBuilder &)> blocks) {
-    Operation *work = &func.getBody().front().front();
+  /// Launches `kernel` before `work`, the function's.
+  void launch(Operation *work, gpu::GPUFuncOp kernel, int64_t threads,
+              int64_t sharedBytes, function_ref<Value(OpBuilder &)> blocks,
+              Value scratch = {}) {
+    auto func = work->getParentOfType<func::FuncOp>();
     OpBuilder b(work);
     Location loc = func.getLoc();
     IndexMath math{b, loc};
     Value one = math.constant(1);
+    SmallVector<Value> arguments(func.getArguments());
+    if (scratch)
+      arguments.push_back(scratch);
     Value shared;
     if (sharedBytes)
       shared = IndexMath{b, loc, b.getI32Type()}.constant(sharedBytes);
-    gpu::LaunchFuncOp::create(b, loc, kernel,
-                              gpu::KernelDim3{blocks(b), one, one},
-                              gpu::KernelDim3{math.constant(threads), one, one},
-                              shared, func.getArguments());
-    work->erase();
+    gpu::LaunchFuncOp::create(
+        b, loc, kernel, gpu::KernelDim3{blocks(b), one, one},
+        gpu::KernelDim3{math.constant(threads), one, one}, shared, arguments);
   }
 
   void outline(func::FuncOp func, PhasesOp op);
   LogicalResult outline(func::FuncOp func, PackFilterOp op);
-  void buildBlock(PhasesOp op, const BlockSpace &space, OpBuilder &b);
+  void buildBlock(PhasesOp op, const BlockSpace &space, Value output,
+                  OpBuilder &b);
 
   ModuleOp module;
 };
@@ -106,7 +119,9 @@ private:
 
 /// Finds out which part of the work this block has, and does it; with the
 /// interior, where nothing needs a predicate, apart.
-void Outliner::buildBlock(PhasesOp op, const BlockSpace &space, OpBuilder &b) {
+/// `output` is the operation's, or scratch for sums of parts.
+void Outliner::buildBlock(PhasesOp op, const BlockSpace &space, Value output,
+                          OpBuilder &b) {
   Location loc = op.getLoc();
   IndexMath math{b, loc}, narrow{b, loc, b.getI32Type()};
   int64_t rank = op.getRank();
@@ -117,6 +132,8 @@ void Outliner::buildBlock(PhasesOp op, const BlockSpace &space, OpBuilder &b) {
     return math.cast(narrow.takeDigit(number, radix));
   };
   Value channels = digit(space.channels.blocks());
+  Value part =
+      space.plan.getSplit() > 1 ? digit(space.plan.getSplit()) : Value();
   SmallVector<Value> phase(rank), at(rank);
   for (int64_t dim = rank - 1; dim >= 0; --dim)
     phase[dim] = digit(space.phases(dim));
@@ -125,7 +142,10 @@ void Outliner::buildBlock(PhasesOp op, const BlockSpace &space, OpBuilder &b) {
     at[dim] = math.mul(digit(space.boxes(dim)), box[1 + dim]);
   Value image = math.mul(math.cast(number), box[0]);
   Value images =
-      memref::DimOp::create(b, loc, op.getOutput(), numbers.getOutputBatch());
+      memref::DimOp::create(b, loc, output, numbers.getOutputBatch());
+  if (part)
+    images = b.createOrFold<arith::DivUIOp>(
+        loc, images, math.constant(space.plan.getSplit()));
 
   using Predicate = arith::CmpIPredicate;
   Value exists, interior;
@@ -171,12 +191,16 @@ void Outliner::buildBlock(PhasesOp op, const BlockSpace &space, OpBuilder &b) {
                                   phaseValue(op, math, highest, phase[dim],
                                              "interior_highest")));
   }
+  // Sums of parts are all that is stored; the rest is for who adds them.
+  Value bias = part ? Value() : op.getBias();
+  Value residual = part ? Value() : op.getResidual();
+  EpilogueAttr epilogue = part ? EpilogueAttr() : op.getEpilogueAttr();
   auto work = [&](bool isInterior) {
-    BlockOp::create(
-        b, loc, op.getInput(), op.getFilter(), op.getBias(), op.getResidual(),
-        op.getOutput(), image, phase, at, channels, op.getSplitsAttr(), numbers,
-        op.getFeatureGroupCount(), op.getBatchGroupCount(), space.reduction,
-        isInterior, op.getEpilogueAttr(), op.getGpuPlanAttr());
+    BlockOp::create(b, loc, op.getInput(), op.getFilter(), bias, residual,
+                    output, image, phase, at, channels, op.getSplitsAttr(),
+                    numbers, op.getFeatureGroupCount(), op.getBatchGroupCount(),
+                    part, space.reduction, isInterior, epilogue,
+                    op.getGpuPlanAttr());
   };
   auto all = [&] {
     if (!interior)
@@ -198,33 +222,71 @@ void Outliner::outline(func::FuncOp func, PhasesOp op) {
                            numbers.getInputFeature() == type.getRank() - 1);
   int64_t threads = space.plan.getThreads();
   int64_t blocks = space.blocksPerImages();
-  gpu::GPUFuncOp device = kernel(func, "kernel", threads);
-  OpBuilder b(func.getContext());
-  device.setArgAttr(cast<BlockArgument>(op.getFilter()).getArgNumber(),
-                    "conv.operand", b.getStringAttr("packed"));
-  device->setAttr("conv.shared_bytes", b.getI64IntegerAttr(shared));
-  device->setAttr("conv.blocks", b.getI64IntegerAttr(blocks));
-  device->setAttr("conv.images_per_block",
-                  b.getI64IntegerAttr(space.imagesPerBlock()));
-  device->setAttr("conv.batch_group_count",
-                  b.getI64IntegerAttr(op.getBatchGroupCount()));
-  IRMapping mapping;
-  mapping.map(func.getArguments(), device.getArguments());
-  b.setInsertionPoint(device.getBody().front().getTerminator());
-  // Without an output there are no blocks, and digits have no radix.
-  if (blocks > 0) {
-    auto inside = cast<PhasesOp>(b.clone(*op, mapping));
-    b.setInsertionPoint(inside);
-    buildBlock(inside, space, b);
-    inside.erase();
-  }
+  int64_t parts = space.plan.getSplit();
+  Location loc = func.getLoc();
+  OpBuilder b(op);
   Value output = op.getOutput();
-  launch(func, device, threads, shared, [&](OpBuilder &b) {
-    IndexMath math{b, func.getLoc()};
-    Value images = memref::DimOp::create(b, func.getLoc(), output,
-                                         numbers.getOutputBatch());
-    return math.mul(math.ceilDiv(images, space.imagesPerBlock()), blocks);
-  });
+  auto images = [&](OpBuilder &b) -> Value {
+    return memref::DimOp::create(b, loc, output, numbers.getOutputBatch());
+  };
+  // Of each part the whole output, the parts one after the other as if they
+  // were images.
+  MemRefType scratchType;
+  Value scratch;
+  if (parts > 1) {
+    auto outputType = cast<MemRefType>(output.getType());
+    scratchType = MemRefType::get(outputType.getShape(),
+                                  sumType(outputType.getElementType()));
+    scratch = memref::AllocOp::create(
+        b, loc, scratchType,
+        ValueRange{IndexMath{b, loc}.mul(images(b), parts)});
+  }
+  // A kernel of `blocks` blocks for each `perBlock` images; `body` builds what
+  // a block does before its copy of the operation. Without an output there are
+  // no blocks, and digits have no radix.
+  auto outlined = [&](StringRef name, int64_t threads, int64_t shared,
+                      int64_t blocks, int64_t perBlock,
+                      function_ref<void(PhasesOp, Value, OpBuilder &)> body) {
+    gpu::GPUFuncOp device = kernel(func, name, threads, scratchType);
+    OpBuilder b(func.getContext());
+    device.setArgAttr(cast<BlockArgument>(op.getFilter()).getArgNumber(),
+                      "conv.operand", b.getStringAttr("packed"));
+    device->setAttr("conv.shared_bytes", b.getI64IntegerAttr(shared));
+    device->setAttr("conv.blocks", b.getI64IntegerAttr(blocks));
+    device->setAttr("conv.images_per_block", b.getI64IntegerAttr(perBlock));
+    device->setAttr("conv.batch_group_count",
+                    b.getI64IntegerAttr(op.getBatchGroupCount()));
+    if (parts > 1)
+      device->setAttr("conv.split", b.getI64IntegerAttr(parts));
+    IRMapping mapping;
+    mapping.map(func.getArguments(),
+                device.getArguments().take_front(func.getNumArguments()));
+    b.setInsertionPoint(device.getBody().front().getTerminator());
+    if (blocks > 0) {
+      auto inside = cast<PhasesOp>(b.clone(*op, mapping));
+      b.setInsertionPoint(inside);
+      Value sums = parts > 1 ? Value(device.getArguments().back())
+                             : Value(inside.getOutput());
+      body(inside, sums, b);
+      inside.erase();
+    }
+    launch(
+        op, device, threads, shared,
+        [&](OpBuilder &b) {
+          IndexMath math{b, loc};
+          return math.mul(math.ceilDiv(images(b), perBlock), blocks);
+        },
+        scratch);
+  };
+  outlined("kernel", threads, shared, blocks, space.imagesPerBlock(),
+           [&](PhasesOp op, Value sums, OpBuilder &b) {
+             buildBlock(op, space, sums, b);
+           });
+  if (parts > 1) {
+    outlined("add", addThreads, 0, addBlocksPerImage(op), 1, addParts);
+    memref::DeallocOp::create(b, loc, scratch);
+  }
+  op.erase();
 }
 
 LogicalResult Outliner::outline(func::FuncOp func, PackFilterOp op) {
@@ -266,9 +328,9 @@ LogicalResult Outliner::outline(func::FuncOp func, PackFilterOp op) {
   if (failed(result))
     return failure();
   inside.erase();
-  launch(func, device, packThreads, 0, [&](OpBuilder &b) {
-    return IndexMath{b, func.getLoc()}.constant(blocks);
-  });
+  launch(op, device, packThreads, 0,
+         [&](OpBuilder &b) { return IndexMath{b, loc}.constant(blocks); });
+  op.erase();
   return success();
 }
 

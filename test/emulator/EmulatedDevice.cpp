@@ -18,6 +18,7 @@
 #include "llvm/IR/Module.h"
 #include "llvm/Support/SourceMgr.h"
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -28,6 +29,9 @@ namespace {
 
 class EmulatedDevice final : public cli::Device {
 public:
+  /// `measures`: bank conflicts of the main loop are an error, too.
+  explicit EmulatedDevice(bool measures) : measures(measures) {}
+
   Status load(const Compiler &compiler, const GPUKernel &toLoad,
               const CompileOptions &options) override {
     kernel = toLoad;
@@ -42,7 +46,8 @@ public:
     if (!module)
       return internalError("LLVM IR that does not parse: " +
                            diagnostic.getMessage().str());
-    Expected<emulator::Program> compiled = emulator::Program::compile(*module);
+    Expected<emulator::Program> compiled =
+        emulator::Program::compile(*module, {.measure = measures});
     if (!compiled)
       return compiled.takeError();
     program.emplace(std::move(*compiled));
@@ -86,7 +91,27 @@ private:
       return Error{ErrorKind::CheckFailed, report.error().message};
     if (!report->findings.empty() || !report->complete)
       return Error{ErrorKind::CheckFailed, step.entry + ": " + report->text()};
+    if (measures)
+      if (std::string why = conflicts(*report); !why.empty())
+        return Error{ErrorKind::CheckFailed, step.entry + ": " + why};
     return {};
+  }
+
+  /// Accesses to shared memory in the innermost loops that take more passes
+  /// through the banks than they must.
+  static std::string conflicts(const emulator::Report &report) {
+    unsigned deepest = 0;
+    for (const emulator::Profile &profile : report.profiles)
+      if (profile.wavefronts)
+        deepest = std::max(deepest, profile.loopDepth);
+    std::string text;
+    for (const emulator::Profile &profile : report.profiles)
+      if (deepest && profile.loopDepth == deepest &&
+          profile.wavefronts > profile.idealWavefronts)
+        text += "bank conflicts: " + std::to_string(profile.wavefronts) +
+                " passes where " + std::to_string(profile.idealWavefronts) +
+                " would do: " + profile.instruction + "\n";
+    return text;
   }
 
   Buffer buffer(GPUParameter parameter, const GPULaunch &step,
@@ -116,6 +141,7 @@ private:
     return of(tensors.output, Write, "output");
   }
 
+  bool measures;
   GPUKernel kernel;
   std::optional<emulator::Program> program;
   std::vector<std::byte> packed, scratch;
@@ -126,9 +152,11 @@ private:
 [[maybe_unused]] const bool registered = cli::registerDevice(
     "emulated",
     [](const std::string &name) -> Expected<std::unique_ptr<cli::Device>> {
-      if (name != "emulated")
-        return badInput("--device=" + name + ": valid: emulated");
-      return std::unique_ptr<cli::Device>(new EmulatedDevice);
+      bool measures = name == "emulated:conflicts";
+      if (!measures && name != "emulated")
+        return badInput("--device=" + name +
+                        ": valid: emulated, emulated:conflicts");
+      return std::unique_ptr<cli::Device>(new EmulatedDevice(measures));
     });
 
 } // namespace

@@ -44,6 +44,7 @@
 
 #include <cmath>
 
+using namespace convjit;
 using namespace convjit::emulator;
 
 using Access = Buffer::Access;

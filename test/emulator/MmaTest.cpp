@@ -20,6 +20,7 @@
 #include <cmath>
 #include <cstring>
 
+using namespace convjit;
 using namespace convjit::emulator;
 
 namespace {

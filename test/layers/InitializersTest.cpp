@@ -120,6 +120,8 @@ TEST(Initializers, ConstantAndZero) {
         EXPECT_EQ(made.dtype, dtype);
         EXPECT_THAT(widened(made), testing::Each(value));
       }
+  for (DataType dtype : {DataType::F16, DataType::BF16})
+    expectBadInput(Constant{1}({2}, dtype), {name(dtype), "valid: f32, f64"});
   EXPECT_THAT(widened(get(ZeroInit{}({10, 20}))), testing::Each(0));
   EXPECT_THAT(widened(get(Constant{}({2}))), testing::Each(1));
 }

@@ -69,6 +69,16 @@ TEST(ConvolutionText, EveryFieldIsRead) {
   EXPECT_EQ(conv.kernelShape(), (std::vector<int64_t>{2, 3, 8, 3}));
 }
 
+TEST(ConvolutionText, EveryType) {
+  for (DataType dtype : {DataType::F64, DataType::F16, DataType::BF16}) {
+    std::string text = std::string(plain) + ",dtype=" + name(dtype);
+    Expected<NamedConvolution> named = parseConvolution(text);
+    ASSERT_TRUE(named) << named.error().message;
+    EXPECT_EQ(named->conv.dtype, dtype);
+    EXPECT_EQ(describe(*named), text);
+  }
+}
+
 TEST(ConvolutionText, DefaultsAreLeftOut) {
   Expected<NamedConvolution> named = parseConvolution(plain);
   ASSERT_TRUE(named) << named.error().message;
@@ -103,7 +113,7 @@ TEST(ConvolutionText, MalformedTextsNameTheField) {
       {plain + ",g", "'g'"},
       {plain + ",g=2x1", "'g'"},
       {plain + ",bg=two", "'bg'"},
-      {plain + ",dtype=f16", "'dtype'"},
+      {plain + ",dtype=f8", "'dtype'"},
       {plain + ",act=swish", "'act'"},
       {plain + ",act=relu:0.5", "'act'"},
       {plain + ",act=leaky_relu:", "'act'"},

@@ -274,6 +274,11 @@ TEST(Npy, DataThatDoesNotFitIsNotWritten) {
               "shape 2147483648x2147483648; valid: at most 2^44 bytes");
   expectError(std::vector<int64_t>(33, 1), 4,
               "shape has 33 axes; valid: at most 32");
+  // Of GPUs' kernels only.
+  EXPECT_EQ(writeNpy(path, {DataType::BF16, {2}, std::vector<std::byte>(4)})
+                .error()
+                .message,
+            path + ": dtype bf16; valid: f32, f64");
   // What was there before is there still.
   std::ifstream stream(path);
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(stream), {}), "old");

@@ -121,7 +121,7 @@ static const Malformed malformed[] = {
     {"conv1d:in=8x8,oc=4,k=3,layout=nhwc", "layout"},
     {"conv1d:in=8x8,oc=4,k=3,layout=channel_first", "layout"},
     {"conv1d:in=8x8,oc=4,k=3,layout=", "layout"},
-    {"conv1d:in=8x8,oc=4,k=3,dtype=f16", "dtype"},
+    {"conv1d:in=8x8,oc=4,k=3,dtype=f8", "dtype"},
     {"conv1d:in=8x8,oc=4,k=3,dtype=float32", "dtype"},
     {"conv1d:in=8x8,oc=4,k=3,grad=bias", "grad"},
     {"conv1d:in=8x8,oc=4,k=3,grad=none", "grad"},

@@ -79,6 +79,8 @@ TEST(Problem, EachFieldAlone) {
   expect("pad=1:2x0", pads({{1, 2}, {0, 0}}));
   expect("pad=-1x-2:-3", pads({{-1, -1}, {-2, -3}}));
   expect("dtype=f64", [](P p) { p.dtype = DataType::F64; });
+  expect("dtype=f16", [](P p) { p.dtype = DataType::F16; });
+  expect("dtype=bf16", [](P p) { p.dtype = DataType::BF16; });
   expect("grad=input", [](P p) { p.gradient = Gradient::Input; });
   expect("grad=weight", [](P p) { p.gradient = Gradient::Weight; });
   expect("bias", [](P p) { p.bias = true; });

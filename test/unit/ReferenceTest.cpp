@@ -266,6 +266,23 @@ TEST(Reference, BoundGrowsWithASlopeThatIsUsedOnly) {
   EXPECT_GT(errorBound(conv, 1), 10 * bound);
 }
 
+TEST(Reference, BoundKnowsWhatIsRounded) {
+  Convolution conv = *lower(*parseProblem("conv1d:in=8x2,oc=3,k=3"));
+  double bound = errorBound(conv, 1);
+  // Products of tf32.
+  EXPECT_EQ(errorBound(conv, 1, 0x1p-9), bound + 0x1p-9);
+  // Results of 16 bits, summed in f32: half a unit in the last place.
+  conv.dtype = DataType::F16;
+  EXPECT_GT(errorBound(conv, 1), 0x1p-11);
+  EXPECT_LT(errorBound(conv, 1), 0x1p-9);
+  conv.dtype = DataType::BF16;
+  EXPECT_GT(errorBound(conv, 1), 0x1p-8);
+  EXPECT_LT(errorBound(conv, 1), 0x1p-6);
+  double plain = errorBound(conv, 1);
+  conv.mask.assign(18, 0.5);
+  EXPECT_EQ(errorBound(conv, 1), plain + 0x1p-8 * 65 / 64);
+}
+
 TEST(Reference, MagnitudeIsTheSumOfAllTerms) {
   Convolution conv =
       *lower(*parseProblem("conv1d:in=2x1,oc=1,k=2,pad=0,bias,residual"));

@@ -18,13 +18,18 @@
 using namespace convjit;
 using namespace convjit::cli;
 
-NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index) {
+NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU) {
   Random random(seed * 0x9e3779b97f4a7c15 + static_cast<uint64_t>(index));
+  auto chooseType = [&](DataType &dtype) {
+    if (onGPU && dtype == DataType::F32 && random.chance(50))
+      dtype = random.pick({DataType::F16, DataType::BF16});
+  };
   // Some as layers, so that the front end's mappings and gradients are on the
   // way too.
   if (random.chance(15))
     for (;;) {
       Problem problem = randomProblem(random);
+      chooseType(problem.dtype);
       Expected<Layer> layer = readLayer(printProblem(problem));
       if (!layer || countMacs(layer->conv, layer->conv.batchGroups) > 2000000)
         continue;
@@ -34,8 +39,9 @@ NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index) {
       return item;
     }
   NamedConvolution named = randomConvolution(random);
+  chooseType(named.conv.dtype);
   NamedCase item{describe(named), named.conv, {}, {}};
-  if (random.chance(40))
+  if (random.chance(onGPU ? 70 : 40))
     item.planSeed = random.next() | 1;
   return item;
 }

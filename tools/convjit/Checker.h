@@ -39,7 +39,7 @@ constexpr double leastSecondsAllowed = 300;
 double secondsAllowed(const NamedCase &item, size_t threadCounts);
 
 /// Case `index` of the sequence that `seed` starts.
-NamedCase randomCase(uint64_t seed, int64_t index);
+NamedCase randomCase(uint64_t seed, int64_t index, bool onGPU = false);
 
 /// What is being checked; where a process that dies was.
 struct Position {

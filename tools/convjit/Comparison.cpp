@@ -55,9 +55,8 @@ void convjit::cli::makeSpecial(std::vector<double> &values, Random &random) {
 }
 
 static void roundTo(DataType dtype, std::vector<double> &values) {
-  if (dtype == DataType::F32)
-    for (double &value : values)
-      value = static_cast<float>(value);
+  for (double &value : values)
+    value = rounded(value, dtype);
 }
 
 void convjit::cli::roundOperands(const Convolution &conv,
@@ -73,14 +72,16 @@ void convjit::cli::roundOperands(const Convolution &conv,
 std::string convjit::cli::compareOutputs(const Convolution &conv,
                                          const ReferenceResult &wanted,
                                          const std::byte *got, DataKind kind,
-                                         double scale, double &worst) {
+                                         double scale, double &worst,
+                                         double productError) {
   bool exact = kind == DataKind::Exact && isExact(conv.activation);
   for (size_t i = 0; i < wanted.output.size(); ++i) {
     double value = elementAt(got, conv.dtype, i);
     double reference = wanted.output[i];
-    if (exact && conv.dtype == DataType::F32)
-      reference = static_cast<float>(reference);
-    double bound = exact ? 0 : scale * errorBound(conv, wanted.magnitude[i]);
+    if (exact)
+      reference = rounded(reference, conv.dtype);
+    double bound =
+        exact ? 0 : scale * errorBound(conv, wanted.magnitude[i], productError);
     if (exact && !std::isfinite(reference)) {
       if (std::isnan(reference) ? std::isnan(value) : value == reference)
         continue;
@@ -113,16 +114,27 @@ std::string convjit::cli::randomGPUPlan(std::string plan,
     if (random.chance(60))
       replaceField(plan, field, std::to_string(random.pick(values)));
   };
-  bool direct = plan.find("schedule = direct") != std::string::npos;
-  if (random.chance(30)) {
-    direct = !direct;
-    replaceField(plan, "schedule", direct ? "direct" : "simt");
-    replaceField(plan, "stages", direct ? "1" : "2");
+  auto has = [&](const char *name) {
+    return plan.find(std::string("schedule = ") + name) != std::string::npos;
+  };
+  bool direct = has("direct"), mma = has("mma");
+  // The last field; fields that are added come before it.
+  if (size_t at = plan.find(", split = "); at != std::string::npos)
+    plan.erase(at, plan.find('>', at) - at);
+  if (random.chance(50)) {
+    bool tensorCores = conv.dtype != DataType::F64;
+    direct = random.chance(tensorCores ? 25 : 50);
+    mma = !direct && tensorCores && random.chance(70);
+    replaceField(plan, "schedule", direct ? "direct" : mma ? "mma" : "simt");
+    replaceField(plan, "stages", direct ? "1" : mma ? "3" : "2");
     replaceField(plan, "vector", "1");
-    replaceField(plan, "thread_channels", direct ? "1" : "4");
-    replaceField(plan, "thread_pixels", direct ? "1" : "4");
+    const char *own = direct ? "1" : mma ? "2" : "4";
+    replaceField(plan, "thread_channels", own);
+    replaceField(plan, "thread_pixels", own);
     if (!direct)
       replaceField(plan, "depth", "8");
+    if (mma)
+      replaceField(plan, "channels", "16");
   }
   if (random.chance(70)) {
     std::string box;
@@ -142,12 +154,24 @@ std::string convjit::cli::randomGPUPlan(std::string plan,
     number("thread_pixels", {1, 2, 4});
     return plan;
   }
+  if (random.chance(50))
+    replaceField(plan, "mixed", random.pick({"true", "false"}));
+  if (random.chance(30))
+    replaceField(plan, "split",
+                 std::to_string(random.pick<int64_t>({1, 2, 3, 5})));
+  if (mma) {
+    number("channels", {8, 16, 32, 64, 128});
+    number("depth", {8, 16, 32, 64});
+    number("thread_pixels", {2, 4, 8});
+    number("thread_channels", {2, 4, 8});
+    number("stages", {3, 4, 5});
+    number("vector", {1, 2, 4, 8});
+    return plan;
+  }
   number("channels", {4, 8, 16, 32, 64, 128});
   number("depth", {4, 8, 16});
   number("thread_pixels", {1, 2, 4, 8});
   number("thread_channels", {1, 2, 4, 8});
   number("vector", {1, 1, 2, 4});
-  if (random.chance(50))
-    replaceField(plan, "mixed", random.pick({"true", "false"}));
   return plan;
 }

@@ -125,7 +125,7 @@ DeviceChecker::checkBatch(const GPUKernel &kernel, int64_t images,
       return s.takeError();
     }
     std::string why = compareOutputs(conv, wanted, tensors.output.data(), kind,
-                                     /*scale=*/1, worst);
+                                     /*scale=*/1, worst, kernel.productError);
     if (!why.empty())
       return fail(why);
   }

@@ -10,6 +10,7 @@
 #include "GPUHeader.h"
 #include "LayerList.h"
 #include "LibraryText.h"
+#include "Ptxas.h"
 #include "Reproducer.h"
 
 #include <algorithm>
@@ -50,12 +51,13 @@ constexpr StageName stageNames[] = {{"conv", Stage::Conv, "conv.mlir"},
                                     {"blocks", Stage::Blocks, "blocks.mlir"},
                                     {"gpu", Stage::GPU, "gpu.mlir"},
                                     {"nvvm", Stage::NVVM, "nvvm.mlir"},
-                                    {"ptx", Stage::PTX, "ptx"}};
+                                    {"ptx", Stage::PTX, "ptx"},
+                                    {"cubin", Stage::PTX, "cubin"}};
 constexpr const char *validStages =
     "conv, general, phases, tiles, linalg, vector, llvm, asm, obj, header, "
     "archive, manifest";
 constexpr const char *validGPUStages =
-    "conv, general, phases, blocks, gpu, nvvm, llvm, ptx, header";
+    "conv, general, phases, blocks, gpu, nvvm, llvm, ptx, cubin, header";
 
 const StageName *stageOf(const std::string &name) {
   for (const StageName &entry : stageNames)
@@ -178,7 +180,7 @@ private:
       return badInput("--emit=" + options.stages +
                       ": several stages need -o DIR; valid without it: one "
                       "stage");
-    for (const char *binary : {"obj", "archive"})
+    for (const char *binary : {"obj", "archive", "cubin"})
       if (!toFiles && wants(binary))
         return badInput(std::string("--emit=") + binary +
                         ": needs -o DIR; valid without it: the stages that are "
@@ -288,6 +290,10 @@ private:
           Expected<std::string> text =
               compiler->emit(layer.conv, stage->stage, compile,
                              layer.problem ? &*layer.problem : nullptr);
+          if (text && name == "cubin")
+            text = assemblePTX(*text, compile.target.cpu.empty()
+                                          ? "sm_80"
+                                          : compile.target.cpu);
           if (!text)
             return text.takeError();
           if (Status s = give(

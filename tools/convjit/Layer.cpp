@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Layer.h"
+#include "SmallFloat.h"
 
 #include <algorithm>
 #include <cstring>
@@ -56,12 +57,30 @@ void convjit::cli::narrow(const std::vector<double> &values, DataType dtype,
                           void *to) {
   auto *bytes = static_cast<char *>(to);
   for (size_t i = 0; i < values.size(); ++i)
-    if (dtype == DataType::F32) {
+    switch (dtype) {
+    case DataType::F64:
+      std::memcpy(bytes + 8 * i, &values[i], 8);
+      break;
+    case DataType::F32: {
       auto value = static_cast<float>(values[i]);
       std::memcpy(bytes + 4 * i, &value, 4);
-    } else {
-      std::memcpy(bytes + 8 * i, &values[i], 8);
+      break;
     }
+    case DataType::F16:
+    case DataType::BF16: {
+      auto value = static_cast<float>(values[i]);
+      uint16_t half =
+          dtype == DataType::F16 ? floatToHalf(value) : floatToBfloat(value);
+      std::memcpy(bytes + 2 * i, &half, 2);
+      break;
+    }
+    }
+}
+
+double convjit::cli::rounded(double value, DataType dtype) {
+  char bytes[8];
+  narrow({value}, dtype, bytes);
+  return elementAt(bytes, dtype, 0);
 }
 
 double convjit::cli::elementAt(const void *from, DataType dtype, size_t index) {
@@ -70,6 +89,11 @@ double convjit::cli::elementAt(const void *from, DataType dtype, size_t index) {
     float value;
     std::memcpy(&value, bytes + 4 * index, 4);
     return value;
+  }
+  if (dtype != DataType::F64) {
+    uint16_t half;
+    std::memcpy(&half, bytes + 2 * index, 2);
+    return dtype == DataType::F16 ? halfToFloat(half) : bfloatToFloat(half);
   }
   double value;
   std::memcpy(&value, bytes + 8 * index, 8);

@@ -42,6 +42,8 @@ std::string oneLine(std::string message);
 
 /// A copy of `values` as elements of `dtype` at `to`, and back.
 void narrow(const std::vector<double> &values, DataType dtype, void *to);
+/// The nearest number of that type.
+double rounded(double value, DataType dtype);
 double elementAt(const void *from, DataType dtype, size_t index);
 
 } // namespace convjit::cli

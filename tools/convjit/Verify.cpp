@@ -161,7 +161,8 @@ Expected<int> run(VerifyOptions &options) {
   work.makeCase = [&](int64_t index) {
     if (index < listedCount)
       return (*listed)[static_cast<size_t>(index)];
-    NamedCase item = randomCase(options.seed, index - listedCount);
+    NamedCase item =
+        randomCase(options.seed, index - listedCount, !work.device.empty());
     item.images = options.batches;
     return item;
   };

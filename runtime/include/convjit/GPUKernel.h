@@ -74,6 +74,9 @@ struct GPUKernel {
   /// Packs a weight: once for each weight.
   GPULaunch pack;
   size_t packedWeightBytes = 0;
+  /// Relative error of each product, where factors lose bits that their type
+  /// has: tf32's, which a plan has to ask for.
+  double productError = 0;
   /// Device memory besides the tensors: in all, and for each output image.
   size_t scratchBytes = 0, scratchBytesPerImage = 0;
   /// Pointers are multiples of this many bytes.

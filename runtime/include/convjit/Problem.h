@@ -24,6 +24,7 @@
 #include "convjit/Error.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,7 +32,8 @@
 namespace convjit {
 
 enum class Operation { Conv, ConvTranspose };
-enum class DataType { F32, F64 };
+/// F16 and BF16: of GPUs' kernels only, which sum in f32.
+enum class DataType { F32, F64, F16, BF16 };
 enum class Layout { ChannelsLast, ChannelsFirst };
 enum class PaddingMode { Same, Valid, Explicit };
 
@@ -119,6 +121,12 @@ std::string printProblem(const Problem &problem);
 Status validate(const Problem &problem);
 
 const char *name(DataType dtype);
+/// The dtype of that name, or nothing.
+std::optional<DataType> dataTypeOf(std::string_view name);
+/// Whether CPUs compute in it.
+inline bool isForCPUs(DataType dtype) {
+  return dtype == DataType::F32 || dtype == DataType::F64;
+}
 const char *name(ActivationKind kind);
 /// Bytes of one element.
 int64_t sizeOf(DataType dtype);

@@ -48,7 +48,10 @@ double applyActivation(const Activation &activation, double value);
 /// Largest error a kernel of `conv.dtype` may show on an output with this
 /// magnitude: (terms + 4) * eps * magnitude, then through the activation
 /// (whose slope is at most 1.13) plus the accuracy of its polynomial.
-double errorBound(const Convolution &conv, double magnitude);
+/// `productError` is the relative error that each product has besides
+/// (GPUKernel::productError).
+double errorBound(const Convolution &conv, double magnitude,
+                  double productError = 0);
 
 } // namespace convjit
 

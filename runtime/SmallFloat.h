@@ -6,14 +6,14 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef CONVJIT_TEST_EMULATOR_SMALLFLOAT_H
-#define CONVJIT_TEST_EMULATOR_SMALLFLOAT_H
+#ifndef CONVJIT_RUNTIME_SMALLFLOAT_H
+#define CONVJIT_RUNTIME_SMALLFLOAT_H
 
 #include <bit>
 #include <cmath>
 #include <cstdint>
 
-namespace convjit::emulator {
+namespace convjit {
 
 /// Exact. Without the instructions of F16C, which this code may not assume, a
 /// cast from _Float16 is a call of the compiler's run-time library.
@@ -65,6 +65,6 @@ inline uint32_t floatToTf32(float value) {
   return (bits + 0x1000) & 0xffffe000;
 }
 
-} // namespace convjit::emulator
+} // namespace convjit
 
-#endif // CONVJIT_TEST_EMULATOR_SMALLFLOAT_H
+#endif // CONVJIT_RUNTIME_SMALLFLOAT_H
