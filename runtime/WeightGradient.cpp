@@ -80,8 +80,9 @@ Status convjit::runWeightGradient(const Kernel &kernel,
   std::memset(sum, 0, weightBytes);
   for (int64_t image = 0; image < batch; ++image) {
     auto at = static_cast<size_t>(image);
-    kernel.pack(static_cast<const std::byte *>(gradOutput) + at * gradientBytes,
-                packed);
+    packWeights(kernel,
+                static_cast<const std::byte *>(gradOutput) + at * gradientBytes,
+                packed, executor);
     Operands operands{static_cast<const std::byte *>(input) + at * imageBytes,
                       packed,
                       nullptr,
