@@ -52,18 +52,15 @@ func.func @copied(%x: tensor<?x16x8xf32>, %w: tensor<3x8x20xf32>) -> tensor<?x32
   return %y : tensor<?x32x20xf32>
 }
 
-// Taps last: a run is all 9 of 3 input channels, and of 2 for the last ones. The
-// first element of the filter is the last tap: the window is reversed.
+// Taps last: a run is all 9 of an input channel, of 16 lanes at a time, whose lines
+// it writes as a whole. The first element of the filter is the last tap: the window
+// is reversed.
 // LOOPS-LABEL: func.func @taps_last_pack(
-// LOOPS: arith.cmpi sle
-// LOOPS: scf.if
-// LOOPS: vector.load {{.*}}, vector<16xf32>
-// LOOPS: vector.load {{.*}}, vector<8xf32>
-// LOOPS: vector.load {{.*}}, vector<2xf32>
-// LOOPS: vector.load {{.*}}, vector<1xf32>
-// LOOPS: } else {
-// LOOPS: vector.load {{.*}}, vector<16xf32>
-// LOOPS: vector.load {{.*}}, vector<2xf32>
+// LOOPS: scf.for {{.*}} step %c16
+// LOOPS: vector.load {{.*}} : memref<1152xf32>, vector<8xf32>
+// LOOPS: vector.load {{.*}} : memref<1152xf32>, vector<1xf32>
+// LOOPS-COUNT-36: vector.store {{.*}} : memref<1152xf32>, vector<4xf32>
+// LOOPS: scf.for {{.*}} step %c4
 // LOOPS-NOT: memref.load
 func.func @taps_last(%x: tensor<?x8x16x8xf32>, %w: tensor<16x8x3x3xf32>) -> tensor<?x8x16x16xf32> {
   %y = conv.convolution %x, %w window <rank = 2, pad = [[1, 1], [1, 1]], reverse = [true, true]>
@@ -71,6 +68,23 @@ func.func @taps_last(%x: tensor<?x8x16x8xf32>, %w: tensor<16x8x3x3xf32>) -> tens
       plan <lanes = channels, width = 16, pixels = 8, unroll = 4, row = unrolled, chunks = 1>
       : (tensor<?x8x16x8xf32>, tensor<16x8x3x3xf32>) -> tensor<?x8x16x16xf32>
   return %y : tensor<?x8x16x16xf32>
+}
+
+// 50 input channels: a run of 32, and one of the 18 that are left.
+// LOOPS-LABEL: func.func @cut_pack(
+// LOOPS: arith.cmpi sle
+// LOOPS: scf.if
+// LOOPS: vector.load {{.*}}, vector<16xf32>
+// LOOPS: } else {
+// LOOPS: vector.load {{.*}}, vector<16xf32>
+// LOOPS: vector.load {{.*}}, vector<2xf32>
+// LOOPS-NOT: memref.load
+func.func @cut(%x: tensor<?x16x50xf32>, %w: tensor<3x16x50xf32>) -> tensor<?x16x16xf32> {
+  %y = conv.convolution %x, %w window <rank = 1, pad = [[1, 1]]>
+      dims <[b, 0, f]x[0, o, i]->[b, 0, f]>
+      plan <lanes = channels, width = 16, pixels = 8, unroll = 4, row = unrolled, chunks = 1>
+      : (tensor<?x16x50xf32>, tensor<3x16x50xf32>) -> tensor<?x16x16xf32>
+  return %y : tensor<?x16x16xf32>
 }
 
 // Phases in the lanes and taps last: lane after lane.
