@@ -109,8 +109,9 @@ constexpr Elf64_Half machine = EM_X86_64;
 #endif
 
 /// Sections: none, .text (in memory only), .eh_frame, .symtab, .strtab.
-std::string symbolFile(const std::string &name, DebugFunction kernel,
-                       DebugFunction pack, std::string_view unwind) {
+std::string symbolFile(const std::string &name,
+                       std::span<const DebugFunction> functions,
+                       std::string_view unwind) {
   // Section names share the table of symbol names.
   std::string strings(1, '\0');
   auto intern = [&](const std::string &text) {
@@ -118,10 +119,13 @@ std::string symbolFile(const std::string &name, DebugFunction kernel,
     strings += text + '\0';
     return at;
   };
-  auto *begin = std::min(static_cast<char *>(kernel.address),
-                         static_cast<char *>(pack.address));
-  auto *end = std::max(static_cast<char *>(kernel.address) + kernel.bytes,
-                       static_cast<char *>(pack.address) + pack.bytes);
+  auto *begin = static_cast<char *>(functions.front().address);
+  auto *end = begin;
+  for (const DebugFunction &function : functions) {
+    auto *first = static_cast<char *>(function.address);
+    begin = std::min(begin, first);
+    end = std::max(end, first + function.bytes);
+  }
   auto symbol = [&](const std::string &text, DebugFunction function) {
     Elf64_Sym symbol{};
     symbol.st_name = intern(text);
@@ -132,8 +136,10 @@ std::string symbolFile(const std::string &name, DebugFunction kernel,
     symbol.st_size = function.bytes;
     return symbol;
   };
-  Elf64_Sym symbols[] = {
-      {}, symbol(name + "_kernel", kernel), symbol(name + "_pack", pack)};
+  std::vector<Elf64_Sym> symbols(1);
+  for (const DebugFunction &function : functions)
+    symbols.push_back(symbol(name + function.suffix, function));
+  size_t symbolBytes = symbols.size() * sizeof(Elf64_Sym);
 
   struct {
     Elf64_Ehdr header{};
@@ -158,7 +164,7 @@ std::string symbolFile(const std::string &name, DebugFunction kernel,
                              begin, static_cast<size_t>(end - begin));
   head.sections[2] = section(".eh_frame", SHT_PROGBITS, SHF_ALLOC,
                              unwind.data(), unwind.size());
-  head.sections[3] = section(".symtab", SHT_SYMTAB, 0, nullptr, sizeof symbols);
+  head.sections[3] = section(".symtab", SHT_SYMTAB, 0, nullptr, symbolBytes);
   head.sections[3].sh_link = 4;
   head.sections[3].sh_info = 1;
   head.sections[3].sh_entsize = sizeof(Elf64_Sym);
@@ -183,7 +189,7 @@ std::string symbolFile(const std::string &name, DebugFunction kernel,
     file.resize((file.size() + 7) / 8 * 8);
   };
   append(unwind.data(), unwind.size());
-  append(symbols, sizeof symbols);
+  append(symbols.data(), symbolBytes);
   append(strings.data(), strings.size());
   return file;
 }
@@ -194,25 +200,26 @@ std::string symbolFile(const std::string &name, DebugFunction kernel,
 
 /// One line a function: address and size in hexadecimal, name. A released
 /// kernel's lines stay: the format has no way to take one back.
-void tellPerf(const std::string &name, DebugFunction kernel,
-              DebugFunction pack) {
+void tellPerf(const std::string &name,
+              std::span<const DebugFunction> functions) {
   static bool on = isOn("CONVJIT_PERF_MAP", false);
   if (!on)
     return;
-  char line[1024];
-  int bytes = std::snprintf(
-      line, sizeof line, "%zx %zx %s_kernel\n%zx %zx %s_pack\n",
-      reinterpret_cast<size_t>(kernel.address), kernel.bytes, name.c_str(),
-      reinterpret_cast<size_t>(pack.address), pack.bytes, name.c_str());
+  std::string lines;
+  for (const DebugFunction &function : functions) {
+    char place[64];
+    std::snprintf(place, sizeof place, "%zx %zx ",
+                  reinterpret_cast<size_t>(function.address), function.bytes);
+    lines += place + name + function.suffix + "\n";
+  }
   // Opened each time: a forked child has a file of its own. Anyone may write to
   // /tmp, so a link there is not followed.
   std::string path = "/tmp/perf-" + std::to_string(getpid()) + ".map";
   int file = open(path.c_str(),
                   O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (file < 0 || bytes < 0)
+  if (file < 0)
     return;
-  [[maybe_unused]] ssize_t written =
-      write(file, line, std::min(static_cast<size_t>(bytes), sizeof line - 1));
+  [[maybe_unused]] ssize_t written = write(file, lines.data(), lines.size());
   close(file);
 }
 
@@ -224,15 +231,15 @@ struct DebugRegistration::Entry {
 };
 
 DebugRegistration::DebugRegistration(const Convolution &conv,
-                                     DebugFunction kernel, DebugFunction pack,
+                                     std::span<const DebugFunction> functions,
                                      std::string_view unwind) {
   std::string name = debugName(conv);
-  tellPerf(name, kernel, pack);
+  tellPerf(name, functions);
   static bool on = isOn("CONVJIT_GDB", true);
   if (!on)
     return;
   entry = std::make_unique<Entry>();
-  entry->file = symbolFile(name, kernel, pack, unwind);
+  entry->file = symbolFile(name, functions, unwind);
   entry->code.symfile_addr = entry->file.data();
   entry->code.symfile_size = entry->file.size();
   std::unique_lock lock(debuggerMutex());

@@ -20,12 +20,14 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
 namespace convjit {
 
 struct DebugFunction {
+  const char *suffix = ""; ///< of the kernel's name
   void *address = nullptr;
   size_t bytes = 0;
 };
@@ -38,8 +40,9 @@ std::string debugName(const Convolution &conv);
 class DebugRegistration {
 public:
   /// `unwind` is the section .eh_frame where it lies in memory.
-  DebugRegistration(const Convolution &conv, DebugFunction kernel,
-                    DebugFunction pack, std::string_view unwind);
+  DebugRegistration(const Convolution &conv,
+                    std::span<const DebugFunction> functions,
+                    std::string_view unwind);
   ~DebugRegistration();
   DebugRegistration(const DebugRegistration &) = delete;
   DebugRegistration &operator=(const DebugRegistration &) = delete;

@@ -20,6 +20,7 @@
 #include "llvm/ExecutionEngine/JITLink/JITLink.h"
 #include "llvm/Support/MemoryBuffer.h"
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <optional>
@@ -106,7 +107,7 @@ private:
 /// What a link gave.
 struct Linked {
   std::string error;
-  DebugFunction kernel, pack;
+  DebugFunction kernel{"_kernel"}, pack{"_pack"}, packPart{"_pack_part"};
   std::string_view unwind;
   bool complete = false;
 };
@@ -163,17 +164,18 @@ public:
     for (Symbol *symbol : graph.defined_symbols()) {
       if (!symbol->hasName())
         continue;
-      DebugFunction function{symbol->getAddress().toPtr<void *>(),
-                             symbol->getSize()};
       llvm::StringRef name = *symbol->getName();
-      if (name.consume_front(symbolPrefix)) {
-        if (name == "_kernel")
-          linked.kernel = function;
-        else if (name == "_pack")
-          linked.pack = function;
-      }
+      if (!name.consume_front(symbolPrefix))
+        continue;
+      for (DebugFunction *function :
+           {&linked.kernel, &linked.pack, &linked.packPart})
+        if (name == function->suffix) {
+          function->address = symbol->getAddress().toPtr<void *>();
+          function->bytes = symbol->getSize();
+        }
     }
-    if (!linked.kernel.address || !linked.pack.address)
+    if (!linked.kernel.address || !linked.pack.address ||
+        !linked.packPart.address)
       return llvm::createStringError("the object has no kernel");
     if (Section *section = graph.findSectionByName(".eh_frame")) {
       SectionRange range(*section);
@@ -219,11 +221,15 @@ Expected<Kernel> convjit::loadKernel(const Convolution &conv,
     return environmentError("loading a kernel: " + linked.error);
   auto code = std::make_shared<Code>();
   code->pages = memory.take();
-  code->debug.emplace(conv, linked.kernel, linked.pack, linked.unwind);
+  code->debug.emplace(conv,
+                      std::array{linked.kernel, linked.pack, linked.packPart},
+                      linked.unwind);
   Kernel kernel;
   kernel.conv = conv;
   kernel.run = reinterpret_cast<ConvjitKernelFn>(linked.kernel.address);
   kernel.pack = reinterpret_cast<ConvjitPackFn>(linked.pack.address);
+  kernel.packPart =
+      reinterpret_cast<ConvjitPackPartFn>(linked.packPart.address);
   kernel.packedWeightBytes = compiled.packedWeightBytes;
   kernel.scratchBytes = compiled.scratchBytes;
   kernel.tasksPerImage = compiled.tasksPerImage;

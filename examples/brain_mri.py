@@ -2,7 +2,7 @@
 """Finds the brain in a scan of a head: a trained 3-D U-Net in JAX, on XLA's kernels
 and on convjit's.
 
-usage: brain_mri.py [--out DIRECTORY] [--size N] [--runs N]
+usage: brain_mri.py [--image FILE] [--out DIRECTORY] [--size N] [--runs N]
 
 1. Takes the weights of deepbrain 0.1 (Ivan Itzcovich, MIT), constants of a
    TensorFlow graph in that package: ten conv3d, three conv3d_transpose with k = 3
@@ -11,12 +11,14 @@ usage: brain_mri.py [--out DIRECTORY] [--size N] [--runs N]
    deepbrain does. Its skull is removed already; the network has learnt from whole
    heads, and takes the outer part of this brain for more to remove. So the mask is
    no good segmentation, with XLA's kernels or ours: what is shown is that they
-   give the same one, and when.
+   give the same one, and when. --image takes a scan of a whole head instead (any
+   format that nibabel reads), and brings the probabilities back to its voxels.
 3. Computes each voxel's probability of being brain, in plain JAX, then after
    `convjit.jax.install()`: the same function, compiled anew.
 4. Compares: probabilities agree within 1e-4 everywhere; voxels on which the masks
    differ are counted. Exits with 1 otherwise.
-5. Draws the mask over slices of the scan.
+5. Draws the mask over slices of the scan; with --image, writes it beside the
+   picture as brain.nii.gz, in the scan's own voxels and space.
 """
 
 import argparse
@@ -138,6 +140,34 @@ def resize(volume, size):
                               mode="grid-constant", grid_mode=True)
 
 
+def read_scan(path):
+    """(nibabel's image, its volume with values up to 1)."""
+    try:
+        image = nibabel.load(path)
+    except (OSError, nibabel.filebasedimages.ImageFileError) as error:
+        sys.exit(f"brain_mri.py: --image {path}: {error}")
+    volume = np.asarray(image.dataobj).astype(np.float32)
+    # A series of one volume is one.
+    while volume.ndim > 3 and volume.shape[-1] == 1:
+        volume = volume[..., 0]
+    if volume.ndim != 3 or not np.isfinite(volume).all() or not volume.max() > 0:
+        sys.exit(f"brain_mri.py: --image {path}: shape {volume.shape}, values up to"
+                 f" {volume.max():g}; valid: one volume of finite values, some above zero")
+    return image, volume
+
+
+def write_mask(path, image, probability):
+    """The mask in the scan's voxels, as deepbrain gives it."""
+    shape = image.shape[:3]
+    factors = [n / m for n, m in zip(shape, probability.shape)]
+    whole = scipy.ndimage.zoom(probability, factors, order=1, mode="grid-constant",
+                               grid_mode=True)
+    mask = (whole > 0.5).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(mask, image.affine), path)
+    size = float(abs(np.linalg.det(image.affine[:3, :3]))) / 1e6
+    print(f"{path}: {'x'.join(map(str, shape))}, {mask.sum() * size:.3f} l of brain")
+
+
 def timed(step, volume, runs):
     """The result, the median time of a call, and the first call's."""
     times = []
@@ -171,6 +201,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/example"),
                         help="where brain.png goes (default: %(default)s)")
+    parser.add_argument("--image", type=pathlib.Path,
+                        help="a scan of a head (default: nilearn's template)")
     parser.add_argument("--size", type=int, default=128,
                         help="voxels along each axis, divisible by 8 (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=3,
@@ -184,8 +216,8 @@ def main():
     constants = read_constants(file_of(*GRAPH).read_bytes())
     weights = {name: jnp.asarray(value) for name, value in constants.items()
                if name.startswith("conv3d")}
-    image = nibabel.load(file_of(*TEMPLATE))
-    volume = resize(np.asarray(image.dataobj).astype(np.float32), options.size)
+    image, volume = read_scan(options.image or file_of(*TEMPLATE))
+    volume = resize(volume, options.size)
     volume /= volume.max()
     x = jnp.asarray(volume[None, ..., None])
     step = jax.jit(functools.partial(probability, weights))
@@ -211,6 +243,8 @@ def main():
           f" of {brain.size} voxels; {np.mean(brain):.1%} of the volume is brain")
     draw(options.out / "brain.png", volume, brain)
     print(options.out / "brain.png")
+    if options.image:
+        write_mask(options.out / "brain.nii.gz", image, found[0, ..., 0])
     if not worst < TOLERANCE:  # also refuses NaN
         sys.exit(f"brain_mri.py: probabilities differ by {worst:.3g}, valid: below {TOLERANCE:g}")
 

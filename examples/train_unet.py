@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """Trains a small 3-D U-Net on the CPU, with XLA's kernels and with convjit's.
 
-usage: train_unet.py [--brainstate] [--steps N] [--size N] [--out DIRECTORY]
+usage: train_unet.py [--brainstate] [--control] [--steps N] [--size N] [--out DIRECTORY]
 
 The same network, data and first weights twice: as JAX does it, then after
 `convjit.jax.install()`. Nine convolutions and two transposed ones (k = 4, s = 2), 8 to
 32 channels, learn to find balls in noise, by gradient descent with momentum. Prints
 the time of a step of each and how far the losses are apart, and draws them. With
---brainstate the network is made of brainstate's layers and states.
+--brainstate the network is made of brainstate's layers and states. With --control it
+is trained a third time, by XLA in double precision: how far XLA's own rounding takes a
+curve from that one says how far convjit's may.
 """
 
 import argparse
+import functools
 import os
 import pathlib
 import statistics
@@ -59,13 +62,14 @@ def loss_of(layer, x, wanted):
     return jnp.mean(jnp.logaddexp(0, score) - wanted * score)
 
 
-def initial_weights():
+def initial_weights(dtype=np.float32):
     rng = np.random.default_rng(0)
     for name, (inputs, outputs, k, _, _) in LAYERS.items():
         # Transposed layers are stored (k, k, k, out, in), as brainstate does.
         channels = (outputs, inputs) if name.startswith("up") else (inputs, outputs)
         weight = rng.standard_normal((k, k, k, *channels)) * (2 / (k**3 * inputs)) ** 0.5
-        yield name, weight.astype(np.float32), np.zeros(outputs, np.float32)
+        # The same numbers in either precision.
+        yield name, weight.astype(np.float32).astype(dtype), np.zeros(outputs, dtype)
 
 
 def descend(weight, speed, gradient):
@@ -73,9 +77,9 @@ def descend(weight, speed, gradient):
     return jax.tree.map(lambda w, s: w - RATE * s, weight, speed), speed
 
 
-def in_jax(size):
+def in_jax(size, dtype=np.float32):
     """step(x, wanted) -> loss, with the weights kept between calls."""
-    weights = {name: (w, b) for name, w, b in initial_weights()}
+    weights = {name: (w, b) for name, w, b in initial_weights(dtype)}
     state = [weights, jax.tree.map(np.zeros_like, weights)]
 
     def apply(weights, name, x):
@@ -134,10 +138,10 @@ def batch(number, size):
     return inside + rng.standard_normal(inside.shape).astype(np.float32), inside
 
 
-def train(make, options, what):
+def train(make, options, what, dtype=np.float32):
     step, losses, times = make(options.size), [], []
     for number in (bar := tqdm(range(options.steps), what, disable=None)):
-        x, wanted = batch(number, options.size)
+        x, wanted = (a.astype(dtype) for a in batch(number, options.size))
         start = time.perf_counter()
         losses.append(float(step(x, wanted)))
         times.append(time.perf_counter() - start)
@@ -151,7 +155,7 @@ def draw(path, curves):
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    for (name, (losses, seconds)), style in zip(curves.items(), ("-", "--")):
+    for (name, (losses, seconds)), style in zip(curves.items(), ("-", "--", ":")):
         axes.plot(losses, style, label=f"{name}, {1e3 * seconds:.1f} ms a step")
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
@@ -160,9 +164,16 @@ def draw(path, curves):
     figure.savefig(path, dpi=100)
 
 
+def distance(found, expected):
+    """The largest relative difference of two curves."""
+    return float(np.max(np.abs(found - expected) / expected))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--brainstate", action="store_true", help="of brainstate's layers")
+    parser.add_argument("--control", action="store_true",
+                        help="also in double precision, by XLA")
     parser.add_argument("--steps", type=int, default=100, help="default: %(default)s")
     parser.add_argument("--size", type=int, default=32,
                         help="voxels along each axis, divisible by 4 (default: %(default)s)")
@@ -181,16 +192,27 @@ def main():
     report = convjit.jax.report()
     if not report or not all(entry.taken for entry in report):
         sys.exit(f"train_unet.py: left to XLA: {report}")
-    draw(options.out / "training.png", curves)
-
     (expected, slow), (found, fast) = curves.values()
-    apart = float(np.max(np.abs(found - expected) / expected))
+    apart = distance(found, expected)
+    if options.control:
+        convjit.jax.uninstall()
+        with jax.enable_x64(True):
+            double = functools.partial(in_jax, dtype=np.float64)
+            curves["XLA, float64"] = train(double, options, "float64", np.float64)
+    draw(options.out / "training.png", curves)
     print(f"{'brainstate' if options.brainstate else 'JAX'}, {options.size}^3, batch {BATCH},"
           f" {len(os.sched_getaffinity(0))} cores: {1e3 * slow:.1f} ms a step with XLA,"
           f" {1e3 * fast:.1f} ms with convjit, {slow / fast:.1f} x faster")
     print(f"loss {expected[0]:.4f} to {expected[-1]:.4f}; largest relative difference"
           f" over {options.steps} steps {apart:.2g}")
     print(options.out / "training.png")
+    if options.control:
+        exact = curves["XLA, float64"][0]
+        theirs, ours = distance(expected, exact), distance(found, exact)
+        print(f"from the curve in double precision: XLA {theirs:.2g}, convjit {ours:.2g}")
+        # Two curves that rounding alone takes apart: neither is nearer but by chance.
+        if not ours <= 4 * max(theirs, 1e-6):
+            sys.exit("train_unet.py: convjit's losses differ by more than XLA's rounding")
     if not apart < 1e-3:  # also refuses NaN
         sys.exit("train_unet.py: losses differ by more than rounding")
 

@@ -171,22 +171,55 @@ struct ConvKernelABIPass : convjit::impl::ConvKernelABIBase<ConvKernelABIPass> {
     Location loc = func.getLoc();
     Block &body = func.getBody().front();
     size_t old = body.getNumArguments();
+    bool inParts = old == 4;
     for (BlockArgument argument : body.getArguments()) {
       auto type = dyn_cast<MemRefType>(argument.getType());
-      if (!type || !type.hasStaticShape())
-        return func.emitOpError("valid: arguments that are static buffers");
+      bool buffer = argument.getArgNumber() < 2;
+      if ((old != 2 && !inParts) || (buffer ? !type || !type.hasStaticShape()
+                                            : !argument.getType().isIndex()))
+        return func.emitOpError("valid: arguments that are two static buffers, "
+                                "and which part of how many");
     }
     func->removeAttr("conv.pack");
     OpBuilder b = OpBuilder::atBlockBegin(&body);
+    Type i64 = b.getI64Type();
     auto pointer = LLVM::LLVMPointerType::get(b.getContext());
-    SmallVector<Type> types(old, pointer);
+    SmallVector<Type> types;
     SmallVector<Value> replacements;
-    for (size_t i = 0; i < old; ++i)
-      replacements.push_back(
-          buffer(b, loc, body.addArgument(pointer, loc),
-                 cast<MemRefType>(body.getArgument(i).getType()), Value()));
-    finish(func, replacements, types, "_pack");
+    for (size_t i = 0; i < old; ++i) {
+      Type type = body.getArgument(i).getType();
+      auto buffer = dyn_cast<MemRefType>(type);
+      types.push_back(buffer ? Type(pointer) : i64);
+      Value argument = body.addArgument(types.back(), loc);
+      if (buffer)
+        argument = this->buffer(b, loc, argument, buffer, Value());
+      else
+        argument = arith::IndexCastOp::create(b, loc, type, argument);
+      replacements.push_back(argument);
+    }
+    finish(func, replacements, types, inParts ? "_pack_part" : "_pack");
+    if (inParts)
+      packWhole(func);
     return success();
+  }
+
+  /// `_pack`: the one part of one.
+  void packWhole(func::FuncOp part) {
+    Location loc = part.getLoc();
+    OpBuilder b(part.getContext());
+    b.setInsertionPointAfter(part);
+    auto pointer = LLVM::LLVMPointerType::get(b.getContext());
+    auto whole =
+        func::FuncOp::create(b, loc, symbolPrefix + "_pack",
+                             b.getFunctionType({pointer, pointer}, {}));
+    Block *body = whole.addEntryBlock();
+    b.setInsertionPointToStart(body);
+    SmallVector<Value> arguments(body->getArguments());
+    for (int64_t number : {0, 1})
+      arguments.push_back(LLVM::ConstantOp::create(
+          b, loc, b.getI64Type(), b.getI64IntegerAttr(number)));
+    func::CallOp::create(b, loc, part, arguments);
+    func::ReturnOp::create(b, loc);
   }
 };
 

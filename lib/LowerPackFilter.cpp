@@ -1,4 +1,4 @@
-//===- LowerPackFilter.cpp - conv.pack_filter to loops -*- C++ -*-===//
+//===- LowerPackFilter.cpp - conv.pack_filter by elements -*- C++ -*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -7,7 +7,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "LowerPackFilter.h"
-#include "Geometry.h"
 #include "IndexMath.h"
 #include "LiveTable.h"
 
@@ -19,14 +18,39 @@ using namespace mlir;
 using namespace convjit;
 using namespace convjit::conv;
 
-/// The mask as a constant array of the filter's type.
-static FailureOr<Value> maskArray(PackFilterOp op, OpBuilder &b) {
-  auto mask = dyn_cast<DenseElementsAttr>(*op.getMask());
-  if (!mask || !isa<FloatType>(mask.getElementType()))
+PackSource::PackSource(PackFilterOp op)
+    : op(op), filter(cast<MemRefType>(op.getFilter().getType())),
+      packed(cast<MemRefType>(op.getPacked().getType())),
+      rank(op.getDimensionNumbers().getRank()), laneAxis(rank + 2),
+      inputAxis(rank + 1), splits(rank) {
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  int64_t groups = op.getGroups();
+  int64_t perGroup = filter.getDimSize(numbers.getKernelOutputFeature());
+  if (!op.getSwappedFilter())
+    perGroup /= groups;
+  if (op.getLanes() == Lanes::Reduction)
+    std::swap(laneAxis, inputAxis);
+  reduction = filter.getDimSize(numbers.getKernelInputFeature());
+  if (op.getSwappedFilter())
+    reduction /= groups;
+  channels = {op.getLanes(), groups, perGroup, packed.getDimSize(laneAxis)};
+  if (op.getSplits())
+    for (auto [dim, split] :
+         llvm::enumerate(op.getSplits()->getAsRange<PhaseSplitAttr>()))
+      if (split.isMerged()) {
+        splits[dim] = split;
+        channels.phases *= split.getLanePhases();
+      }
+}
+
+LogicalResult PackSource::makeMask(OpBuilder &b) {
+  if (!op.getMask())
+    return success();
+  auto dense = dyn_cast<DenseElementsAttr>(*op.getMask());
+  if (!dense || !isa<FloatType>(dense.getElementType()))
     return op.emitOpError("mask: valid: dense elements of a float type");
-  auto filter = cast<MemRefType>(op.getFilter().getType());
   auto element = cast<FloatType>(filter.getElementType());
-  auto values = llvm::map_to_vector(mask.getValues<APFloat>(), [&](APFloat v) {
+  auto values = llvm::map_to_vector(dense.getValues<APFloat>(), [&](APFloat v) {
     bool losesInfo;
     v.convert(element.getFloatSemantics(), APFloat::rmNearestTiesToEven,
               &losesInfo);
@@ -40,145 +64,116 @@ static FailureOr<Value> maskArray(PackFilterOp op, OpBuilder &b) {
                              values),
       /*constant=*/true, /*alignment=*/IntegerAttr());
   SymbolTable(module).insert(global, module->getRegion(0).front().begin());
-  return Value(
-      memref::GetGlobalOp::create(b, op.getLoc(), filter, global.getSymName()));
+  mask =
+      memref::GetGlobalOp::create(b, op.getLoc(), filter, global.getSymName());
+  return success();
+}
+
+Value PackSource::masked(Value weight, Value factor, OpBuilder &b,
+                         Location loc) {
+  Value product = arith::MulFOp::create(b, loc, weight, factor);
+  // Absent, even where the weight is infinite or NaN.
+  Value zero =
+      arith::ConstantOp::create(b, loc, b.getZeroAttr(weight.getType()));
+  Value absent =
+      arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, factor, zero);
+  return arith::SelectOp::create(b, loc, absent, zero, product);
+}
+
+PackSource::Place PackSource::of(ArrayRef<Value> to, OpBuilder &b) const {
+  Location loc = PackFilterOp(op).getLoc();
+  PackFilterOp op = this->op;
+  IndexMath math{b, loc};
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  Place place;
+  auto require = [&](Value condition) {
+    if (getConstantIntValue(condition) == 1)
+      return;
+    place.present =
+        place.present
+            ? b.createOrFold<arith::AndIOp>(loc, place.present, condition)
+            : condition;
+  };
+  using Predicate = arith::CmpIPredicate;
+
+  Value outer = to[0], lane = to[laneAxis], input = to[inputAxis];
+  Value block = math.takeDigit(outer, channels.blocksPerGroup());
+  Value inner = math.add(math.mul(block, channels.width), lane);
+  Value group = outer, channel = inner;
+  if (channels.lanes == Lanes::Groups) {
+    group = inner;
+    channel = math.takeDigit(group, channels.perGroup);
+  }
+  Value phases = channel;
+  if (channels.phases > 1)
+    channel = math.takeDigit(phases, channels.perGroup);
+  if (packed.getDimSize(inputAxis) != reduction)
+    require(math.compare(Predicate::slt, input, math.constant(reduction)));
+  if (op.getSwappedFilter())
+    input = math.add(math.mul(group, reduction), input);
+  else
+    channel = math.add(math.mul(group, channels.perGroup), channel);
+  place.from.resize(rank + 2);
+  place.from[numbers.getKernelInputFeature()] = input;
+  place.from[numbers.getKernelOutputFeature()] = channel;
+  if (channels.tail() != 0)
+    require(math.compare(Predicate::slt, inner,
+                         math.constant(channels.lanesInRun())));
+  for (int64_t dim = rank - 1; dim >= 0; --dim) {
+    Value tap = to[1 + dim];
+    int64_t last = filter.getDimSize(numbers.getKernelSpatial()[dim]) - 1;
+    if (PhaseSplitAttr split = splits[dim]) {
+      Value phase = math.takeDigit(phases, split.getLanePhases());
+      tap = math.add(
+          math.mul(tap, split.getLaneTapStep()),
+          lookUp(op, b, split.getLaneFirstTap(), phase, "lane_first_tap"));
+      if (!hasUniformLanes(split)) {
+        SmallVector<int64_t> first, end;
+        for (int64_t lane = 0; lane < split.getLanePhases(); ++lane) {
+          auto [lo, hi] = split.laneTapRange(lane);
+          first.push_back(lo);
+          end.push_back(hi);
+        }
+        require(math.compare(Predicate::sge, to[1 + dim],
+                             lookUp(op, b, first, phase, "lane_tap_lo")));
+        require(math.compare(Predicate::slt, to[1 + dim],
+                             lookUp(op, b, end, phase, "lane_tap_hi")));
+      }
+    }
+    place.from[numbers.getKernelSpatial()[dim]] =
+        op.getReversal()[dim] ? math.sub(math.constant(last), tap) : tap;
+  }
+  return place;
 }
 
 LogicalResult
 convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b,
                          function_ref<void(PackElement)> forEach) {
   Location loc = op.getLoc();
-  IndexMath math{b, loc};
-  DimensionNumbersAttr numbers = op.getDimensionNumbers();
-  int64_t rank = numbers.getRank();
-  auto filter = cast<MemRefType>(op.getFilter().getType());
-  auto packed = cast<MemRefType>(op.getPacked().getType());
-  if (packed.getNumElements() == 0)
+  PackSource source(op);
+  if (source.packed.getNumElements() == 0)
     return success();
-  int64_t groups = op.getGroups();
-  int64_t perGroup = filter.getDimSize(numbers.getKernelOutputFeature());
-  if (!op.getSwappedFilter())
-    perGroup /= groups;
-  // The axes of packed lanes and input channels.
-  int64_t laneAxis = rank + 2, inputAxis = rank + 1;
-  if (op.getLanes() == Lanes::Reduction)
-    std::swap(laneAxis, inputAxis);
-  int64_t reduction = filter.getDimSize(numbers.getKernelInputFeature());
-  if (op.getSwappedFilter())
-    reduction /= groups;
-  ChannelBlocks channels{op.getLanes(), groups, perGroup,
-                         packed.getDimSize(laneAxis)};
-  SmallVector<PhaseSplitAttr> splits(rank);
-  if (op.getSplits())
-    for (auto [dim, split] :
-         llvm::enumerate(op.getSplits()->getAsRange<PhaseSplitAttr>()))
-      if (split.isMerged()) {
-        splits[dim] = split;
-        channels.phases *= split.getLanePhases();
-      }
-  Value mask;
-  if (op.getMask()) {
-    FailureOr<Value> array = maskArray(op, b);
-    if (failed(array))
-      return failure();
-    mask = *array;
-  }
-  Value zero =
-      arith::ConstantOp::create(b, loc, b.getZeroAttr(filter.getElementType()));
-
+  if (failed(source.makeMask(b)))
+    return failure();
   forEach([&](ArrayRef<Value> to) {
-    // The filter element of this packed element.
-    Value outer = to[0], lane = to[laneAxis], input = to[inputAxis];
-    Value block = math.takeDigit(outer, channels.blocksPerGroup());
-    Value inner = math.add(math.mul(block, channels.width), lane);
-    Value group = outer, channel = inner;
-    if (channels.lanes == Lanes::Groups) {
-      group = inner;
-      channel = math.takeDigit(group, perGroup);
-    }
-    Value phases = channel;
-    if (channels.phases > 1)
-      channel = math.takeDigit(phases, channels.perGroup);
-    SmallVector<Value> from(rank + 2);
-    Value present;
-    auto require = [&](Value condition) {
-      present = present ? b.createOrFold<arith::AndIOp>(loc, present, condition)
-                        : condition;
-    };
-    using Predicate = arith::CmpIPredicate;
-    if (packed.getDimSize(inputAxis) != reduction)
-      require(math.compare(Predicate::slt, input, math.constant(reduction)));
-    if (op.getSwappedFilter())
-      input = math.add(math.mul(group, reduction), input);
-    else
-      channel = math.add(math.mul(group, perGroup), channel);
-    from[numbers.getKernelInputFeature()] = input;
-    from[numbers.getKernelOutputFeature()] = channel;
-    if (channels.tail() != 0)
-      require(math.compare(Predicate::slt, inner,
-                           math.constant(channels.lanesInRun())));
-    for (int64_t dim = rank - 1; dim >= 0; --dim) {
-      Value tap = to[1 + dim];
-      int64_t last = filter.getDimSize(numbers.getKernelSpatial()[dim]) - 1;
-      if (PhaseSplitAttr split = splits[dim]) {
-        Value phase = math.takeDigit(phases, split.getLanePhases());
-        tap = math.add(
-            math.mul(tap, split.getLaneTapStep()),
-            lookUp(op, b, split.getLaneFirstTap(), phase, "lane_first_tap"));
-        if (!hasUniformLanes(split)) {
-          SmallVector<int64_t> first, end;
-          for (int64_t lane = 0; lane < split.getLanePhases(); ++lane) {
-            auto [lo, hi] = split.laneTapRange(lane);
-            first.push_back(lo);
-            end.push_back(hi);
-          }
-          require(math.compare(Predicate::sge, to[1 + dim],
-                               lookUp(op, b, first, phase, "lane_tap_lo")));
-          require(math.compare(Predicate::slt, to[1 + dim],
-                               lookUp(op, b, end, phase, "lane_tap_hi")));
-        }
-      }
-      from[numbers.getKernelSpatial()[dim]] =
-          op.getReversal()[dim] ? math.sub(math.constant(last), tap) : tap;
-    }
+    PackSource::Place place = source.of(to, b);
     auto store = [&](Value value) {
       memref::StoreOp::create(b, loc, value, op.getPacked(), to);
     };
     auto existing = [&] {
-      Value value = memref::LoadOp::create(b, loc, op.getFilter(), from);
-      if (mask) {
-        Value factor = memref::LoadOp::create(b, loc, mask, from);
-        Value product = arith::MulFOp::create(b, loc, value, factor);
-        // Absent, even where the weight is infinite or NaN.
-        Value absent = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ,
-                                             factor, zero);
-        value = arith::SelectOp::create(b, loc, absent, zero, product);
-      }
+      Value value = memref::LoadOp::create(b, loc, op.getFilter(), place.from);
+      if (source.mask)
+        value = PackSource::masked(
+            value, memref::LoadOp::create(b, loc, source.mask, place.from), b,
+            loc);
       store(value);
     };
-    if (!present)
+    if (!place.present)
       return existing();
-    math.branch(present, existing, [&] { store(zero); });
+    IndexMath{b, loc}.branch(place.present, existing, [&] {
+      store(arith::ConstantOp::create(
+          b, loc, b.getZeroAttr(source.filter.getElementType())));
+    });
   });
   return success();
-}
-
-LogicalResult convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b) {
-  IndexMath math{b, op.getLoc()};
-  ArrayRef<int64_t> shape =
-      cast<MemRefType>(op.getPacked().getType()).getShape();
-  return lowerPackFilter(op, b, [&](PackElement pack) {
-    SmallVector<Value> to;
-    std::function<void()> nest = [&] {
-      size_t axis = to.size();
-      if (axis == shape.size())
-        return pack(to);
-      math.loop(math.constant(0), math.constant(shape[axis]), 1, [&](Value i) {
-        to.push_back(i);
-        nest();
-        to.pop_back();
-      });
-    };
-    nest();
-  });
 }

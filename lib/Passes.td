@@ -187,7 +187,11 @@ def ConvToLinalg : Pass<"conv-to-linalg", "::mlir::ModuleOp"> {
     input channels around one `linalg.generic` contraction of (pixels, lanes |
     channels), and one `linalg.generic` for the epilogue and the store. Strides,
     dilations and axis orders are in the `memref.subview`s. `conv.pack_filter`
-    becomes loops.
+    becomes loops around vector moves, and its function gets two arguments: which
+    part it packs, of how many. Where the filter's lanes follow each other rows
+    are copied; where its taps or input channels do, runs of those are transposed
+    in registers; phases in the lanes of a filter whose taps are last go one
+    element at a time.
 
     Contractions cover whole tiles; attributes say which of their elements are
     part of the program, and the rest must not be computed or read:
@@ -215,7 +219,8 @@ def ConvToLinalg : Pass<"conv-to-linalg", "::mlir::ModuleOp"> {
                            "::mlir::scf::SCFDialect",
                            "::mlir::arith::ArithDialect",
                            "::mlir::math::MathDialect",
-                           "::mlir::linalg::LinalgDialect"];
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::vector::VectorDialect"];
 }
 
 def ConvVectorize : Pass<"conv-vectorize", "::mlir::ModuleOp"> {
@@ -292,7 +297,9 @@ def ConvKernelABI : Pass<"conv-kernel-abi", "::mlir::ModuleOp"> {
     `@layer(buffers..., first, last)` becomes the body of
     `@NAME_kernel(args: !llvm.ptr, first: i64, last: i64)`, which reads the
     runtime's argument block, and `@layer_pack` that of
-    `@NAME_pack(filter: !llvm.ptr, packed: !llvm.ptr)`. Buffers are contiguous in
+    `@NAME_pack_part(filter: !llvm.ptr, packed: !llvm.ptr, part: i64, parts: i64)`,
+    which packs one part of so many; `@NAME_pack(filter, packed)` calls it for the
+    one part of one. Buffers are contiguous in
     their axis order; strides that depend on the batch are computed once a call.
   }];
   let options = [

@@ -315,10 +315,23 @@ struct ConvToLinalgPass : convjit::impl::ConvToLinalgBase<ConvToLinalgPass> {
       OpBuilder builder(op);
       if (auto tile = dyn_cast<TileOp>(op))
         TileExpander(tile, builder).run();
-      else if (failed(lowerPackFilter(cast<PackFilterOp>(op), builder)))
+      else if (failed(packParts(cast<PackFilterOp>(op), builder)))
         return signalPassFailure();
       op->erase();
     }
+  }
+
+  /// The function gets two arguments: which part it packs, of how many.
+  static LogicalResult packParts(PackFilterOp op, OpBuilder &b) {
+    auto func = op->getParentOfType<func::FuncOp>();
+    SmallVector<Value> range;
+    for (int i = 0; i < 2; ++i) {
+      unsigned at = func.getNumArguments();
+      if (failed(func.insertArgument(at, b.getIndexType(), {}, op.getLoc())))
+        return failure();
+      range.push_back(func.getArgument(at));
+    }
+    return lowerPackFilter(op, b, range[0], range[1]);
   }
 };
 

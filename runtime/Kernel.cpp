@@ -48,6 +48,11 @@ bool Kernel::readsStoredWeights() const {
   return plan.find("row = outer") != std::string::npos;
 }
 
+/// What a thread packs in some 10 us, which is what waking one costs.
+constexpr size_t packPartBytes = 128 << 10;
+/// Enough for the largest machines; claims are cheap, but not free.
+constexpr size_t maxPackParts = 1024;
+
 size_t convjit::kernelScratchBytes(const Kernel &kernel, unsigned concurrency) {
   return (kernel.scratchBytes + 63) / 64 * 64 * concurrency;
 }
@@ -109,6 +114,18 @@ static Status runWithScratch(const Kernel &kernel, ConvjitKernelArgs args,
     parts.put(part);
   });
   return {};
+}
+
+void convjit::packWeights(const Kernel &kernel, const void *weights,
+                          void *packed, Executor &executor) {
+  auto parts = static_cast<int64_t>(
+      std::min<size_t>(kernel.packedWeightBytes / packPartBytes, maxPackParts));
+  if (!kernel.packPart || parts < 2 || executor.concurrency() == 1)
+    return kernel.pack(weights, packed);
+  executor.parallelFor(parts, [&](int64_t begin, int64_t end) {
+    for (int64_t part = begin; part < end; ++part)
+      kernel.packPart(weights, packed, part, parts);
+  });
 }
 
 Status convjit::runKernel(const Kernel &kernel, const Operands &operands,

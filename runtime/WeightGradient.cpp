@@ -81,10 +81,10 @@ Status convjit::runWeightGradient(const Kernel &kernel,
   std::memset(sum, 0, weightBytes);
   for (int64_t image = 0; image < batch; ++image) {
     auto at = static_cast<size_t>(image);
-    auto *gradient =
+    const auto *gradient =
         static_cast<const std::byte *>(gradOutput) + at * gradientBytes;
     if (!asStored)
-      kernel.pack(gradient, packed);
+      packWeights(kernel, gradient, packed, executor);
     Operands operands{static_cast<const std::byte *>(input) + at * imageBytes,
                       asStored ? gradient : packed,
                       nullptr,

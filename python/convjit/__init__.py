@@ -9,11 +9,12 @@ whether all is well here.
 """
 
 from . import _convjit
+from ._gradient import WeightGradient
 from ._kernel import STAGES, Kernel, Packed
 from ._layers import compile, conv, conv_transpose, set_threads, threads
 
 __version__ = _convjit.__version__
 __all__ = [
-    "STAGES", "Kernel", "Packed", "compile", "conv", "conv_transpose",
-    "set_threads", "threads",
+    "STAGES", "Kernel", "Packed", "WeightGradient", "compile", "conv",
+    "conv_transpose", "set_threads", "threads",
 ]

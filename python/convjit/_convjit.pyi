@@ -27,11 +27,18 @@ class Kernel:
         self, input: np.ndarray, packed: np.ndarray, output: np.ndarray,
         bias: np.ndarray | None = None, residual: np.ndarray | None = None,
     ) -> None: ...
+    def run_weight_gradient(
+        self, layer: str, input: np.ndarray, gradient: np.ndarray, result: np.ndarray,
+        mask: list[float] | None = None,
+    ) -> None: ...
 
 def compile(
     convolution: str, plan: str = "", mask: list[float] | None = None
 ) -> Kernel: ...
-def lower(problem: str) -> tuple[str, str, str]: ...
+def lower(problem: str) -> tuple[str, str, str, str]: ...
+def shapes(
+    convolution: str, batch: int
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]: ...
 def emit(
     convolution: str, stage: str, plan: str = "", cpu: str = "", features: str = "",
     problem: str | None = None, mask: list[float] | None = None,

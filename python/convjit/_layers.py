@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import _convjit
+from ._gradient import WeightGradient
 from ._kernel import Kernel, as_array
 
 Sizes = int | Sequence[int]
@@ -27,41 +28,34 @@ def compile(problem: str, *, plan: str = "", mask: Any = None) -> Kernel:
         says the same.
 
     Returns:
-      A `Kernel`. Compiling the same layer again costs nothing.
+      A `Kernel`, or, for a problem with `grad=weight`, a `WeightGradient`, which
+      is called with the input and the output's gradient. Compiling the same layer again costs nothing.
 
     Raises:
       ValueError: the problem or the plan is not valid; the text names the
         field, its value and what would be.
     """
-    problem, text, mask_file = _convjit.lower(problem)
+    problem, text, mask_file, layer = _convjit.lower(problem)
     if mask_file and mask is not None:
         raise ValueError(f"mask: the problem names {mask_file}; valid: one of the two")
     if mask_file:
         mask = np.load(mask_file)
     if mask is None:
-        return _compiled(problem, text, plan)
+        return _compiled(problem, text, layer, plan)
     mask = np.asarray(mask, np.float64)
-    kernel = Kernel.__new__(Kernel)
-    shape = _weight_shape(problem)
+    shape = _convjit.shapes(layer or text, 1)[1]
     if mask.shape != shape:
         raise ValueError(f"mask has shape {mask.shape}; valid: {shape}")
-    kernel.__init__(problem, text, plan, mask)
-    return kernel
+    if layer:
+        return WeightGradient(problem, text, layer, plan, mask)
+    return Kernel(problem, text, plan, mask)
 
 
 @functools.lru_cache(maxsize=None)
-def _compiled(problem: str, text: str, plan: str) -> Kernel:
+def _compiled(problem: str, text: str, layer: str, plan: str) -> Kernel:
+    if layer:
+        return WeightGradient(problem, text, layer, plan)
     return Kernel(problem, text, plan)
-
-
-def _weight_shape(problem: str) -> tuple[int, ...]:
-    return _compiled(*_convjit.lower(_without_mask(problem))[:2], "").weight_shape
-
-
-def _without_mask(problem: str) -> str:
-    head, _, fields = problem.partition(":")
-    kept = [f for f in fields.split(",") if not f.startswith("mask=")]
-    return f"{head}:{','.join(kept)}"
 
 
 def _sizes(value: Sizes, rank: int, name: str) -> str:
@@ -98,6 +92,7 @@ def _call(
         text = problem.problem if isinstance(problem, Kernel) else problem
         if not re.match(rf"{operation}\dd:", text):
             raise ValueError(f"problem={text!r}: valid: {operation}1d, 2d or 3d")
+    kernel: Kernel
     if isinstance(problem, Kernel):
         kernel = problem
     elif problem is not None:
@@ -108,6 +103,11 @@ def _call(
                      bias is not None, residual is not None, **fields),
             mask=mask,
         )
+    if isinstance(kernel, WeightGradient):
+        for value, name in ((bias, "bias"), (residual, "residual")):
+            if value is not None:
+                raise ValueError(f"{name} is given; valid: None with grad=weight")
+        return kernel(x, w, out=out)
     return kernel(x, w, bias, residual, out=out)
 
 
@@ -165,7 +165,9 @@ def conv(
       x: (batch, spatial..., in) or, with layout="channels_first",
         (batch, in, spatial...); the batch may be left out. float32 or float64,
         NumPy or DLPack on the CPU.
-      w: (k..., in/groups, out) in both layouts.
+      w: (k..., in/groups, out) in both layouts. Where the problem says
+        grad=input, x is the output's gradient; where it says grad=weight, this is,
+        x is the input, and the weight's gradient is returned.
       problem: the layer in one line, or a compiled one, instead of the
         arguments below that describe it.
       bias: (out,).

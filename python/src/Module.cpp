@@ -17,6 +17,7 @@
 #include "tools/convjit/Peak.h"
 
 #include "convjit/TensorView.h"
+#include "convjit/WeightGradient.h"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -95,7 +96,7 @@ void pack(const BoundKernel &self, const Array &weights,
     throw nb::value_error("packed: too few bytes");
   void *to = packed.data();
   nb::gil_scoped_release release;
-  kernel.pack(view.data, to);
+  packWeights(kernel, view.data, to, *executor());
 }
 
 void run(const BoundKernel &self, const Array &input, const Array &packed,
@@ -119,8 +120,55 @@ void run(const BoundKernel &self, const Array &input, const Array &packed,
 nb::tuple lowered(std::string_view text) {
   Problem problem = valueOf(parseProblem(text));
   std::string mask = problem.mask;
-  Convolution conv = valueOf(lower(problem));
-  return nb::make_tuple(printProblem(problem), describe({conv, ""}), mask);
+  if (problem.gradient != Gradient::Weight) {
+    Convolution conv = valueOf(lower(problem));
+    return nb::make_tuple(printProblem(problem), describe({conv, ""}), mask,
+                          "");
+  }
+  Convolution conv = valueOf(lowerWeightGradient(problem));
+  Problem layer = problem;
+  layer.gradient = Gradient::None;
+  Convolution forward = valueOf(lower(layer));
+  return nb::make_tuple(printProblem(problem), describe({conv, ""}), mask,
+                        describe({forward, ""}));
+}
+
+nb::tuple shapes(std::string_view text, int64_t batch) {
+  Convolution conv = valueOf(parseConvolution(text)).conv;
+  auto tuple = [](const std::vector<int64_t> &shape) {
+    nb::list sizes;
+    for (int64_t size : shape)
+      sizes.append(size);
+    return nb::tuple(sizes);
+  };
+  return nb::make_tuple(tuple(conv.inputShape(batch)),
+                        tuple(conv.kernelShape()),
+                        tuple(conv.outputShape(batch)));
+}
+
+void runGradient(const BoundKernel &self, std::string_view layer,
+                 const Array &input, const Array &gradient,
+                 const MutableArray &result,
+                 const std::optional<std::vector<double>> &mask) {
+  Convolution forward = convolutionOf(layer, mask);
+  TensorView x = viewOf(input), g = viewOf(gradient), w = viewOf(result);
+  auto axis = static_cast<size_t>(forward.numbers.inputBatch);
+  int64_t batch = axis < x.shape.size() ? x.shape[axis] : 0;
+  for (const TensorView *view : {&x, &g, &w})
+    if (view->dtype != forward.dtype)
+      throw nb::value_error("dtype is not the layer's");
+  if (x.shape != forward.inputShape(batch) ||
+      g.shape != forward.outputShape(batch) || w.shape != forward.kernelShape())
+    throw nb::value_error("a shape is not the layer's");
+  Status done;
+  {
+    nb::gil_scoped_release release;
+    std::shared_ptr<Executor> threads = executor();
+    done = runWeightGradient(*self.kernel, forward, x.data, g.data, batch,
+                             *threads, w.data);
+  }
+  if (!done)
+    raise(done.error());
 }
 
 nb::object emit(std::string_view text, const std::string &stage,
@@ -225,25 +273,32 @@ NB_MODULE(_convjit, m) {
       .def_prop_ro(
           "tasks_per_image",
           [](const BoundKernel &self) { return self.kernel->tasksPerImage; })
-      .def("input_shape",
-           [](const BoundKernel &self, int64_t batch) {
-             return self.kernel->conv.inputShape(batch);
-           })
+      .def(
+          "input_shape",
+          [](const BoundKernel &self, int64_t batch) {
+            return self.kernel->conv.inputShape(batch);
+          },
+          "batch"_a)
       .def("weight_shape",
            [](const BoundKernel &self) {
              return self.kernel->conv.kernelShape();
            })
-      .def("output_shape",
-           [](const BoundKernel &self, int64_t batch) {
-             return self.kernel->conv.outputShape(batch);
-           })
+      .def(
+          "output_shape",
+          [](const BoundKernel &self, int64_t batch) {
+            return self.kernel->conv.outputShape(batch);
+          },
+          "batch"_a)
       .def("pack", &pack, "weights"_a, "packed"_a)
       .def("run", &run, "input"_a, "packed"_a, "output"_a,
-           "bias"_a = nb::none(), "residual"_a = nb::none());
+           "bias"_a = nb::none(), "residual"_a = nb::none())
+      .def("run_weight_gradient", &runGradient, "layer"_a, "input"_a,
+           "gradient"_a, "result"_a, "mask"_a = nb::none());
 
   m.def("compile", &compile, "convolution"_a, "plan"_a = "",
         "mask"_a = nb::none());
   m.def("lower", &lowered, "problem"_a);
+  m.def("shapes", &shapes, "convolution"_a, "batch"_a);
   m.def("emit", &emit, "convolution"_a, "stage"_a, "plan"_a = "", "cpu"_a = "",
         "features"_a = "", "problem"_a = nb::none(), "mask"_a = nb::none());
   m.def("plan_report", &planReport, "convolution"_a, "plan"_a = "",

@@ -193,25 +193,21 @@ Status run(const Call &call, ffi::ThreadPool &pool, const ffi::AnyBuffer &input,
     place = own.get();
   }
   useLargePages(output.untyped_data(), output.size_bytes());
+
+  unsigned threads = threadsFor(call, batch, pool.num_threads());
+  InlineExecutor here;
+  HostExecutor shared(threads, [&](std::function<void()> work) {
+    pool.Schedule(std::move(work));
+  });
+  Executor &executor = threads == 1 ? static_cast<Executor &>(here) : shared;
   if (!packed) {
-    kernel.pack(weights.untyped_data(), place);
+    packWeights(kernel, weights.untyped_data(), place, executor);
     packed = place;
   }
   int64_t ready = now();
-
   Operands operands{input.untyped_data(),  packed, nullptr, nullptr,
                     output.untyped_data(), batch};
-  unsigned threads = threadsFor(call, batch, pool.num_threads());
-  Status done;
-  if (threads == 1) {
-    InlineExecutor executor;
-    done = runKernel(kernel, operands, executor);
-  } else {
-    HostExecutor executor(threads, [&](std::function<void()> work) {
-      pool.Schedule(std::move(work));
-    });
-    done = runKernel(kernel, operands, executor);
-  }
+  Status done = runKernel(kernel, operands, executor);
   call.counters->add(now() - start, ready - start);
   return done;
 }

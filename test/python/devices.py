@@ -5,7 +5,7 @@ import os
 import sys
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={4 if sys.argv[1].startswith('partial') else 2}"
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,10 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 def conv(x, w, **options):
     options = {"dimension_numbers": NHWC, **options}
     return lax.conv_general_dilated(x, w, (2, 1), ((1, 0), (0, 2)), **options)
+
+
+def conv_of_w_and_x(w, x):
+    return conv(x, w)
 
 
 def loss(w, x):
@@ -139,6 +143,46 @@ def explicit_mesh():
         step = jax.jit(lambda w, x: conv(x, w, out_sharding=P("data")))
         y = check(step, w, x)
         assert y.sharding.spec[0] == "data", y.sharding
+
+
+def partial(step_of, w_spec, x_spec, in_specs, out_specs, gathers, axis="data"):
+    """shard_map over `data` alone: `model` is the partitioner's inside."""
+    m = jax.make_mesh((2, 2), ("data", "model"),
+                      axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    w = jax.device_put(W, NamedSharding(m, w_spec))
+    x = jax.device_put(X, NamedSharding(m, x_spec))
+    step = jax.shard_map(step_of, mesh=m, axis_names={axis}, in_specs=in_specs,
+                         out_specs=out_specs, check_vma=False)
+    return check(jax.jit(step), w, x, gathers=gathers)
+
+
+def partial_forward():
+    partial(conv_of_w_and_x, P(), P("data"), (P(), P("data")), P("data"), {"all-reduce": 0})
+
+
+def partial_output_channels():
+    y = partial(conv_of_w_and_x, P(None, None, None, "model"), P("data"),
+                (P(), P("data")), P("data"), {"all-reduce": 0})
+    assert y.sharding.spec == P("data", None, None, "model"), y.sharding
+
+
+def partial_batch():
+    y = partial(conv_of_w_and_x, P(), P(("data", "model")), (P(), P("data")), P("data"),
+                {"all-reduce": 0})
+    assert y.sharding.spec == P(("data", "model")), y.sharding
+
+
+def partial_over_the_last_axis():
+    """The groups of devices that the partitioner has do not follow each other."""
+    y = partial(conv_of_w_and_x, P(None, None, None, "data"), P("model"),
+                (P(), P("model")), P("model"), {"all-reduce": 0}, axis="model")
+    assert y.sharding.spec == P("model", None, None, "data"), y.sharding
+
+
+def partial_gradients():
+    """The images of a weight's gradient are gathered within a group."""
+    partial(lambda w, x: lax.psum(jax.grad(loss)(w, x), "data"), P(), P(("data", "model")),
+            (P(), P("data")), P(), None)
 
 
 if __name__ == "__main__":

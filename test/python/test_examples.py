@@ -39,6 +39,30 @@ def test_brain_mri(tmp_path):
     assert (tmp_path / "brain.png").stat().st_size > 5000
 
 
+def test_brain_mri_takes_a_whole_head(tmp_path):
+    """A made-up head in voxels of 1 x 2 x 3 mm; the mask has those again."""
+    need("deepbrain", "nilearn", "nibabel", "matplotlib")
+    import nibabel
+    import numpy as np
+
+    grid = np.stack(np.meshgrid(*map(np.arange, (50, 40, 30)), indexing="ij"), -1)
+    away = np.linalg.norm((grid - (25, 20, 15)) / (22, 18, 13), axis=-1)
+    head = np.where(away < 0.75, 600, np.where(away < 0.85, 40, np.where(away < 1, 900, 0)))
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    nibabel.save(nibabel.Nifti1Image(head.astype(np.int16)[..., None], affine),
+                 tmp_path / "head.nii.gz")
+    done = run("brain_mri.py", "--image", tmp_path / "head.nii.gz", "--size", 32,
+               "--runs", 1, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr[-4000:]
+    mask = nibabel.load(tmp_path / "brain.nii.gz")
+    assert mask.shape == head.shape and np.array_equal(mask.affine, affine)
+    litres = np.asarray(mask.dataobj).sum() * 6e-6
+    assert f"50x40x30, {litres:.3f} l of brain" in done.stdout
+    (tmp_path / "no.nii").write_text("no image")
+    done = run("brain_mri.py", "--image", tmp_path / "no.nii")
+    assert done.returncode == 1 and "no.nii:" in done.stderr
+
+
 def test_brain_mri_says_what_is_valid():
     need("deepbrain", "nilearn", "nibabel")
     done = run("brain_mri.py", "--size", 12)
@@ -61,3 +85,14 @@ def test_train_unet(tmp_path, options):
     assert done.returncode == 0, done.stderr[-4000:]
     first, last = map(float, re.search(r"loss (\S+) to (\S+);", done.stdout).groups())
     assert last < first and (tmp_path / "training.png").exists()
+
+
+def test_train_unet_beside_double_precision(tmp_path):
+    """Small enough that rounding has no steps to grow in: 1e-6 for both."""
+    need("tqdm", "matplotlib")
+    done = run("train_unet.py", "--control", "--steps", 3, "--size", 8, "--out", tmp_path,
+               JAX_DISABLE_MOST_OPTIMIZATIONS="1")
+    assert done.returncode == 0, done.stderr[-4000:]
+    theirs, ours = map(float, re.search(
+        r"double precision: XLA (\S+), convjit (\S+)\n", done.stdout).groups())
+    assert 0 < theirs < 1e-5 and 0 < ours < 1e-5

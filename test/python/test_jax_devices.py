@@ -13,7 +13,8 @@ SCRIPT = pathlib.Path(__file__).with_name("devices.py")
 @pytest.mark.parametrize("case", [
     "pmap", "shard_map", "shard_map_checked", "jit_forward", "jit_gradients",
     "jit_output_channels", "jit_groups", "jit_groups_gradients", "jit_space",
-    "jit_odd_batch", "jit_channels_first", "explicit_mesh",
+    "jit_odd_batch", "jit_channels_first", "explicit_mesh", "partial_forward",
+    "partial_output_channels", "partial_batch", "partial_gradients", "partial_over_the_last_axis",
 ])
 def test_two_devices(case):
     done = subprocess.run([sys.executable, str(SCRIPT), case],

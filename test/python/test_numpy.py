@@ -1,5 +1,8 @@
 """convjit.conv, conv_transpose and compile on arrays."""
 
+import pathlib
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -210,3 +213,112 @@ def test_doctor():
     assert done.returncode == 0 and "all is well" in done.stdout, done.stdout + done.stderr
     for word in ("numpy", "target", "cache", "threads"):
         assert word in done.stdout
+
+
+def unit_weights(shape):
+    """(index, the weight that is one there and zero elsewhere)."""
+    for index in np.ndindex(*shape):
+        weight = np.zeros(shape)
+        weight[index] = 1
+        yield index, weight
+
+
+GRADIENT = PROBLEM + ",grad=weight"
+
+
+def test_weight_gradient():
+    """The layer is linear in its weight: each element of the gradient is what the
+    output's gradient says of a weight that is one there."""
+    g = integers(Y.shape, 2)
+    expected = np.zeros(W.shape)
+    # An output channel meets its own weights alone: one input channel will do.
+    for (i, j, o, c), unit in unit_weights((4, 3, 1, 6)):
+        y = reference(X, unit, 2, (2, 1), (1, 3))[..., 0]
+        expected[i, j, :, c] = np.tensordot(y, g.astype(float), 3)
+    gradient = convjit.compile(GRADIENT)
+    assert isinstance(gradient, convjit.WeightGradient)
+    assert gradient is convjit.compile(GRADIENT)
+    assert gradient.weight_shape == W.shape and gradient.output_shape(3) == Y.shape
+    assert gradient.flops(3) == convjit.compile(PROBLEM).flops(3)
+    np.testing.assert_array_equal(gradient(X, g), expected)
+    np.testing.assert_array_equal(convjit.conv_transpose(X, g, GRADIENT), expected)
+    np.testing.assert_array_equal(convjit.conv_transpose(X, g, gradient), expected)
+    out = np.empty(W.shape, np.float32)
+    assert gradient(X, g, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(
+        sum(gradient(x, each) for x, each in zip(X, g)), expected)
+    view = lambda a: np.ascontiguousarray(a.T).T
+    np.testing.assert_array_equal(gradient(view(X), view(g)), expected)
+    np.testing.assert_array_equal(gradient(X[:0], g[:0]), np.zeros(W.shape))
+    assert "conv.phases" in gradient.ir("phases") and "WeightGradient" not in gradient.plan
+
+
+def test_weight_gradient_of_channels_first_in_groups():
+    problem = "conv2d:in=4x6x5,oc=6,k=3x2,s=2x1,g=2,layout=channels_first,dtype=f64"
+    layer, gradient = convjit.compile(problem), convjit.compile(problem + ",grad=weight")
+    x = integers(layer.input_shape(2), 3, np.float64)
+    g = integers(layer.output_shape(2), 4, np.float64)
+    expected = np.zeros(layer.weight_shape)
+    for index, unit in unit_weights(layer.weight_shape):
+        expected[index] = np.sum(layer(x, unit) * g)
+    np.testing.assert_array_equal(gradient(x, g), expected)
+
+
+def test_weight_gradient_with_a_mask():
+    mask = integers(W.shape, 5) * (integers(W.shape, 6) > 0)
+    x = X.copy()
+    x[0, 0, 0, 0] = np.inf  # does not reach what is absent
+    g = integers(Y.shape, 2)
+    found = convjit.compile(GRADIENT, mask=mask)(x, g)
+    assert not found[mask == 0].any()
+    np.testing.assert_array_equal(
+        convjit.compile(GRADIENT, mask=mask)(X, g), convjit.compile(GRADIENT)(X, g) * mask)
+
+
+def test_weight_gradient_says_what_is_valid():
+    gradient, g = convjit.compile(GRADIENT), integers(Y.shape, 2)
+    for error, text, arguments in (
+        (ValueError, r"x has shape \(3, 4, 4, 6\); valid: \(3, 5, 4, 6\)", (X[:, 1:], g)),
+        (ValueError, r"gradient has shape \(2, .*; valid: \(3, ", (X, g[1:])),
+        (TypeError, "gradient has dtype float64; valid: float32", (X, g.astype(float))),
+        (TypeError, "x: int; valid: NumPy", (3, g)),
+    ):
+        with pytest.raises(error, match=text):
+            gradient(*arguments)
+    with pytest.raises(ValueError, match="out has shape"):
+        gradient(X, g, out=np.empty(W.shape[::-1], np.float32))
+    with pytest.raises(ValueError, match="valid: a contiguous array"):
+        gradient(X, g, out=np.empty(W.shape[::-1], np.float32).T)
+    with pytest.raises(TypeError, match="has no weight to pack"):
+        gradient.pack(W)
+    with pytest.raises(ValueError, match="bias is given; valid: None with grad=weight"):
+        convjit.conv_transpose(X, g, gradient, bias=np.zeros(7, np.float32))
+
+
+def test_stubs_say_what_the_extension_has():
+    """mypy's stubtest imports the module and compares."""
+    pytest.importorskip("mypy")
+    done = subprocess.run(
+        [sys.executable, str(pathlib.Path(__file__).with_name("stubs.py"))],
+        capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no issues found in 1 module" in done.stdout
+
+
+def test_types_are_consistent(tmp_path):
+    """What users' type checkers see of the package: no error within, and the types
+    that a call has."""
+    pytest.importorskip("mypy")
+    (tmp_path / "user.py").write_text(
+        "import numpy as np, convjit\n"
+        "reveal_type(convjit.compile('conv1d:in=8x4,oc=4,k=3'))\n"
+        "reveal_type(convjit.conv(np.ones((8, 4)), np.ones((3, 4, 4))))\n"
+        "convjit.compile(3)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), str(tmp_path / "user.py")],
+        capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert 'Revealed type is "convjit._kernel.Kernel"' in done.stdout, done.stdout
+    assert 'Revealed type is "numpy.ndarray' in done.stdout, done.stdout
+    errors = [line for line in done.stdout.splitlines() if " error: " in line]
+    assert len(errors) == 1 and errors[0].startswith("user.py:4: "), done.stdout

@@ -13,6 +13,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 
 using namespace convjit;
@@ -79,10 +80,26 @@ struct Call {
               std::move(*bias),  std::move(*residual), std::move(*output)};
     call.before[0] = call.weights.copy();
     kernel.pack(call.weights.data(), call.packed.data());
+    if (Status same = packsAlikeInParts(kernel, call); !same)
+      return Error(same.error());
     size_t at = 1;
     for (auto *tensor : {&call.input, &call.packed, &call.bias, &call.residual})
       call.before[at++] = tensor->copy();
     return call;
+  }
+
+  /// Packing in parts, the last part first, over bytes that packing must not
+  /// leave: three parts, of which some may have nothing to do.
+  static Status packsAlikeInParts(const Kernel &kernel, Call &call) {
+    if (!kernel.packPart)
+      return {};
+    std::vector<std::byte> whole = call.packed.copy();
+    std::memset(call.packed.data(), 0xA5, whole.size());
+    for (int64_t part : {2, 1, 0})
+      kernel.packPart(call.weights.data(), call.packed.data(), part, 3);
+    if (call.packed.holds(whole))
+      return {};
+    return internalError("weights packed in parts differ");
   }
 
   Operands arguments(int64_t batch) const {

@@ -8,18 +8,20 @@ weight gradient of data-parallel training: they are the images), each device
 sums its own and the results are added by one all-reduce. Spatial dimensions and
 the channels of groups are never split.
 
-Inside `shard_map` and `pmap` there is nothing to decide: shapes are a device's.
+Inside `pmap`, and `shard_map` over all axes, there is nothing to decide: shapes are a
+device's. Inside a `shard_map` over some axes the partitioner has the others.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
 import jax
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.interpreters import mlir
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from . import _lowering, _report
 from ._convolution import NotTaken
@@ -47,11 +49,6 @@ def place(ctx: Any) -> str:
         names = set(context.mesh.axis_names)
         if set(context.manual_axes) == names or context.mesh.size == 1:
             return "local"
-        if context.manual_axes:
-            raise NotTaken(
-                f"shard_map over {sorted(context.manual_axes)} of the mesh's axes"
-                f" {sorted(names)}; taken: over all of them"
-            )
         return "partitioned"
     return "partitioned" if getattr(context, "num_devices", 1) > 1 else "local"
 
@@ -59,9 +56,12 @@ def place(ctx: Any) -> str:
 class _Parameters:
     """The primitive's parameters as one static argument, equal by value."""
 
-    def __init__(self, params: dict[str, Any]):
+    def __init__(self, params: dict[str, Any], in_groups: bool = False):
         self.params = params
-        self.key = tuple(sorted((k, str(v)) for k, v in params.items()))
+        # Whether several groups of devices do this, each with axes of its own. What
+        # we emit says numbers of devices within one: no collective can be ours.
+        self.in_groups = in_groups
+        self.key = (in_groups, *sorted((k, str(v)) for k, v in params.items()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Parameters) and self.key == other.key
@@ -128,7 +128,7 @@ def _shardings(parameters: _Parameters, mesh: Any, args: Any, result: Any) -> An
     if not batch_grouped:
         batch = split(x.shape[lhs_spec[0]], _axis(x.sharding, lhs_spec[0]),
                       _axis(out, out_spec[0]))
-    if not grouped:
+    if not grouped and not parameters.in_groups:
         summed = split(x.shape[lhs_spec[1]], _axis(x.sharding, lhs_spec[1]))
     if not grouped and not batch_grouped:
         channels = split(w.shape[rhs_spec[0]], _axis(w.sharding, rhs_spec[0]),
@@ -192,6 +192,8 @@ def _rule(parameters: _Parameters, mesh: Any, operands: Any, results: Any) -> An
         whole += ["o", "p"]
     if grouped:
         whole += ["i", "j"]
+    elif parameters.in_groups:
+        whole += ["i"]
     if batch_grouped:
         whole += ["b", "q"]
     # Shardy wants them in the order of their first appearance.
@@ -199,7 +201,7 @@ def _rule(parameters: _Parameters, mesh: Any, operands: Any, results: Any) -> An
     options: dict[str, Any] = {
         "need_replication_factors": tuple(sorted(whole, key=order.index))
     }
-    if not grouped:
+    if not grouped and not parameters.in_groups:
         options["reduction_factors"] = ("i",)
     return f"{lhs}, {rhs} -> {out}", options
 
@@ -208,6 +210,20 @@ _convolution = custom_partitioning(_local, static_argnums=(2,))
 _convolution.def_partition(
     partition=_partition, infer_sharding_from_operands=_infer, sharding_rule=_rule
 )
+
+
+def _own_axes(ctx: Any) -> Any:
+    """The mesh that the partitioner has to itself within a shard_map over some axes:
+    the other axes of the first of that one's devices. Elsewhere None."""
+    context = ctx.module_context.axis_context
+    mesh, manual = getattr(context, "mesh", None), getattr(context, "manual_axes", ())
+    if not manual:
+        return None
+    if not isinstance(mesh, Mesh):
+        raise NotTaken("shard_map over some axes of an abstract mesh; taken: of a"
+                       " mesh of devices")
+    here = tuple(0 if name in manual else slice(None) for name in mesh.axis_names)
+    return Mesh(mesh.devices[here], [n for n in mesh.axis_names if n not in manual])
 
 
 def lower(ctx: Any, lhs: Any, rhs: Any, out_aval: Any, params: dict[str, Any]) -> Any:
@@ -219,9 +235,12 @@ def lower(ctx: Any, lhs: Any, rhs: Any, out_aval: Any, params: dict[str, Any]) -
         ctx.avals_in[0].shape, ctx.avals_in[1].shape, ctx.avals_in[0].dtype,
         ctx.avals_in[1].dtype, out_aval.dtype, out_aval.shape, **params,
     )
-    parameters = _Parameters(params)
+    own = _own_axes(ctx)
+    parameters = _Parameters(params, in_groups=own is not None)
     fun = mlir.lower_fun(
         lambda x, w: _convolution(x, w, parameters), multiple_results=False
     )
-    (result,) = fun(ctx, lhs, rhs)
+    # custom_partitioning tells our rules of this mesh.
+    with own or contextlib.nullcontext():
+        (result,) = fun(ctx, lhs, rhs)
     return [_lowering.with_sharding(ctx, result, out_aval)]

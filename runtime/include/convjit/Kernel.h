@@ -37,6 +37,10 @@ typedef void (*ConvjitKernelFn)(const ConvjitKernelArgs *args, int64_t begin,
 /// Reorders a weight tensor into the form the kernel reads. `packed` has
 /// Kernel::packedWeightBytes bytes and any alignment of the element.
 typedef void (*ConvjitPackFn)(const void *weights, void *packed);
+/// Part `part` of `parts` of that, 0 <= part < parts < 2^31; parts write
+/// disjoint bytes.
+typedef void (*ConvjitPackPartFn)(const void *weights, void *packed,
+                                  int64_t part, int64_t parts);
 } // extern "C"
 
 /// A kernel in memory. Immutable and thread-safe.
@@ -45,6 +49,8 @@ public:
   Convolution conv;
   ConvjitKernelFn run = nullptr;
   ConvjitPackFn pack = nullptr;
+  /// Null in kernels that can only pack as a whole.
+  ConvjitPackPartFn packPart = nullptr;
   size_t packedWeightBytes = 0;
   /// Memory that each thread needs while it runs tasks; none so far in what
   /// the compiler makes.
@@ -82,6 +88,10 @@ struct Operands {
 /// Bytes of Operands::scratch for `concurrency` threads: a part of
 /// Kernel::scratchBytes, rounded up to 64, for each.
 size_t kernelScratchBytes(const Kernel &kernel, unsigned concurrency);
+
+/// Packs the weights on the executor, small ones on the calling thread.
+void packWeights(const Kernel &kernel, const void *weights, void *packed,
+                 Executor &executor);
 
 /// Runs the whole layer on the executor; returns when the output is written.
 /// Errors: a null tensor that the layer needs, a batch that is negative, not

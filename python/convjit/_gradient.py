@@ -1,0 +1,93 @@
+"""The gradient of a layer's weight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import _convjit
+from ._kernel import Kernel, as_array
+
+
+class WeightGradient(Kernel):
+    """The gradient of one layer's weight, compiled for this CPU.
+
+    What `convjit.compile` returns for a problem with `grad=weight`. Call it with
+    the layer's input and its output's gradient. The result is the sum over the
+    images; it does not depend on the number of threads. Arrays whose axes lie in
+    another order in memory are copied.
+    """
+
+    def __init__(
+        self, problem: str, convolution: str, layer: str, plan: str = "",
+        mask: np.ndarray | None = None,
+    ) -> None:
+        # The mask multiplies the sum. The kernel knows nothing of it.
+        super().__init__(problem, convolution, plan)
+        self._layer, self._factors = layer, mask
+        self._images = int(np.flatnonzero(np.subtract(
+            _convjit.shapes(layer, 2)[0], _convjit.shapes(layer, 1)[0]))[0])
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """The layer's, and the result's."""
+        return _convjit.shapes(self._layer, 1)[1]
+
+    def input_shape(self, batch: int) -> tuple[int, ...]:
+        """The layer's."""
+        return _convjit.shapes(self._layer, batch)[0]
+
+    def output_shape(self, batch: int) -> tuple[int, ...]:
+        """The layer's, and its gradient's."""
+        return _convjit.shapes(self._layer, batch)[2]
+
+    def flops(self, batch: int = 1) -> int:
+        """Those of the layer: a multiply-add for each true tap."""
+        mask = None if self._factors is None else self._factors.ravel().tolist()
+        return 2 * _convjit.macs(self._layer, batch, mask)
+
+    def pack(self, w: Any) -> Any:
+        """Has no meaning here: the output's gradient changes with every call."""
+        raise TypeError(f"{self.problem} has no weight to pack; valid: calling it")
+
+    def __call__(  # type: ignore[override]
+        self, x: Any, gradient: Any, *, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Runs it.
+
+        Args:
+          x: the layer's input, `input_shape(batch)`, or without its batch axis.
+          gradient: that of the output, `output_shape(batch)`, or without its
+            batch axis where x has none.
+          out: written and returned if given: a contiguous NumPy array of shape
+            `weight_shape` that shares no memory with the others.
+
+        Returns:
+          The weight's gradient, of shape `weight_shape`.
+        """
+        arrays = [as_array(x, "x"), as_array(gradient, "gradient")]
+        if arrays[0].ndim == len(self.input_shape(1)) - 1:
+            arrays = [np.expand_dims(a, self._images) for a in arrays]
+        x, gradient = arrays
+        batch = x.shape[self._images] if x.ndim > self._images else 1
+        self._check(x, "x", self.input_shape(batch))
+        self._check(gradient, "gradient", self.output_shape(batch))
+        if out is None:
+            result = np.empty(self.weight_shape, self.dtype)
+        else:
+            result = self._check_out(out, self.weight_shape, 0, False)
+            if not result.flags.c_contiguous:
+                raise ValueError("out has gaps or another order of axes; valid: a"
+                                 " contiguous array")
+            for array, name in ((x, "x"), (gradient, "gradient")):
+                if np.may_share_memory(out, array):
+                    raise ValueError(
+                        f"out shares memory with {name}; valid: an array of its own"
+                    )
+        mask = None if self._factors is None else self._factors.ravel().tolist()
+        self._kernel.run_weight_gradient(
+            self._layer, np.ascontiguousarray(x), np.ascontiguousarray(gradient), result,
+            mask,
+        )
+        return result
