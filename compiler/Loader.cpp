@@ -174,8 +174,8 @@ public:
           function->bytes = symbol->getSize();
         }
     }
-    if (!linked.kernel.address || !linked.pack.address ||
-        !linked.packPart.address)
+    // What only copies is not packed in parts.
+    if (!linked.kernel.address || !linked.pack.address)
       return llvm::createStringError("the object has no kernel");
     if (Section *section = graph.findSectionByName(".eh_frame")) {
       SectionRange range(*section);
@@ -221,9 +221,9 @@ Expected<Kernel> convjit::loadKernel(const Convolution &conv,
     return environmentError("loading a kernel: " + linked.error);
   auto code = std::make_shared<Code>();
   code->pages = memory.take();
-  code->debug.emplace(conv,
-                      std::array{linked.kernel, linked.pack, linked.packPart},
-                      linked.unwind);
+  std::array functions{linked.kernel, linked.pack, linked.packPart};
+  size_t found = linked.packPart.address ? functions.size() : 2;
+  code->debug.emplace(conv, std::span(functions).first(found), linked.unwind);
   Kernel kernel;
   kernel.conv = conv;
   kernel.run = reinterpret_cast<ConvjitKernelFn>(linked.kernel.address);
