@@ -98,6 +98,10 @@ static std::optional<PhaseSplitAttr> mergeFrom(PhaseSplitAttr split,
                         ahead / tapStep * split.getTapStep());
   }
   int64_t taps = (*last - *first) / tapStep + 1;
+  // Further apart than this, lanes share no input: a stride of 2^30, folded.
+  constexpr int64_t maxTaps = 1 << 16;
+  if (taps > maxTaps)
+    return std::nullopt;
   return PhaseSplitAttr::get(split.getContext(), split.getInput(),
                              split.getOutput(), step, split.getInputStep(),
                              /*tapStep=*/1, tapStep, /*firstTap=*/{0}, {taps},

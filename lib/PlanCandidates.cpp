@@ -141,7 +141,9 @@ void considerFolds(ConvolutionOp op, const Machine &machine,
       if (run * fold > 2 * plain.lanes)
         break;
       auto folded = splitConvolution(op, merged, fold);
-      if (!folded)
+      // As many taps as lanes have together: no input is read by two.
+      if (!folded ||
+          plain.rowTaps() * fold <= folded->back().getTaps().front())
         continue;
       PlanShape shape(op, machine, merged, *folded, Lanes::Channels);
       shape.fold = fold;

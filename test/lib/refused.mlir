@@ -81,3 +81,16 @@ func.func @fold_alone(%x: tensor<?x8x4xf32>, %w: tensor<3x4x4xf32>) -> tensor<?x
       : (tensor<?x8x4xf32>, tensor<3x4x4xf32>) -> tensor<?x6x4xf32>
   return %y : tensor<?x6x4xf32>
 }
+
+// -----
+
+#d = #conv.dims<[b, 0, f]x[0, i, o]->[b, 0, f]>
+
+// Pixels that are 2^30 inputs apart share none.
+func.func @fold_apart(%x: tensor<?x8x1xf32>, %w: tensor<3x1x1xf32>) -> tensor<?x3x1xf32> {
+  // expected-error @+1 {{plan: merged = 1; valid where phases have no common input: 0}}
+  %y = conv.convolution %x, %w window <rank = 1, stride = [1073741824], pad = [[1073741824, 1073741824]]> dims #d
+      plan <lanes = channels, width = 16, pixels = 2, unroll = 1, row = unrolled, chunks = 1, merged = 1, fold = 2>
+      : (tensor<?x8x1xf32>, tensor<3x1x1xf32>) -> tensor<?x3x1xf32>
+  return %y : tensor<?x3x1xf32>
+}
