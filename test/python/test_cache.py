@@ -94,8 +94,8 @@ def bench(env):
 def test_perf_map_names_kernels():
     assert bench({}) is None
     lines = bench({"CONVJIT_PERF_MAP": "1"}).splitlines()
-    assert len(lines) == 2
-    for line, kind in zip(lines, ["kernel", "pack"]):
+    assert len(lines) == 3
+    for line, kind in zip(lines, ["kernel", "pack", "pack_part"]):
         assert re.fullmatch(rf"[0-9a-f]+ [0-9a-f]+ {SYMBOL}_{kind}", line), line
 
 
