@@ -142,8 +142,7 @@ void considerFolds(ConvolutionOp op, const Machine &machine,
         break;
       auto folded = splitConvolution(op, merged, fold);
       // As many taps as lanes have together: no input is read by two.
-      if (!folded ||
-          plain.rowTaps() * fold <= folded->back().getTaps().front())
+      if (!folded || plain.rowTaps() * fold <= folded->back().getTaps().front())
         continue;
       PlanShape shape(op, machine, merged, *folded, Lanes::Channels);
       shape.fold = fold;
