@@ -134,44 +134,41 @@ static void describeCore(TargetInfo &info) {
        {"neoverse-v1", "neoverse-v2", "neoverse-v3", "apple-m1", "apple-m2"})
     if (info.cpu == cpu)
       info.machine.fmaBits = 512;
-  // Rates of Zen 4 (one core of an EPYC, `bench/compare`) serve where nothing
-  // else is known. Intel's server cores reach their third level over a mesh:
-  // 10 bytes a cycle, and 3 of stores, where past the caches there are 8
-  // (Emerald Rapids).
-  constexpr double meshRate = 10, meshMemory = 5.5, meshStores = 3;
-  constexpr int64_t pair = 128;
-  constexpr Machine zen;
+  // Where nothing else is known, the rates are Machine's own, those of Zen 4
+  // (one core of an EPYC, `bench/compare`). Intel's server cores reach their
+  // third level over a mesh: 10 bytes a cycle, and 3 of stores, where past the
+  // caches there are 8 (Emerald Rapids).
   struct {
     const char *cpu;
     int64_t l2Bytes;
-    double l3Rate = zen.l3Rate, memoryRate = zen.memoryRate,
-           storeRate = zen.storeRate;
-    int64_t fetchBytes = zen.fetchBytes;
-  } constexpr caches[] = {
-      {"haswell", 256 << 10},
-      {"broadwell", 256 << 10},
-      {"skylake", 256 << 10},
-      {"x86-64-v2", 256 << 10},
-      {"x86-64-v3", 512 << 10},
-      {"znver1", 512 << 10},
-      {"znver2", 512 << 10},
-      {"znver3", 512 << 10},
-      {"skylake-avx512", 1 << 20, meshRate, meshMemory, meshStores, pair},
-      {"cascadelake", 1 << 20, meshRate, meshMemory, meshStores, pair},
-      {"cooperlake", 1 << 20, meshRate, meshMemory, meshStores, pair},
-      {"icelake-server", 1280 << 10, meshRate, meshMemory, meshStores, pair},
-      {"sapphirerapids", 2 << 20, meshRate, meshMemory, meshStores, pair},
-      {"emeraldrapids", 2 << 20, meshRate, meshMemory, meshStores, pair},
-      {"graniterapids", 2 << 20, meshRate, meshMemory, meshStores, pair},
-      {"neoverse-v2", 2 << 20}};
-  for (const auto &core : caches)
-    if (info.cpu == core.cpu) {
-      info.machine.l2Bytes = core.l2Bytes;
-      info.machine.l3Rate = core.l3Rate;
-      info.machine.memoryRate = core.memoryRate;
-      info.machine.storeRate = core.storeRate;
-      info.machine.fetchBytes = core.fetchBytes;
+    bool hasMesh = false;
+  } constexpr cores[] = {{"haswell", 256 << 10},
+                         {"broadwell", 256 << 10},
+                         {"skylake", 256 << 10},
+                         {"x86-64-v2", 256 << 10},
+                         {"x86-64-v3", 512 << 10},
+                         {"znver1", 512 << 10},
+                         {"znver2", 512 << 10},
+                         {"znver3", 512 << 10},
+                         {"skylake-avx512", 1 << 20, true},
+                         {"cascadelake", 1 << 20, true},
+                         {"cooperlake", 1 << 20, true},
+                         {"icelake-server", 1280 << 10, true},
+                         {"sapphirerapids", 2 << 20, true},
+                         {"emeraldrapids", 2 << 20, true},
+                         {"graniterapids", 2 << 20, true},
+                         {"neoverse-v2", 2 << 20}};
+  for (const auto &core : cores) {
+    if (info.cpu != core.cpu)
+      continue;
+    info.machine.l2Bytes = core.l2Bytes;
+    if (core.hasMesh) {
+      info.machine.l3Rate = 10;
+      info.machine.memoryRate = 5.5;
+      info.machine.storeRate = 3;
+      info.machine.fetchBytes = 128;
     }
+  }
 }
 
 Expected<TargetInfo> convjit::resolveTarget(const Target &target) {

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "CarriedLoop.h"
 #include "IndexMath.h"
 #include "LaneMasks.h"
 #include "Passes.h"
@@ -204,14 +205,7 @@ private:
   /// for j in [lo, hi) step `step`, with `sums` carried.
   void carry(Value lo, Value hi, int64_t step, Sums &sums,
              llvm::function_ref<void(Value)> body) {
-    auto loop = scf::ForOp::create(b, loc, lo, hi, math.constant(step), sums);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(loop.getBody());
-    sums.assign(loop.getRegionIterArgs().begin(),
-                loop.getRegionIterArgs().end());
-    body(loop.getInductionVar());
-    scf::YieldOp::create(b, loc, sums);
-    sums.assign(loop.getResults().begin(), loop.getResults().end());
+    carriedLoop(b, loc, lo, hi, math.constant(step), sums, body);
   }
 
   void nest(int64_t dim, Value input, Value filter, Sums &sums) {

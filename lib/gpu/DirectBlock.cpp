@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "BlockBuilder.h"
+#include "CarriedLoop.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -89,14 +90,7 @@ void convjit::expandDirect(BlockBuilder &block) {
       block.stride(input, block.numbers.getInputFeature(), num);
   int64_t padded = block.filterType.getDimSize(1 + rank);
   auto loop = [&](Value lo, Value hi, function_ref<void(Value)> body) {
-    auto loop = scf::ForOp::create(b, loc, lo, hi, num.constant(1), sums);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(loop.getBody());
-    sums.assign(loop.getRegionIterArgs().begin(),
-                loop.getRegionIterArgs().end());
-    body(loop.getInductionVar());
-    scf::YieldOp::create(b, loc, sums);
-    sums.assign(loop.getResults().begin(), loop.getResults().end());
+    carriedLoop(b, loc, lo, hi, num.constant(1), sums, body);
   };
   std::function<void(int64_t)> nest = [&](int64_t dim) {
     if (dim < rank) {
