@@ -164,6 +164,7 @@ static void describeCore(TargetInfo &info) {
     info.machine.l2Bytes = core.l2Bytes;
     if (core.hasMesh) {
       info.machine.l3Rate = 10;
+      info.machine.l3Overlap = 0;
       info.machine.memoryRate = 5.5;
       info.machine.storeRate = 3;
       info.machine.fetchBytes = 128;

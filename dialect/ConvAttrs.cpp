@@ -360,7 +360,7 @@ void EpilogueAttr::print(AsmPrinter &printer) const {
 LogicalResult PlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                Lanes, int64_t width, int64_t pixels,
                                int64_t unroll, RowForm, int64_t chunks,
-                               int64_t merged, Order, int64_t fold) {
+                               int64_t merged, Order, int64_t fold, Prefetch) {
   auto check = [&](StringRef field, int64_t value, int64_t low, int64_t high) {
     if (value >= low && value <= high)
       return success();

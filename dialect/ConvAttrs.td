@@ -83,6 +83,16 @@ def Conv_Order : I32EnumAttr<"Order", "the order of tasks", [
   let cppNamespace = "::convjit::conv";
 }
 
+def Conv_Prefetch : I32EnumAttr<"Prefetch", "what a tile has fetched ahead", [
+    I32EnumAttrCase<"None", 0, "none">,
+    // the input, of rows that the next row of output is the first to read
+    I32EnumAttrCase<"Input", 1, "input">,
+    // the weights, some channels further on
+    I32EnumAttrCase<"Filter", 2, "filter">,
+    I32EnumAttrCase<"Both", 3, "both">]> {
+  let cppNamespace = "::convjit::conv";
+}
+
 def Conv_GPUSchedule : I32EnumAttr<"GPUSchedule", "how a thread block computes its tile", [
     // each thread sums its outputs from global memory: groups of few channels
     I32EnumAttrCase<"Direct", 0, "direct">,
@@ -189,6 +199,10 @@ def Conv_OrderParameter : EnumParameter<Conv_Order> {
   let defaultValue = "::convjit::conv::Order::Filter";
 }
 
+def Conv_PrefetchParameter : EnumParameter<Conv_Prefetch> {
+  let defaultValue = "::convjit::conv::Prefetch::None";
+}
+
 def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
   let summary = "how a convolution is carried out";
   let description = [{
@@ -209,7 +223,10 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     - `fold`: neighbouring pixels of each phase of a row that become phases of
       their own, for the lanes to share: 4 with 4 output channels fill a vector
       of 16. Each lane meets the taps of all of them, as zeros where they are
-      not its own: of 3 taps, 6.
+      not its own: of 3 taps, 6;
+    - `prefetch`: `input`, `filter` or `both`: what a tile asks for that later
+      ones read, where it comes from beyond the second-level cache and the CPU
+      does not see it coming.
 
     With `row = outer` a register tile is `pixels` images by `width` output
     channels, or, where images are last in memory in the input and the output,
@@ -230,7 +247,16 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     "int64_t":$unroll, EnumParameter<Conv_RowForm>:$row, "int64_t":$chunks,
     DefaultValuedParameter<"int64_t", "0">:$merged,
     Conv_OrderParameter:$order,
-    DefaultValuedParameter<"int64_t", "1">:$fold);
+    DefaultValuedParameter<"int64_t", "1">:$fold,
+    Conv_PrefetchParameter:$prefetch);
+  let builders = [
+    AttrBuilder<(ins "Lanes":$lanes, "int64_t":$width, "int64_t":$pixels,
+                     "int64_t":$unroll, "RowForm":$row, "int64_t":$chunks,
+                     "int64_t":$merged, "Order":$order, "int64_t":$fold), [{
+      return $_get($_ctxt, lanes, width, pixels, unroll, row, chunks, merged,
+                   order, fold, Prefetch::None);
+    }]>
+  ];
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

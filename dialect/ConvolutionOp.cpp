@@ -370,6 +370,9 @@ LogicalResult TileOp::verify() {
       failed(positive("input_step", getInputStep(), maxWindowField)) ||
       failed(positive("output_step", getOutputStep(), maxWindowField)))
     return failure();
+  if (getFilterAhead() && failed(positive("filter_ahead", *getFilterAhead(),
+                                          filter.getNumElements())))
+    return failure();
   if (getTapPixels() && (getLive() || getTapPixels()->size() % 2))
     return emitOpError() << "tap_pixels; valid: pairs, and without live taps";
   if (getValid() < 1 || getValid() > getWidth())

@@ -23,7 +23,8 @@ static constexpr double sharedCache = 8 << 20;
 
 double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
                             double images) const {
-  double taps = 1, rows = 1, phases = 1;
+  // Pieces of rows that the weights survive, or not.
+  double taps = 1, rows = space.chunks, phases = 1;
   for (size_t dim = 0; dim < splits.size(); ++dim) {
     PhaseSplitAttr split = splits[dim];
     double sum = 0;
@@ -93,8 +94,7 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
     double passes = rows * rowShare;
     return shared +
            weights(blockBytes / phases * rowShare, passes, images / passes) +
-           blocks * phases * groupShare * rows * space.chunks * taskInput /
-               batchRate;
+           blocks * phases * groupShare * rows * taskInput / batchRate;
   }
   case Order::Filter:
     return shared + weights(blockBytes / phases, rows, images) +

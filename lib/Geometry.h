@@ -81,6 +81,10 @@ bool allowsLanesOfPixels(conv::ConvolutionOp op);
 /// memory.
 bool allowsLanesOfReduction(conv::ConvolutionOp op);
 
+/// Whether the pixels of an input row are one piece of memory, which a tile can
+/// ask for ahead.
+bool allowsInputPrefetch(conv::ConvolutionOp op);
+
 /// How output channels are divided among vectors.
 struct ChannelBlocks {
   conv::Lanes lanes;

@@ -29,6 +29,8 @@ struct Machine {
   int64_t fetchBytes = 64;
   /// Loads from the third-level cache.
   double l3Rate = 20;
+  /// Of the time that weights take from there, what FMAs hide.
+  double l3Overlap = 1;
   /// Loads from memory.
   double memoryRate = 8;
   /// Stores past the caches, and stores that read the line first.

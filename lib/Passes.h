@@ -59,6 +59,11 @@ struct CPUPipelineOptions
       *this, "l3-rate",
       llvm::cl::desc("bytes a cycle loaded from the third-level cache"),
       llvm::cl::init(20)};
+  Option<double> l3Overlap{
+      *this, "l3-overlap",
+      llvm::cl::desc("share of the loads of weights from the third-level cache "
+                     "that multiply-adds hide"),
+      llvm::cl::init(1)};
   Option<double> memoryRate{*this, "memory-rate",
                             llvm::cl::desc("bytes a cycle loaded from memory"),
                             llvm::cl::init(8)};

@@ -78,6 +78,7 @@ def ConvPlan : Pass<"conv-plan"> {
     Option<"broadcastCycles", "broadcast-cycles", "double", "0", "cycles of the vector units for a scalar in all lanes">,
     Option<"fetchBytes", "fetch-bytes", "int64_t", "64", "bytes that the first-level cache gets at a time">,
     Option<"l3Rate", "l3-rate", "double", "20", "bytes a cycle loaded from the third-level cache">,
+    Option<"l3Overlap", "l3-overlap", "double", "1", "share of the loads of weights from the third-level cache that multiply-adds hide">,
     Option<"memoryRate", "memory-rate", "double", "8", "bytes a cycle loaded from memory">,
     Option<"streamRate", "stream-rate", "double", "8", "bytes a cycle stored past the caches">,
     Option<"storeRate", "store-rate", "double", "4", "bytes a cycle stored to lines that are read first">];

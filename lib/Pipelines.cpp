@@ -24,7 +24,8 @@ void convjit::buildPlanPipeline(OpPassManager &pm,
   pm.addPass(createConvPlan(
       {options.vectorBits, options.registers, options.fmaBits, options.l2Bytes,
        options.broadcastCycles, options.fetchBytes, options.l3Rate,
-       options.memoryRate, options.streamRate, options.storeRate}));
+       options.l3Overlap, options.memoryRate, options.streamRate,
+       options.storeRate}));
 }
 
 void CPUPipelineOptions::describe(const Machine &machine) {
@@ -35,6 +36,7 @@ void CPUPipelineOptions::describe(const Machine &machine) {
   broadcastCycles = machine.broadcastCycles;
   fetchBytes = machine.fetchBytes;
   l3Rate = machine.l3Rate;
+  l3Overlap = machine.l3Overlap;
   memoryRate = machine.memoryRate;
   streamRate = machine.streamRate;
   storeRate = machine.storeRate;

@@ -23,9 +23,9 @@ namespace {
 struct ConvPlanPass : convjit::impl::ConvPlanBase<ConvPlanPass> {
   using ConvPlanBase::ConvPlanBase;
   void runOnOperation() override {
-    Machine machine{vectorBits,      registers,  fmaBits, l2Bytes,
-                    broadcastCycles, fetchBytes, l3Rate,  memoryRate,
-                    streamRate,      storeRate};
+    Machine machine{vectorBits,      registers,  fmaBits,  l2Bytes,
+                    broadcastCycles, fetchBytes, l3Rate,   l3Overlap,
+                    memoryRate,      streamRate, storeRate};
     getOperation()->walk([&](ConvolutionOp op) {
       if (!op.getPlan())
         op.setPlanAttr(planCandidates(op, machine).front().plan);

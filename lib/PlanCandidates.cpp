@@ -261,7 +261,8 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
       auto planOf = [&](Order order) {
         return PlanAttr::get(context, shape.channels.lanes, width, bestPixels,
                              unrollOf(bestPixels), form, space.chunks,
-                             shape.merged, order, shape.fold);
+                             shape.merged, order, shape.fold,
+                             shape.prefetch(width));
       };
       // Which does not depend on the order.
       if (!whyPlanIsImpossible(op, planOf(Order::Filter)).empty())

@@ -39,6 +39,30 @@ bool convjit::allowsLanesOfReduction(ConvolutionOp op) {
   return op.getDimensionNumbers().getInputFeature() == input.getRank() - 1;
 }
 
+bool convjit::allowsInputPrefetch(ConvolutionOp op) {
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  int64_t rank = numbers.getRank();
+  return !op.getLive() && numbers.getInputFeature() == rank + 1 &&
+         numbers.getInputSpatial().back() == rank;
+}
+
+/// Why nothing is fetched ahead as the plan says; empty if it can be.
+static std::string whyNotFetched(ConvolutionOp op, PlanAttr plan) {
+  Prefetch prefetch = plan.getPrefetch();
+  if (prefetch == Prefetch::None)
+    return "";
+  std::string field = "prefetch = " + stringifyPrefetch(prefetch).str();
+  if (plan.getRow() == RowForm::Outer || plan.getLanes() == Lanes::Pixels)
+    return field + "; valid with row = outer, or lanes = pixels: none";
+  if (prefetch != Prefetch::Input && plan.getLanes() != Lanes::Channels)
+    return field + "; valid with other lanes than channels: none or input";
+  if (prefetch != Prefetch::Filter &&
+      (!allowsInputPrefetch(op) || plan.getRow() == RowForm::Images))
+    return field + "; valid with a mask, row = images, or channels or rows of "
+                   "the input that are not last in memory: none or filter";
+  return "";
+}
+
 std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   bool outer = plan.getRow() == RowForm::Outer;
   if (plan.getLanes() == Lanes::Groups && !outer &&
@@ -87,6 +111,8 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   }
   if (plan.getRow() == RowForm::Unrolled && op.getLive())
     return "row = unrolled; valid with a mask: ranged";
+  if (std::string why = whyNotFetched(op, plan); !why.empty())
+    return why;
   int64_t merged = plan.getMerged();
   if (plan.getFold() > 1 && (merged == 0 || plan.getLanes() != Lanes::Channels))
     return "fold = " + std::to_string(plan.getFold()) +

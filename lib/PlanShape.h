@@ -25,7 +25,7 @@ struct PlanShape {
   int64_t pixelBytes; ///< from one pixel of a row to the next, in the input
   double inputBytes, outputBytes;
   bool contiguous; ///< merged lanes follow each other in the output
-  bool inputChannelsLast, outputPixelsAreNeighbours;
+  bool inputChannelsLast, outputPixelsAreNeighbours, allowsInputPrefetch;
   bool longEpilogue;
   int64_t epilogueOps; ///< instructions repeated for each vector of a tile
 
@@ -51,6 +51,9 @@ struct PlanShape {
 
   /// Bytes of weights that a tile of `width` lanes reads.
   double tileWeights(int64_t width) const;
+
+  /// What tiles of `width` lanes ask for ahead.
+  conv::Prefetch prefetch(int64_t width) const;
 
   /// Machine vectors of `width` lanes.
   int64_t vectors(int64_t width) const;

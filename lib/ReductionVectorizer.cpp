@@ -99,26 +99,6 @@ void convjit::vectorizeReductionTaps(linalg::GenericOp op,
     }
 }
 
-/// Which elements of two vectors make the sections of the next level of the
-/// tree: the lower or upper half of each section of `section` lanes, first
-/// those of x, then those of y, within each `span` lanes.
-static SmallVector<int64_t> halves(int64_t lanes, int64_t section, int64_t span,
-                                   bool upper) {
-  SmallVector<int64_t> picked;
-  for (int64_t base = 0; base < lanes; base += span)
-    for (int64_t vector : {0, 1})
-      for (int64_t at = base; at < base + span; at += section)
-        for (int64_t i = 0; i < section / 2; ++i)
-          picked.push_back(vector * lanes + at + upper * section / 2 + i);
-  return picked;
-}
-
-/// Lanes of a 128-bit part, within which one instruction moves any of them.
-static int64_t partOf(VectorType type) {
-  return std::min<int64_t>(type.getNumElements(),
-                           128 / type.getElementTypeBitWidth());
-}
-
 LaneSums::LaneSums(ArrayRef<Value> rows, OpBuilder &b, Location loc)
     : b(b), loc(loc),
       lanes(cast<VectorType>(rows.front().getType()).getNumElements()) {
@@ -127,19 +107,23 @@ LaneSums::LaneSums(ArrayRef<Value> rows, OpBuilder &b, Location loc)
         addGroup(rows.slice(at, std::min<size_t>(lanes, rows.size() - at))));
 }
 
-/// A tree of transpositions and additions: 15 additions and 30 shuffles for 16
-/// sums of 16 lanes, three instructions each where a sum by itself takes eight.
+/// A tree that adds the halves of two vectors at a time: one instruction swaps
+/// halves, and the others stay where they are, so that a blend takes them, for
+/// which CPUs have more ports. For 16 sums of 16 lanes 15 of each and 15
+/// additions; 30 shuffles, where both sides move, take half as long again.
 Value LaneSums::addGroup(ArrayRef<Value> rows) {
-  auto type = cast<VectorType>(rows.front().getType());
-  int64_t part = partOf(type);
   struct Step {
-    SmallVector<int64_t> lower, upper;
+    SmallVector<int64_t> lower, upper; ///< what stays, and what is swapped
   };
   SmallVector<Step> steps;
-  for (int64_t section = lanes; section > 1; section /= 2) {
-    int64_t span = section > part ? lanes : part;
-    steps.push_back({halves(lanes, section, span, false),
-                     halves(lanes, section, span, true)});
+  for (int64_t half = lanes / 2; half >= 1; half /= 2) {
+    Step step;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      bool ofSecond = lane & half;
+      step.lower.push_back(ofSecond ? lanes + lane : lane);
+      step.upper.push_back(ofSecond ? lanes + lane - half : lane + half);
+    }
+    steps.push_back(std::move(step));
   }
   // In which lane the sum of the row in each place comes out: follow the rows'
   // numbers through the tree.

@@ -214,6 +214,20 @@ linalg::GenericOp TileContraction::pixelContraction(Value input, Value weights,
   return contract(weights, input, accumulators, {k, c}, {k, m * step});
 }
 
+void TileContraction::fetchWeights(Value weights, Value at, int64_t channels) {
+  if (!op.getFilterAhead())
+    return;
+  constexpr int nearest = 3; // as llvm.prefetch counts
+  int64_t line = lineElements(filter.getElementTypeBitWidth());
+  Value from = math.add(at, static_cast<int64_t>(*op.getFilterAhead()));
+  for (int64_t channel = 0; channel < channels; ++channel)
+    for (int64_t lane = 0; lane < width; lane += line)
+      memref::PrefetchOp::create(
+          b, loc, weights,
+          ValueRange{math.add(from, channel), math.constant(lane)},
+          /*isWrite=*/false, nearest, /*isDataCache=*/true);
+}
+
 //===----------------------------------------------------------------------===//
 // Lanes of input channels
 //===----------------------------------------------------------------------===//

@@ -51,6 +51,9 @@ protected:
   /// The weights of one tap: (channels, lanes).
   mlir::Value filterRow(llvm::ArrayRef<mlir::Value> taps);
 
+  /// Asks for the weights of channels [at, at + channels) + `filter_ahead`.
+  void fetchWeights(mlir::Value weights, mlir::Value at, int64_t channels);
+
   /// sums(m, n) += input(m, k) * weights(k, n) for k in [at, at + channels).
   mlir::linalg::GenericOp contraction(mlir::Value input, mlir::Value weights,
                                       mlir::Value sums, mlir::Value at,

@@ -145,6 +145,7 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
   outputAt[numbers.getOutputSpatial().back()] = math.add(
       math.mul(q, row.getStep()), math.add(phaseIndex, row.getShift()));
   filterAt[rank] = phase.firstTap;
+  fetchInput(pixels, phaseIndex);
   SmallVector<Value> ranges = outerRanges;
   if (!tapPixels)
     ranges.append({lo, hi});
@@ -187,5 +188,5 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
       space.channels.lanes == Lanes::Reduction
           ? b.getI64IntegerAttr(channelsPerGroup())
           : nullptr,
-      ofImages, storesWholeLines(), op.getEpilogueAttr());
+      ofImages, storesWholeLines(), filterAhead(), op.getEpilogueAttr());
 }

@@ -61,6 +61,10 @@ private:
   /// Input channels that an output channel reads.
   int64_t channelsPerGroup();
   bool storesWholeLines() const;
+  /// What `prefetch` of the plan means for a tile.
+  mlir::IntegerAttr filterAhead();
+  void fetchInput(int64_t pixels, mlir::Value phaseIndex);
+  void fetchRow(llvm::ArrayRef<mlir::Value> outerTaps, int64_t pixels);
   void liveRange(mlir::Value phaseIndex);
 
   conv::PhasesOp op;

@@ -290,15 +290,20 @@ private:
         return;
       }
       int64_t whole = (*hi - *lo) / unroll * unroll;
-      math.loop(begin, math.constant(*lo + whole), unroll,
-                [&](Value at) { contract(at, unroll); });
+      math.loop(begin, math.constant(*lo + whole), unroll, [&](Value at) {
+        fetchWeights(weights, at, unroll);
+        contract(at, unroll);
+      });
       if (*hi - *lo > whole)
         contract(math.constant(*lo + whole), *hi - *lo - whole);
       return;
     }
     Value whole = math.add(
         begin, math.mul(math.floorDiv(math.sub(end, begin), unroll), unroll));
-    math.loop(begin, whole, unroll, [&](Value at) { contract(at, unroll); });
+    math.loop(begin, whole, unroll, [&](Value at) {
+      fetchWeights(weights, at, unroll);
+      contract(at, unroll);
+    });
     if (unroll > 1)
       math.loop(whole, end, 1, [&](Value at) { contract(at, 1); });
   }

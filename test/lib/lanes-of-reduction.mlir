@@ -21,13 +21,14 @@
 // VECTOR-COUNT-12: vector.fma {{.*}} : vector<4xf32>
 // VECTOR: vector.maskedload
 // VECTOR-COUNT-12: vector.fma {{.*}} : vector<4xf32>
-// The sums of four vectors: a tree of two levels.
-// VECTOR: vector.shuffle {{.*}} [0, 1, 4, 5]
-// VECTOR: vector.shuffle {{.*}} [2, 3, 6, 7]
+// The sums of four vectors: a tree of two levels, in each of which half of the
+// lanes stay where they are.
+// VECTOR: vector.shuffle {{.*}} [0, 1, 6, 7]
+// VECTOR: vector.shuffle {{.*}} [2, 3, 4, 5]
 // VECTOR: arith.addf
 // VECTOR: arith.addf
-// VECTOR: vector.shuffle {{.*}} [0, 2, 4, 6]
-// VECTOR: vector.shuffle {{.*}} [1, 3, 5, 7]
+// VECTOR: vector.shuffle {{.*}} [0, 5, 2, 7]
+// VECTOR: vector.shuffle {{.*}} [1, 4, 3, 6]
 // VECTOR: %[[SUM:.*]] = arith.addf
 // VECTOR: vector.store %[[SUM]]
 // VECTOR-LABEL: func.func @one_pack

@@ -1,7 +1,7 @@
 // RUN: convjit-opt %s --conv-plan="fma-bits=512" | FileCheck %s --check-prefixes=CHECK,AVX512
 // RUN: convjit-opt %s --conv-plan="vector-bits=128 registers=16" | FileCheck %s --check-prefixes=CHECK,SSE
 // RUN: convjit-opt %s --conv-plan="vector-bits=128 registers=16 fma-bits=256 broadcast-cycles=0.33" | FileCheck %s --check-prefixes=CHECK,SHUFFLES
-// RUN: convjit-opt %s --conv-plan="l2-bytes=2097152 l3-rate=10 fetch-bytes=128" | FileCheck %s --check-prefixes=CHECK,MESH
+// RUN: convjit-opt %s --conv-plan="l2-bytes=2097152 l3-rate=10 l3-overlap=0 fetch-bytes=128" | FileCheck %s --check-prefixes=CHECK,MESH
 
 // A row of 16 is cut into equal tiles, not 12 + 4.
 // CHECK-LABEL: @flagship
@@ -121,8 +121,8 @@ func.func @batch_of_tiny_images(%x: tensor<?x4x4x512xf32>, %w: tensor<4x4x256x51
 // Four output channels share the lanes with four pixels, or with two where
 // vectors of 8 are as fast.
 // CHECK-LABEL: @few_to_few
-// MESH: plan <lanes = channels, width = 16, {{.*}} merged = 1, {{.*}}fold = 4>
-// AVX512: plan <lanes = channels, width = 8, {{.*}} merged = 1, {{.*}}fold = 2>
+// MESH: plan <lanes = channels, width = 16, {{.*}} merged = 1, {{.*}}fold = 4, prefetch = input>
+// AVX512: plan <lanes = channels, width = 8, {{.*}} merged = 1, {{.*}}fold = 2, prefetch = input>
 func.func @few_to_few(%x: tensor<?x64x64x64x4xf32>, %w: tensor<3x3x3x4x4xf32>) -> tensor<?x62x62x62x4xf32> {
   %y = conv.convolution %x, %w window <rank = 3> dims <[b, 0, 1, 2, f]x[0, 1, 2, i, o]->[b, 0, 1, 2, f]>
       : (tensor<?x64x64x64x4xf32>, tensor<3x3x3x4x4xf32>) -> tensor<?x62x62x62x4xf32>
@@ -147,4 +147,23 @@ func.func @wide_depthwise(%x: tensor<?x58x58x96xf32>, %w: tensor<3x3x1x96xf32>) 
   %y = conv.convolution %x, %w window <rank = 2> dims <[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]>
       {feature_group_count = 96 : i64} : (tensor<?x58x58x96xf32>, tensor<3x3x1x96xf32>) -> tensor<?x56x56x96xf32>
   return %y : tensor<?x56x56x96xf32>
+}
+
+// Weights of 75 MB stream from the third level, which a mesh does not hide, and
+// so does the input.
+// CHECK-LABEL: func.func @streams(
+// MESH: prefetch = both
+func.func @streams(%x: tensor<?x9x9x4096xf32>, %w: tensor<3x3x4096x512xf32>) -> tensor<?x7x7x512xf32> {
+  %y = conv.convolution %x, %w window <rank = 2> dims <[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]>
+      : (tensor<?x9x9x4096xf32>, tensor<3x3x4096x512xf32>) -> tensor<?x7x7x512xf32>
+  return %y : tensor<?x7x7x512xf32>
+}
+
+// A small image and few weights: neither is asked for ahead.
+// CHECK-LABEL: func.func @near(
+// MESH-NOT: prefetch
+func.func @near(%x: tensor<?x9x9x64xf32>, %w: tensor<3x3x64x64xf32>) -> tensor<?x7x7x64xf32> {
+  %y = conv.convolution %x, %w window <rank = 2> dims <[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]>
+      : (tensor<?x9x9x64xf32>, tensor<3x3x64x64xf32>) -> tensor<?x7x7x64xf32>
+  return %y : tensor<?x7x7x64xf32>
 }

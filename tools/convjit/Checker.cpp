@@ -213,6 +213,9 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
   if (random.chance(30))
     replaceField(own.plan, "width",
                  std::to_string(random.pick<int64_t>({64, 96, 128, 256})));
+  if (random.chance(40))
+    replaceField(own.plan, "prefetch",
+                 random.pick({"input", "filter", "both"}));
   if (random.chance(50))
     replaceField(own.plan, "order",
                  random.pick({"filter", "block", "input", "batch"}));

@@ -1,0 +1,42 @@
+// RUN: convjit-opt %s --split-input-file --conv-split-phases --conv-pack-filters --conv-tile | FileCheck %s
+// RUN: convjit-opt %s --split-input-file --conv-split-phases --conv-pack-filters --conv-tile --conv-to-linalg | FileCheck %s --check-prefix=LINALG
+
+// Of the two phases of rows the second is the first to read a new row; the two
+// of a row's pixels share these, so that only the tiles of the first ask. Of the
+// taps of a column one is new. Eight pixels of 16 channels are eight lines, 32
+// pixels ahead.
+// CHECK-LABEL: func.func @input(
+// CHECK: %[[ROWS:.*]] = arith.remui %{{.*}}, %c2
+// CHECK: %[[SECOND:.*]] = arith.cmpi eq, %[[ROWS]], %c1
+// CHECK: scf.if %[[SECOND]]
+// CHECK: scf.for
+// CHECK: %[[LINES:.*]] = memref.reinterpret_cast {{.*}}sizes: [1, 128]
+// CHECK-COUNT-8: memref.prefetch %[[LINES]]{{.*}}, read, locality<2>, data
+// CHECK: conv.tile
+// CHECK-NOT: filter_ahead
+// CHECK: return
+func.func @input(%x: tensor<?x40x44x16xf32>, %w: tensor<3x3x16x16xf32>) -> tensor<?x79x87x16xf32> {
+  %y = conv.convolution %x, %w window <rank = 2, pad = [[1, 1], [1, 1]], lhs_dilate = [2, 2]>
+      dims <[b, 0, 1, f]x[0, 1, o, i]->[b, 0, 1, f]>
+      plan <lanes = channels, width = 16, pixels = 8, unroll = 1, row = unrolled, chunks = 1, order = block, prefetch = input>
+      : (tensor<?x40x44x16xf32>, tensor<3x3x16x16xf32>) -> tensor<?x79x87x16xf32>
+  return %y : tensor<?x79x87x16xf32>
+}
+
+// -----
+
+// Two channels of weights, two lines each, 16 channels ahead.
+// CHECK-LABEL: func.func @filter(
+// CHECK-NOT: memref.prefetch
+// CHECK: conv.tile {{.*}}filter_ahead = 16
+// LINALG-LABEL: func.func @filter(
+// LINALG: scf.for %[[AT:.*]] = %{{.*}} to %{{.*}} step %c2
+// LINALG: %[[AHEAD:.*]] = arith.addi %[[AT]], %c16
+// LINALG-COUNT-4: memref.prefetch {{.*}}, read, locality<3>, data
+// LINALG: linalg.generic
+func.func @filter(%x: tensor<?x20x64xf32>, %w: tensor<3x64x32xf32>) -> tensor<?x18x32xf32> {
+  %y = conv.convolution %x, %w window <rank = 1> dims <[b, 0, f]x[0, i, o]->[b, 0, f]>
+      plan <lanes = channels, width = 32, pixels = 6, unroll = 2, row = unrolled, chunks = 1, prefetch = filter>
+      : (tensor<?x20x64xf32>, tensor<3x64x32xf32>) -> tensor<?x18x32xf32>
+  return %y : tensor<?x18x32xf32>
+}
