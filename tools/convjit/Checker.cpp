@@ -213,7 +213,7 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
   if (random.chance(30))
     replaceField(own.plan, "width",
                  std::to_string(random.pick<int64_t>({64, 96, 128, 256})));
-  if (random.chance(40))
+  if (random.chance(60))
     replaceField(own.plan, "prefetch",
                  random.pick({"input", "filter", "both"}));
   if (random.chance(50))
