@@ -38,7 +38,7 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
   }
   double blocks = space.channels.blocks();
   double blockBytes = taps * reduction * width * elementBytes;
-  double near = 0.6 * machine.l2Bytes;
+  double near = nearBytes();
   // What comes back to the input after all images, or after one.
   auto rateOf = [&](double bytes) {
     return bytes < near          ? 1e9

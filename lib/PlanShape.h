@@ -52,8 +52,14 @@ struct PlanShape {
   /// Bytes of weights that a tile of `width` lanes reads.
   double tileWeights(int64_t width) const;
 
-  /// What tiles of `width` lanes ask for ahead.
-  conv::Prefetch prefetch(int64_t width) const;
+  /// What stays in the second-level cache from one use to the next.
+  double nearBytes() const;
+
+  /// Bytes of the weights of all lanes, in blocks of `width`.
+  double allWeights(int64_t width) const;
+
+  /// What tiles of `pixels` by `width` lanes ask for ahead.
+  conv::Prefetch prefetch(int64_t pixels, int64_t width) const;
 
   /// Machine vectors of `width` lanes.
   int64_t vectors(int64_t width) const;
