@@ -360,7 +360,8 @@ void EpilogueAttr::print(AsmPrinter &printer) const {
 LogicalResult PlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                Lanes, int64_t width, int64_t pixels,
                                int64_t unroll, RowForm, int64_t chunks,
-                               int64_t merged, Order, int64_t fold, Prefetch) {
+                               int64_t merged, Order, int64_t fold, Prefetch,
+                               int64_t strip) {
   auto check = [&](StringRef field, int64_t value, int64_t low, int64_t high) {
     if (value >= low && value <= high)
       return success();
@@ -372,7 +373,8 @@ LogicalResult PlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
       failed(check("unroll", unroll, 1, 64)) ||
       failed(check("chunks", chunks, 1, 1 << 20)) ||
       failed(check("merged", merged, 0, 3)) ||
-      failed(check("fold", fold, 1, 16)))
+      failed(check("fold", fold, 1, 16)) ||
+      failed(check("strip", strip, 0, 1 << 20)))
     return failure();
   return success();
 }

@@ -226,7 +226,10 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
       not its own: of 3 taps, 6;
     - `prefetch`: `input`, `filter` or `both`: what a tile asks for that later
       ones read, where it comes from beyond the second-level cache and the CPU
-      does not see it coming.
+      does not see it coming;
+    - `strip`: of three dimensions, so many rows of a plane are followed by those
+      of the next plane, not by the plane's other rows, so that the planes that
+      an output reads stay in the cache; with 0 whole planes follow each other.
 
     With `row = outer` a register tile is `pixels` images by `width` output
     channels, or, where images are last in memory in the input and the output,
@@ -248,13 +251,14 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     DefaultValuedParameter<"int64_t", "0">:$merged,
     Conv_OrderParameter:$order,
     DefaultValuedParameter<"int64_t", "1">:$fold,
-    Conv_PrefetchParameter:$prefetch);
+    Conv_PrefetchParameter:$prefetch,
+    DefaultValuedParameter<"int64_t", "0">:$strip);
   let builders = [
     AttrBuilder<(ins "Lanes":$lanes, "int64_t":$width, "int64_t":$pixels,
                      "int64_t":$unroll, "RowForm":$row, "int64_t":$chunks,
                      "int64_t":$merged, "Order":$order, "int64_t":$fold), [{
       return $_get($_ctxt, lanes, width, pixels, unroll, row, chunks, merged,
-                   order, fold, Prefetch::None);
+                   order, fold, Prefetch::None, /*strip=*/0);
     }]>
   ];
   let assemblyFormat = "`<` struct(params) `>`";

@@ -280,6 +280,28 @@ double PlanShape::nearBytes() const {
   return (machine.l3Overlap < 1 ? 0.7 : 0.6) * machine.l2Bytes;
 }
 
+int64_t PlanShape::strip() const {
+  // Elsewhere FMAs hide the third level. Depthwise, k 5 x 1 x 1, 24 channels at
+  // 16 x 112 x 112, 5.0 ms and 3.6; 32 to 1 channels, k 3 s 2, 80 and 85.
+  if (splits.size() != 3 || channels.lanes != Lanes::Groups)
+    return 0;
+  auto most = [](PhaseSplitAttr split) {
+    return std::max<int64_t>(1, *llvm::max_element(split.getTaps()));
+  };
+  double planes = most(splits[0]), rows = most(splits[1]);
+  double rowBytes = inputBytes / (static_cast<double>(splits[0].getInput()) *
+                                  splits[1].getInput());
+  double all = splits[1].getInput();
+  // Planes that an output reads and that do not stay until the next one's turn.
+  if (planes < 2 || planes * all * rowBytes < nearBytes())
+    return 0;
+  // Beside weights and outputs. Rows at the edge of a strip are read twice.
+  double room = 0.35 * machine.l2Bytes / (planes * rowBytes);
+  double strip = (room - rows + 1) / splits[1].getInputStep();
+  constexpr double fewRows = 3;
+  return strip < fewRows ? 0 : static_cast<int64_t>(strip);
+}
+
 double PlanShape::tileWeights(int64_t width) const {
   return outerTaps() * rowTaps() * reduction * width * elementBytes;
 }

@@ -262,7 +262,7 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         return PlanAttr::get(context, shape.channels.lanes, width, bestPixels,
                              unrollOf(bestPixels), form, space.chunks,
                              shape.merged, order, shape.fold,
-                             shape.prefetch(bestPixels, width));
+                             shape.prefetch(bestPixels, width), shape.strip());
       };
       // Which does not depend on the order.
       if (!whyPlanIsImpossible(op, planOf(Order::Filter)).empty())

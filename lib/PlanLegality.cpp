@@ -113,6 +113,9 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
     return "row = unrolled; valid with a mask: ranged";
   if (std::string why = whyNotFetched(op, plan); !why.empty())
     return why;
+  if (plan.getStrip() && (outer || op.getDimensionNumbers().getRank() < 3))
+    return "strip = " + std::to_string(plan.getStrip()) +
+           "; valid with row = outer, or less than three dimensions: 0";
   int64_t merged = plan.getMerged();
   if (plan.getFold() > 1 && (merged == 0 || plan.getLanes() != Lanes::Channels))
     return "fold = " + std::to_string(plan.getFold()) +

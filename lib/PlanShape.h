@@ -52,6 +52,9 @@ struct PlanShape {
   /// Bytes of weights that a tile of `width` lanes reads.
   double tileWeights(int64_t width) const;
 
+  /// Rows of a plane after which the next plane follows; 0 for all.
+  int64_t strip() const;
+
   /// What stays in the second-level cache from one use to the next.
   double nearBytes() const;
 

@@ -102,6 +102,8 @@ void Tiler::run() {
     Value image;
     auto rowDigits = [&] {
       chunk = math.takeDigit(rest, space.chunks);
+      if (op.getPlanAttr().getStrip() && rank == 3)
+        return takeStrips(rest, q);
       for (int64_t dim = rank - 2; dim >= 0; --dim)
         q[dim] = math.takeDigit(rest, space.rows(dim));
     };
@@ -174,6 +176,21 @@ void Tiler::run() {
     else
       rows(q, r);
   });
+}
+
+/// Rows in strips that reach through all planes, the last perhaps narrower.
+void Tiler::takeStrips(Value &rest, MutableArrayRef<Value> q) {
+  Location loc = op.getLoc();
+  int64_t planes = space.rows(0), rows = space.rows(1);
+  int64_t strip = std::min<int64_t>(op.getPlanAttr().getStrip(), rows);
+  // What is left of it is the number of the strip.
+  Value at = math.takeDigit(rest, planes * rows);
+  Value within = math.takeDigit(at, strip * planes);
+  Value first = math.mul(at, strip);
+  Value height =
+      math.min(math.constant(strip), math.sub(math.constant(rows), first));
+  q[0] = b.createOrFold<arith::DivUIOp>(loc, within, height);
+  q[1] = math.add(first, b.createOrFold<arith::RemUIOp>(loc, within, height));
 }
 
 /// The tiles of the rows `q` of phases `r`.

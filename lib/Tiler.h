@@ -42,6 +42,7 @@ private:
   void clipTaps(conv::PhaseSplitAttr split, const Phase &phase, mlir::Value at,
                 std::optional<std::pair<int64_t, int64_t>> span,
                 mlir::Value &lo, mlir::Value &hi);
+  void takeStrips(mlir::Value &rest, llvm::MutableArrayRef<mlir::Value> q);
   void outerDimension(int64_t dim, mlir::Value phaseIndex, mlir::Value q,
                       llvm::function_ref<void()> body);
   void channelVariants(llvm::function_ref<void()> body);

@@ -213,6 +213,9 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
   if (random.chance(30))
     replaceField(own.plan, "width",
                  std::to_string(random.pick<int64_t>({64, 96, 128, 256})));
+  if (random.chance(30))
+    replaceField(own.plan, "strip",
+                 std::to_string(random.pick<int64_t>({1, 2, 3, 5})));
   if (random.chance(60))
     replaceField(own.plan, "prefetch",
                  random.pick({"input", "filter", "both"}));

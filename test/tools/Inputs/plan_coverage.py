@@ -11,6 +11,7 @@ WANTED = {
     "prefetch": {"input", "filter", "both"},
     "merged": {"1", "2", "3"},
     "fold": {"2", "3", "4"},
+    "strip": {"1", "2", "3", "5"},
 }
 
 plans = json.load(sys.stdin)["plans"]
