@@ -36,6 +36,9 @@ struct Machine {
   /// Stores past the caches, and stores that read the line first.
   double streamRate = 8;
   double storeRate = 4;
+
+  /// Whether the third level is a mesh's, far away: a Xeon since Skylake.
+  bool hasMesh() const { return l3Overlap < 1; }
 };
 
 } // namespace convjit

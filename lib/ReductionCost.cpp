@@ -91,11 +91,11 @@ double PlanShape::reductionTileCycles(int64_t pixels, int64_t width,
     elements =
         std::min<double>(elements, (pixels - 1) * row.getInputStep() +
                                        (taps - 1) * row.getInputTapStep() + 1);
-  double body = std::max(
-      {fmas * each, (elements + weights) * each, taps * latency});
-  // Weights that outgrow the first-level cache, which FMAs do not hide. 240 to 3
-  // channels, k 4 s 2: 6 outputs by 4 pixels, 46 KB of weights, 46 ms, 2 by 11,
-  // 15 KB, 28.
+  double body =
+      std::max({fmas * each, (elements + weights) * each, taps * latency});
+  // Weights that outgrow the first-level cache, which FMAs do not hide. 240 to
+  // 3 channels, k 4 s 2: 6 outputs by 4 pixels, 46 KB of weights, 46 ms, 2 by
+  // 11, 15 KB, 28.
   if (weights * outerTaps * reduction * elementBytes > l1Bytes)
     body += weights * reductionLanes() * elementBytes / weightRate;
   // Multiplications of two operands copy one of them: 64 to 64 channels, k 3 in
@@ -104,8 +104,8 @@ double PlanShape::reductionTileCycles(int64_t pixels, int64_t width,
     body *= 1.25;
   double bodies = outerTaps * (atOnce ? 1 : taps);
   // Rows that outgrow the first-level cache come from the second for each block
-  // of outputs, half of which shows. 128 to 3 channels, k 4 s 2, at 128 x 128: 2
-  // of a row's 6 outputs by 11 pixels 63 % of the peak, all 6 by 3 78 %.
+  // of outputs, half of which shows. 128 to 3 channels, k 4 s 2, at 128 x 128:
+  // 2 of a row's 6 outputs by 11 pixels 63 % of the peak, all 6 by 3 78 %.
   double pixelRow = outerTaps * reduction * elementBytes;
   if (pixelRow * row.getInput() > l1Bytes)
     body += pixels * row.getInputStep() * pixelRow /

@@ -35,3 +35,25 @@ func.func @filter(%x: tensor<?x8x4x8xf32>, %w: tensor<2x1x48x8xf32>) -> tensor<?
       : (tensor<?x8x4x8xf32>, tensor<2x1x48x8xf32>) -> tensor<?x16x4x48xf32>
   return %y : tensor<?x16x4x48xf32>
 }
+
+// -----
+
+// order = block, with strips of 3 of the 8 rows through all 6 planes: what is
+// left of the task's number is the strip; the last has two rows.
+// CHECK-LABEL: func.func @strips(
+// CHECK: %[[AT:.*]] = arith.remui %{{.*}}, %c48
+// CHECK: %[[WITHIN:.*]] = arith.remui %[[AT]], %c18
+// CHECK: %[[STRIP:.*]] = arith.divui %[[AT]], %c18
+// CHECK: %[[FIRST:.*]] = arith.muli %[[STRIP]], %c3
+// CHECK: %[[LEFT:.*]] = arith.subi %c8{{.*}}, %[[FIRST]]
+// CHECK: %[[HEIGHT:.*]] = arith.minsi %[[LEFT]], %c3
+// CHECK: arith.divui %[[WITHIN]], %[[HEIGHT]]
+// CHECK: arith.remui %[[WITHIN]], %[[HEIGHT]]
+// CHECK: conv.tile
+func.func @strips(%x: tensor<?x8x8x4x8xf32>, %w: tensor<3x1x1x16x8xf32>) -> tensor<?x6x8x4x16xf32> {
+  %y = conv.convolution %x, %w window <rank = 3>
+      dims <[b, 0, 1, 2, f]x[0, 1, 2, o, i]->[b, 0, 1, 2, f]>
+      plan <lanes = channels, width = 16, pixels = 4, unroll = 1, row = unrolled, chunks = 1, order = block, strip = 3>
+      : (tensor<?x8x8x4x8xf32>, tensor<3x1x1x16x8xf32>) -> tensor<?x6x8x4x16xf32>
+  return %y : tensor<?x6x8x4x16xf32>
+}

@@ -109,7 +109,7 @@ func.func @kept(%x: tensor<?x40x8xf32>, %w: tensor<3x8x16xf32>) -> tensor<?x38x1
 // The weights of one phase stay in the second level while a batch goes by; those
 // of all phases do not. `filter`, which is not printed, and not `block`.
 // CHECK-LABEL: @batch_of_tiny_images
-// MESH: plan <lanes = channels, {{.*}} merged = 1>
+// MESH: plan <lanes = channels, {{.*}} merged = 1, prefetch = filter>
 func.func @batch_of_tiny_images(%x: tensor<?x4x4x512xf32>, %w: tensor<4x4x256x512xf32>) -> tensor<?x8x8x256xf32> {
   %y = conv.convolution %x, %w
       window <rank = 2, pad = [[2, 2], [2, 2]], lhs_dilate = [2, 2], reverse = [true, true]>

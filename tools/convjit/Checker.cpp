@@ -213,9 +213,9 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
   if (random.chance(30))
     replaceField(own.plan, "width",
                  std::to_string(random.pick<int64_t>({64, 96, 128, 256})));
-  if (random.chance(30))
+  if (random.chance(50))
     replaceField(own.plan, "strip",
-                 std::to_string(random.pick<int64_t>({1, 2, 3, 5})));
+                 std::to_string(random.pick<int64_t>({1, 2, 3})));
   if (random.chance(60))
     replaceField(own.plan, "prefetch",
                  random.pick({"input", "filter", "both"}));
