@@ -146,38 +146,43 @@ void CUDADevice::release(DeviceAddress memory) const {
     functions->memFree(memory);
 }
 
+/// A call of the driver, or several, in the device's context; `what` names it.
+template <typename Call>
+Status CUDADevice::inContext(const char *what, Call call) const {
+  CurrentContext current(*this);
+  if (!current.good())
+    return current.status();
+  Result result = call();
+  if (result == Success)
+    return {};
+  return functions->error(result, id() + ": " + what);
+}
+
 Status CUDADevice::upload(DeviceAddress to, const void *from, size_t bytes,
                           DeviceStream stream) const {
   if (bytes == 0)
     return {};
-  CurrentContext current(*this);
-  if (!current.good())
-    return current.status();
-  return functions->check(
-      functions->memcpyHtoDAsync(to, from, bytes, static_cast<Stream>(stream)),
-      "cuMemcpyHtoDAsync");
+  return inContext("cuMemcpyHtoDAsync", [&] {
+    return functions->memcpyHtoDAsync(to, from, bytes,
+                                      static_cast<Stream>(stream));
+  });
 }
 
 Status CUDADevice::download(void *to, DeviceAddress from, size_t bytes,
                             DeviceStream stream) const {
   if (bytes == 0)
     return {};
-  CurrentContext current(*this);
-  if (!current.good())
-    return current.status();
-  return functions->check(
-      functions->memcpyDtoHAsync(to, from, bytes, static_cast<Stream>(stream)),
-      "cuMemcpyDtoHAsync");
+  return inContext("cuMemcpyDtoHAsync", [&] {
+    return functions->memcpyDtoHAsync(to, from, bytes,
+                                      static_cast<Stream>(stream));
+  });
 }
 
 Expected<DeviceStream> CUDADevice::makeStream() const {
-  CurrentContext current(*this);
-  if (!current.good())
-    return current.status().takeError();
   Stream stream = nullptr;
-  if (Status s =
-          functions->check(functions->streamCreate(&stream, streamNonBlocking),
-                           "cuStreamCreate");
+  if (Status s = inContext(
+          "cuStreamCreate",
+          [&] { return functions->streamCreate(&stream, streamNonBlocking); });
       !s)
     return s.takeError();
   return static_cast<DeviceStream>(stream);
@@ -190,12 +195,9 @@ void CUDADevice::releaseStream(DeviceStream stream) const {
 }
 
 Status CUDADevice::synchronize(DeviceStream stream) const {
-  CurrentContext current(*this);
-  if (!current.good())
-    return current.status();
-  return functions->check(
-      functions->streamSynchronize(static_cast<Stream>(stream)),
-      "cuStreamSynchronize");
+  return inContext("cuStreamSynchronize", [&] {
+    return functions->streamSynchronize(static_cast<Stream>(stream));
+  });
 }
 
 Expected<DeviceMemory>
@@ -209,4 +211,58 @@ DeviceMemory::allocate(std::shared_ptr<const CUDADevice> device, size_t bytes) {
   made.device = std::move(device);
   made.memory = *memory;
   return made;
+}
+
+Expected<DeviceTimer>
+DeviceTimer::create(std::shared_ptr<const CUDADevice> device) {
+  DeviceTimer made;
+  made.device = std::move(device);
+  CurrentContext current(*made.device);
+  if (!current.good())
+    return current.status().takeError();
+  const Driver &driver = made.device->driver();
+  for (void *&event : made.events) {
+    Event one = nullptr;
+    Result result = driver.eventCreate(&one, 0);
+    if (result != Success)
+      return driver.error(result, made.device->id() + ": cuEventCreate");
+    event = one;
+  }
+  return made;
+}
+
+DeviceTimer::~DeviceTimer() {
+  if (!device)
+    return;
+  CurrentContext current(*device);
+  for (void *event : events)
+    if (event && current.good())
+      device->driver().eventDestroy(static_cast<Event>(event));
+}
+
+Status DeviceTimer::record(int which, DeviceStream stream) const {
+  CurrentContext current(*device);
+  if (!current.good())
+    return current.status();
+  const Driver &driver = device->driver();
+  return driver.check(
+      driver.eventRecord(static_cast<Event>(events[static_cast<size_t>(which)]),
+                         static_cast<Stream>(stream)),
+      "cuEventRecord");
+}
+
+Expected<double> DeviceTimer::milliseconds() const {
+  CurrentContext current(*device);
+  if (!current.good())
+    return current.status().takeError();
+  const Driver &driver = device->driver();
+  auto start = static_cast<Event>(events[0]),
+       stop = static_cast<Event>(events[1]);
+  float elapsed = 0;
+  Result result = driver.eventSynchronize(stop);
+  if (result == Success)
+    result = driver.eventElapsedTime(&elapsed, start, stop);
+  if (result != Success)
+    return driver.error(result, device->id() + ": cuEventElapsedTime");
+  return static_cast<double>(elapsed);
 }

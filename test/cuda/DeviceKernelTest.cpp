@@ -113,14 +113,14 @@ void write(const fake::Launch &launch, size_t index,
 }
 
 /// Packing turns the weight's order around.
-void fakeKernel(const fake::Launch &launch) {
+std::string fakeKernel(const fake::Launch &launch) {
   Convolution conv = smallLayer();
   if (std::string(launch.entry) == "reorder") {
     EXPECT_EQ(launch.grid, 1u);
     EXPECT_EQ(launch.block, 32u);
     std::vector<double> weights = read(launch, 1, 60);
     write(launch, 0, {weights.rbegin(), weights.rend()});
-    return;
+    return "";
   }
   auto batch = static_cast<int64_t>(launch.parameters[1]);
   EXPECT_EQ(launch.grid, static_cast<unsigned>((batch + 1) / 2 * 3));
@@ -132,6 +132,7 @@ void fakeKernel(const fake::Launch &launch) {
   operands.input = read(launch, 3, static_cast<size_t>(batch) * 27);
   operands.bias = read(launch, 4, 5);
   write(launch, 0, referenceConvolution(conv, operands, batch).output);
+  return "";
 }
 
 class DeviceKernelTest : public testing::Test {
