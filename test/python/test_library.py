@@ -24,6 +24,12 @@ SYSTEM = re.compile(
 )
 COMPILING = {
     "convjit_compile", "convjit_lookup", "convjit_emit", "convjit_explain",
+    "convjit_device_open", "convjit_device_release", "convjit_device_get_info",
+    "convjit_device_compile", "convjit_device_kernel_retain",
+    "convjit_device_kernel_release", "convjit_device_kernel_get_info",
+    "convjit_device_kernel_problem", "convjit_device_kernel_plan",
+    "convjit_device_kernel_scratch_bytes", "convjit_device_kernel_pack",
+    "convjit_device_kernel_run",
 }
 
 
