@@ -128,27 +128,9 @@ Status CUDADevice::readProperties() {
   return {};
 }
 
-Expected<DeviceAddress> CUDADevice::allocate(size_t bytes) const {
-  CurrentContext current(*this);
-  if (!current.good())
-    return current.status().takeError();
-  DeviceAddress memory = 0;
-  Result result = functions->memAlloc(&memory, std::max<size_t>(bytes, 1));
-  if (result != Success)
-    return functions->error(result, id() + ": " + std::to_string(bytes) +
-                                        " bytes of device memory");
-  return memory;
-}
-
-void CUDADevice::release(DeviceAddress memory) const {
-  CurrentContext current(*this);
-  if (current.good())
-    functions->memFree(memory);
-}
-
 /// A call of the driver, or several, in the device's context; `what` names it.
 template <typename Call>
-Status CUDADevice::inContext(const char *what, Call call) const {
+Status CUDADevice::inContext(const std::string &what, Call call) const {
   CurrentContext current(*this);
   if (!current.good())
     return current.status();
@@ -156,6 +138,25 @@ Status CUDADevice::inContext(const char *what, Call call) const {
   if (result == Success)
     return {};
   return functions->error(result, id() + ": " + what);
+}
+
+Expected<DeviceAddress> CUDADevice::allocate(size_t bytes) const {
+  DeviceAddress memory = 0;
+  std::string what = std::to_string(bytes) + " bytes of device memory";
+  if (Status s = inContext(what,
+                           [&] {
+                             return functions->memAlloc(
+                                 &memory, std::max<size_t>(bytes, 1));
+                           });
+      !s)
+    return s.takeError();
+  return memory;
+}
+
+void CUDADevice::release(DeviceAddress memory) const {
+  CurrentContext current(*this);
+  if (current.good())
+    functions->memFree(memory);
 }
 
 Status CUDADevice::upload(DeviceAddress to, const void *from, size_t bytes,
@@ -217,15 +218,13 @@ Expected<DeviceTimer>
 DeviceTimer::create(std::shared_ptr<const CUDADevice> device) {
   DeviceTimer made;
   made.device = std::move(device);
-  CurrentContext current(*made.device);
-  if (!current.good())
-    return current.status().takeError();
-  const Driver &driver = made.device->driver();
   for (void *&event : made.events) {
     Event one = nullptr;
-    Result result = driver.eventCreate(&one, 0);
-    if (result != Success)
-      return driver.error(result, made.device->id() + ": cuEventCreate");
+    if (Status s = made.device->inContext(
+            "cuEventCreate",
+            [&] { return made.device->driver().eventCreate(&one, 0); });
+        !s)
+      return s.takeError();
     event = one;
   }
   return made;
@@ -241,28 +240,24 @@ DeviceTimer::~DeviceTimer() {
 }
 
 Status DeviceTimer::record(int which, DeviceStream stream) const {
-  CurrentContext current(*device);
-  if (!current.good())
-    return current.status();
-  const Driver &driver = device->driver();
-  return driver.check(
-      driver.eventRecord(static_cast<Event>(events[static_cast<size_t>(which)]),
-                         static_cast<Stream>(stream)),
-      "cuEventRecord");
+  return device->inContext("cuEventRecord", [&] {
+    return device->driver().eventRecord(
+        static_cast<Event>(events[static_cast<size_t>(which)]),
+        static_cast<Stream>(stream));
+  });
 }
 
 Expected<double> DeviceTimer::milliseconds() const {
-  CurrentContext current(*device);
-  if (!current.good())
-    return current.status().takeError();
-  const Driver &driver = device->driver();
   auto start = static_cast<Event>(events[0]),
        stop = static_cast<Event>(events[1]);
   float elapsed = 0;
-  Result result = driver.eventSynchronize(stop);
-  if (result == Success)
-    result = driver.eventElapsedTime(&elapsed, start, stop);
-  if (result != Success)
-    return driver.error(result, device->id() + ": cuEventElapsedTime");
+  Status done = device->inContext("cuEventElapsedTime", [&] {
+    const Driver &driver = device->driver();
+    Result result = driver.eventSynchronize(stop);
+    return result == Success ? driver.eventElapsedTime(&elapsed, start, stop)
+                             : result;
+  });
+  if (!done)
+    return done.takeError();
   return static_cast<double>(elapsed);
 }

@@ -409,6 +409,95 @@ TEST_F(DeviceKernelTest, ReportsALaunchThatFails) {
   EXPECT_EQ(currentContext(), nullptr);
 }
 
+TEST_F(DeviceKernelTest, MeasuresAStream) {
+  auto device = open();
+  auto stream = device->makeStream();
+  ASSERT_TRUE(stream);
+  {
+    auto timer = DeviceTimer::create(device);
+    ASSERT_TRUE(timer);
+    EXPECT_TRUE(timer->start(*stream));
+    EXPECT_TRUE(timer->stop(*stream));
+    auto ms = timer->milliseconds();
+    ASSERT_TRUE(ms);
+    EXPECT_EQ(*ms, 2); // what the fake says of any two events
+    DeviceTimer moved = std::move(*timer);
+    EXPECT_EQ(controls.calls("cuEventDestroy_v2"), 0);
+  }
+  EXPECT_EQ(controls.calls("cuEventCreate"), 2);
+  EXPECT_EQ(controls.calls("cuEventDestroy_v2"), 2);
+  EXPECT_EQ(currentContext(), nullptr);
+}
+
+/// A kernel that goes wrong corrupts the context: all is an error from there.
+TEST_F(DeviceKernelTest, SaysWhatAKernelDid) {
+  auto device = open();
+  auto kernel = DeviceKernel::load(device, smallKernel());
+  ASSERT_TRUE(kernel);
+  controls.setKernel(
+      [](const fake::Launch &) { return std::string("at address 0x10"); });
+  Tensors t;
+  fill(t, device, 1);
+  auto timer = DeviceTimer::create(device);
+  ASSERT_TRUE(timer);
+  ASSERT_TRUE(timer->start(nullptr));
+  ASSERT_TRUE((*kernel)->run(t.operands, nullptr)); // only queued
+  ASSERT_TRUE(timer->stop(nullptr));
+  auto ms = timer->milliseconds();
+  ASSERT_FALSE(ms);
+  expectError(ms.error(), ErrorKind::Environment,
+              "cuda:0: cuEventElapsedTime: CUDA_ERROR_LAUNCH_FAILED (at "
+              "address 0x10)");
+  Status later = device->synchronize(nullptr);
+  ASSERT_FALSE(later);
+  expectError(later.error(), ErrorKind::Environment, "at address 0x10");
+  EXPECT_FALSE(DeviceMemory::allocate(device, 16));
+}
+
+/// Each call of the driver, failing: an error with its name and the device's.
+TEST_F(DeviceKernelTest, NamesTheCallThatFails) {
+  auto failing = [&](const char *function) {
+    controls.reset(("fail=" + std::string(function) + ":1:719").c_str());
+    driverFunction<cuda::Result (*)(unsigned)>("cuInit")(0);
+    return open();
+  };
+  char byte = 0;
+  auto refused = [&](Status s, const char *text) {
+    ASSERT_FALSE(s);
+    expectError(s.error(), ErrorKind::Environment, text);
+  };
+  auto device = failing("cuMemcpyHtoDAsync_v2");
+  auto memory = DeviceMemory::allocate(device, 1);
+  ASSERT_TRUE(memory);
+  refused(device->upload(memory->get(), &byte, 1, nullptr),
+          "cuda:0: cuMemcpyHtoDAsync: CUDA_ERROR_LAUNCH_FAILED");
+  memory = DeviceMemory();
+  device.reset();
+  device = failing("cuMemcpyDtoHAsync_v2");
+  memory = DeviceMemory::allocate(device, 1);
+  ASSERT_TRUE(memory);
+  refused(device->download(&byte, memory->get(), 1, nullptr),
+          "cuda:0: cuMemcpyDtoHAsync: CUDA_ERROR_LAUNCH_FAILED");
+  memory = DeviceMemory();
+  device.reset();
+  device = failing("cuStreamSynchronize");
+  refused(device->synchronize(nullptr), "cuda:0: cuStreamSynchronize: CUDA");
+  device.reset();
+  device = failing("cuStreamCreate");
+  auto stream = device->makeStream();
+  ASSERT_FALSE(stream);
+  expectError(stream.error(), ErrorKind::Environment, "cuda:0: cuStreamCreate");
+  device.reset();
+  device = failing("cuEventCreate");
+  EXPECT_FALSE(DeviceTimer::create(device));
+  device.reset();
+  device = failing("cuEventRecord");
+  auto timer = DeviceTimer::create(device);
+  ASSERT_TRUE(timer);
+  refused(timer->start(nullptr), "cuEventRecord");
+  EXPECT_EQ(currentContext(), nullptr);
+}
+
 TEST(CUDADeviceTest, Names) {
   EXPECT_EQ(*CUDADevice::parseName("cuda"), 0);
   EXPECT_EQ(*CUDADevice::parseName("cuda:12"), 12);

@@ -107,9 +107,9 @@ Result enter(const char *name, bool captured = false,
     return CaptureUnsupported;
   if (machine.process != getpid())
     return NotInitialized;
-  if (!machine.corrupted.empty())
-    return LaunchFailed;
   if (needsContext) {
+    if (!machine.corrupted.empty())
+      return LaunchFailed;
     if (contexts.empty())
       return InvalidContext;
     for (auto [device, count] : machine.retained)

@@ -56,6 +56,14 @@ def needed(path):
     return re.findall(r"NEEDED.*\[(.*)\]", out)
 
 
+@pytest.mark.parametrize("file", ["lib/libconvjit.so", "lib/libconvjit_runtime.so",
+                                  "bin/convjit"])
+def test_the_cuda_driver_is_not_linked(file):
+    """It is opened at run time; nor is any of CUDA's own libraries linked."""
+    found = needed(BUILD / file)
+    assert found and not [name for name in found if "cu" in name.replace("curses", "")]
+
+
 def test_libconvjit_exports_the_c_interface_alone():
     assert exported_symbols(LIBRARY) == declared_functions()
 

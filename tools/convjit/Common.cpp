@@ -39,7 +39,7 @@ convjit::cli::openDeviceFor(const std::string &name, CommonOptions &options) {
   if (name.empty() || name == "cpu") {
     if (options.isGPU())
       return badInput("--target=nvptx: kernels for GPUs need a device to run "
-                      "on; valid: --device=cuda:0, --device=emulated");
+                      "on; valid: --device=cuda:0");
     return std::unique_ptr<Device>();
   }
   options.compile.target.triple = gpuTriple;

@@ -91,7 +91,9 @@ public:
 private:
   CUDADevice() = default;
   Status readProperties();
-  template <typename Call> Status inContext(const char *what, Call call) const;
+  friend class DeviceTimer;
+  template <typename Call>
+  Status inContext(const std::string &what, Call call) const;
 
   const cuda::Driver *functions = nullptr;
   int number = 0;
