@@ -1,6 +1,7 @@
 """convjit.jax for CUDA, without a GPU: what is lowered, and what its handler does."""
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -142,11 +143,16 @@ def test_the_handler_is_registered():
     assert set(fn) == {"instantiate", "initialize", "execute"}
 
 
-def test_on_a_driver_without_a_gpu():
+def test_on_a_driver_without_a_gpu(request):
+    """Layers by hand, and a third as many random ones as test_jax_random.py has."""
     if not DRIVER.exists():
         pytest.skip(f"{DRIVER} is not built")
     environment = {**os.environ, "CONVJIT_LIBCUDA": str(DRIVER), "CONVJIT_PTX_WITH_IR": "1",
                    "CONVJIT_FAKE_CUDA": "devices=2"}
-    done = subprocess.run([sys.executable, str(ROOT / "test/python/xla_cuda.py")],
-                          env=environment, capture_output=True, text=True)
+    cases = request.config.getoption("--random-cases") // 3
+    seed = request.config.getoption("--random-seed")
+    if seed is None:
+        seed = random.SystemRandom().randrange(10**9)
+    command = [sys.executable, str(ROOT / "test/python/xla_cuda.py"), str(cases), str(seed)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == "ok\n", done.stderr

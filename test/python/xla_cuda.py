@@ -1,4 +1,4 @@
-"""The custom call as XLA for CUDA would make it, on a driver without a GPU.
+"""The custom call as XLA for CUDA would make it, on a driver without a GPU: CASES SEED.
 
 Started by test_jax_cuda.py with CONVJIT_LIBCUDA and CONVJIT_PTX_WITH_IR set: the driver
 of a process is found once.
@@ -11,6 +11,7 @@ import fake_xla
 import jax
 import jax.numpy as jnp
 import numpy as np
+from convolutions import Call, random_call  # noqa: F401  (Call: for reproducers)
 from jax import lax
 
 import convjit.jax
@@ -37,12 +38,12 @@ def integers(shape, seed, dtype):
     return np.asarray(jnp.asarray(values, dtype))
 
 
-def check(driver, function, x, w, ordinal=0):
+def check(driver, function, x, w, refusing=True):
     """What the handler computes, launched and then recorded and replayed."""
     attributes, (packed_size, scratch_size) = lowered(function, x, w)
     wanted = np.asarray(jax.jit(function)(x, w))
     dtype = str(wanted.dtype)
-    xla = fake_xla.Xla(_convjit.xla_cuda_handlers(), driver.stream, ordinal)
+    xla = fake_xla.Xla(_convjit.xla_cuda_handlers(), driver.stream)
     # As XLA does when a handler is registered.
     traits, _ = xla.metadata("execute")
     assert traits == fake_xla.COMMAND_BUFFER_COMPATIBLE
@@ -70,7 +71,8 @@ def check(driver, function, x, w, ordinal=0):
         xla.execute(arguments, results, attributes)
     driver.controls.replay()
     np.testing.assert_array_equal(driver.download(y, wanted), wanted)
-    refusals(xla, arguments, results, attributes)
+    if refusing:
+        refusals(xla, arguments, results, attributes)
     xla.destroy()
     return scratch_size
 
@@ -103,7 +105,13 @@ def refusals(xla, arguments, results, attributes):
     xla.ordinal = 0
 
 
-def main():
+def check_call(driver, call):
+    """A random one, whatever its axes, groups and dilations."""
+    check(driver, lambda x, w: lax.conv_general_dilated(x, w, **call.arguments()),
+          *call.arrays(), refusing=False)
+
+
+def main(cases, seed):
     jax.config.update("jax_enable_x64", True)
     driver = fake_xla.Driver()
 
@@ -128,8 +136,15 @@ def main():
     scratch = check(driver, gradient, integers((2, 24, 24, 8), 0, "float32"),
                     integers((2, 24, 24, 8), 1, "float32"))
     assert scratch > 0
+    for case in range(cases):
+        call = random_call(seed + case, dtypes=("float32", "float32", "float64"))
+        try:
+            check_call(driver, call)
+        except Exception:
+            print(f"check_call(driver, {call!r})", file=sys.stderr)
+            raise
     print("ok")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(*map(int, sys.argv[1:]))
