@@ -7,7 +7,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "Device.h"
+#include "Layer.h"
+#include "convjit/WeightGradient.h"
 
+#include <cstring>
 #include <map>
 
 using namespace convjit;
@@ -42,4 +45,32 @@ convjit::cli::openDevice(const std::string &name) {
   if (Status s = checkDeviceName(name); !s)
     return s.takeError();
   return kindOf(name)->open(name);
+}
+
+Status convjit::cli::runWeightGradientOn(Device &device,
+                                         const Convolution &layer,
+                                         const void *input,
+                                         const void *gradOutput, int64_t batch,
+                                         void *result) {
+  auto bytesOf = [&](const std::vector<int64_t> &shape) {
+    return static_cast<size_t>(elementCount(shape) * sizeOf(layer.dtype));
+  };
+  auto copy = [](const void *from, size_t bytes) {
+    auto *begin = static_cast<const std::byte *>(from);
+    return std::vector<std::byte>(begin, begin + bytes);
+  };
+  size_t weightBytes = bytesOf(layer.kernelShape());
+  auto runImage = [&](const void *image, const void *gradient, const void *sum,
+                      void *next) {
+    DeviceTensors call{copy(image, bytesOf(layer.inputShape(1))),
+                       copy(gradient, bytesOf(layer.outputShape(1))),
+                       {},
+                       copy(sum, weightBytes),
+                       std::vector<std::byte>(weightBytes),
+                       layer.inChannels};
+    Status done = device.run(call);
+    std::memcpy(next, call.output.data(), weightBytes);
+    return done;
+  };
+  return runWeightGradient(layer, input, gradOutput, batch, runImage, result);
 }

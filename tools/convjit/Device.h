@@ -56,6 +56,12 @@ public:
   virtual double gigacycles() const { return 0; }
 };
 
+/// The weight's gradient of `layer`, as runWeightGradient of the runtime, by
+/// the kernel of one image that the device has loaded, image by image.
+Status runWeightGradientOn(Device &device, const Convolution &layer,
+                           const void *input, const void *gradOutput,
+                           int64_t batch, void *result);
+
 /// Whether --device may name it, by its name alone: a process that will fork
 /// must not open a GPU, for CUDA does not work in a child of one that has.
 Status checkDeviceName(const std::string &name);

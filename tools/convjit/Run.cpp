@@ -11,7 +11,6 @@
 #include "convjit/KernelCache.h"
 #include "convjit/WeightGradient.h"
 
-#include <cstring>
 #include <iostream>
 
 using namespace convjit;
@@ -216,32 +215,9 @@ Status runOnDevice(Tensors &tensors, const Layer &layer, Device &device) {
     tensors.output.data = std::move(call.output);
     return done;
   }
-  auto bytesOf = [&](const std::vector<int64_t> &shape) {
-    return static_cast<size_t>(elementCount(shape) *
-                               sizeOf(layer.forward.dtype));
-  };
-  size_t inputBytes = bytesOf(layer.forward.inputShape(1)),
-         gradientBytes = bytesOf(layer.forward.outputShape(1)),
-         weightBytes = bytesOf(layer.forward.kernelShape());
-  auto runImage = [&](const void *input, const void *gradOutput,
-                      const void *sum, void *next) {
-    auto copy = [](const void *from, size_t bytes) {
-      auto *begin = static_cast<const std::byte *>(from);
-      return std::vector<std::byte>(begin, begin + bytes);
-    };
-    DeviceTensors call{copy(input, inputBytes),
-                       copy(gradOutput, gradientBytes),
-                       {},
-                       copy(sum, weightBytes),
-                       std::vector<std::byte>(weightBytes),
-                       layer.forward.inChannels};
-    Status done = device.run(call);
-    std::memcpy(next, call.output.data(), weightBytes);
-    return done;
-  };
-  return runWeightGradient(layer.forward, tensors.input.data.data(),
-                           tensors.weight.data.data(), tensors.batch, runImage,
-                           tensors.output.data.data());
+  return runWeightGradientOn(device, layer.forward, tensors.input.data.data(),
+                             tensors.weight.data.data(), tensors.batch,
+                             tensors.output.data.data());
 }
 
 Expected<Ran> runOnGPU(Tensors &tensors, const Layer &layer, Device &device,
