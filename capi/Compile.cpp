@@ -6,8 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Device.h"
 #include "Handles.h"
 #include "KernelSource.h"
+#include "convjit/GPUKernelCache.h"
 
 #include <nlohmann/json.hpp>
 
@@ -61,6 +63,9 @@ public:
     }
     return static_cast<const Compiler *>(made.get());
   }
+
+  /// Kernels for GPUs.
+  GPUKernelCache gpuKernels;
 
 private:
   const SourceOptions options;
@@ -164,7 +169,9 @@ constexpr std::pair<const char *, Stage> stages[] = {
     {"phases", Stage::Phases}, {"tiles", Stage::Tiles},
     {"linalg", Stage::Linalg}, {"vector", Stage::Vector},
     {"llvm", Stage::LLVM},     {"asm", Stage::Asm},
-    {"obj", Stage::Object}};
+    {"obj", Stage::Object},    {"blocks", Stage::Blocks},
+    {"gpu", Stage::GPU},       {"nvvm", Stage::NVVM},
+    {"ptx", Stage::PTX}};
 
 } // namespace
 
@@ -196,6 +203,48 @@ convjit_status convjit_compile(convjit_context *context,
   });
 }
 
+convjit_status convjit_device_compile(convjit_context *context,
+                                      const convjit_layer *layer,
+                                      const convjit_compile_options *options,
+                                      convjit_device *device,
+                                      convjit_device_kernel **kernel,
+                                      convjit_error **error) {
+  return guarded(error, [&]() -> Outcome {
+    if (!kernel)
+      return missing("kernel", "where to store the handle");
+    *kernel = nullptr;
+    if (!device)
+      return missing("device", "a device");
+    Request request;
+    if (Outcome o = request.read(context, layer, options); !o)
+      return o;
+    if (request.layer->isWeightGradient())
+      return invalid(
+          "layer '" + request.layer->text +
+          "': valid on a GPU: a convjit_convolution for grad=weight, "
+          "whose input channels are the images");
+    Expected<const Compiler *> compiler = request.state->compiler();
+    if (!compiler)
+      return compiler.takeError();
+    Expected<std::string> gpu =
+        gpuFor(device->device->properties().computeCapability);
+    if (!gpu)
+      return gpu.takeError();
+    Expected<std::shared_ptr<const GPUKernel>> made =
+        request.state->gpuKernels.kernel(
+            **compiler, request.layer->conv,
+            {{"nvptx64-nvidia-cuda", *gpu, ""}, request.plan});
+    const Host &host = *context->host;
+    if (!made)
+      return request.logged(host, made.takeError());
+    auto loaded = DeviceKernel::load(device->device, **made);
+    if (!loaded)
+      return request.logged(host, loaded.takeError());
+    *kernel = new convjit_device_kernel{request.layer, std::move(*loaded)};
+    return {};
+  });
+}
+
 convjit_status convjit_lookup(convjit_context *context,
                               const convjit_layer *layer,
                               const convjit_compile_options *options,
@@ -221,7 +270,8 @@ convjit_status convjit_emit(convjit_context *context,
       return missing("text", "where to store the handle");
     *text = nullptr;
     constexpr const char *valid =
-        "conv, general, phases, tiles, linalg, vector, llvm, asm, obj";
+        "conv, general, phases, tiles, linalg, vector, llvm, asm, obj; for "
+        "GPUs conv, general, phases, blocks, gpu, nvvm, llvm, ptx";
     if (!stage)
       return missing("stage", valid);
     Request request;

@@ -62,7 +62,7 @@ public:
     if (from.rank < 1 || from.rank > CONVJIT_MAX_SPATIAL)
       return invalid("convolution.rank=" + std::to_string(from.rank) +
                      ": valid: 1, 2 or 3");
-    if (Outcome o = choice("dtype", from.dtype, 1); !o)
+    if (Outcome o = choice("dtype", from.dtype, CONVJIT_BF16); !o)
       return o;
     if (Outcome o =
             choice("activation", from.activation, CONVJIT_ACTIVATION_GELU_TANH);
@@ -76,7 +76,7 @@ public:
             choice("kernel_features_swapped", from.kernel_features_swapped, 1);
         !o)
       return o;
-    to.dtype = from.dtype ? DataType::F64 : DataType::F32;
+    to.dtype = static_cast<DataType>(from.dtype);
     to.activation.kind = static_cast<ActivationKind>(from.activation);
     if (to.activation.kind == ActivationKind::LeakyRelu)
       to.activation.slope = from.activation_slope;

@@ -156,7 +156,7 @@ Expected<TargetInfo> checkedTarget(const Convolution &conv,
   if (!isForCPUs(conv.dtype))
     return badInput(std::string("dtype=") + name(conv.dtype) +
                     "; valid for CPUs: f32, f64; f16 and bf16 need "
-                    "--target=nvptx");
+                    "--target=nvptx or --device=cuda:0");
   const Target &target = options.target;
   if (target.triple.empty() && target.cpu.empty() && target.features.empty())
     return host;

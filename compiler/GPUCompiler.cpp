@@ -54,16 +54,17 @@ const mlir::DialectRegistry &dialects() {
   return registry;
 }
 
+/// GPUs that kernels are made for, by compute capability.
+constexpr std::pair<const char *, int> gpus[] = {
+    {"sm_80", 80}, {"sm_86", 86},   {"sm_89", 89},
+    {"sm_90", 90}, {"sm_100", 100}, {"sm_120", 120}};
+
 /// The least compute capability of a chip's name, or 0.
 int capabilityOf(llvm::StringRef chip) {
-  return llvm::StringSwitch<int>(chip)
-      .Case("sm_80", 80)
-      .Case("sm_86", 86)
-      .Case("sm_89", 89)
-      .Case("sm_90", 90)
-      .Case("sm_100", 100)
-      .Case("sm_120", 120)
-      .Default(0);
+  for (auto [name, capability] : gpus)
+    if (chip == name)
+      return capability;
+  return 0;
 }
 
 Expected<TargetInfo> resolveGPU(const Target &target) {
@@ -244,7 +245,46 @@ private:
   GPUPipelineOptions options;
 };
 
+/// What a driver cannot know of PTX and a test's stand-in for one needs: LLVM
+/// IR, as comments, which every driver skips.
+std::string asComments(const llvm::Module &module) {
+  std::string text, result;
+  llvm::raw_string_ostream(text) << module;
+  llvm::SmallVector<llvm::StringRef> lines;
+  llvm::StringRef(text).split(lines, '\n');
+  for (llvm::StringRef line : lines)
+    result += ("//convjit.ir " + line + "\n").str();
+  return result;
+}
+
+bool wantsIR() {
+  const char *value = secure_getenv("CONVJIT_PTX_WITH_IR");
+  return value && llvm::StringRef(value) == "1";
+}
+
 } // namespace
+
+Expected<std::string> convjit::gpuFor(int computeCapability) {
+  const char *best = nullptr;
+  for (auto [name, capability] : gpus)
+    if (capability <= computeCapability)
+      best = name;
+  if (best)
+    return std::string(best);
+  return environmentError("compute capability " +
+                          std::to_string(computeCapability / 10) + "." +
+                          std::to_string(computeCapability % 10) +
+                          ": the device is too old; valid: 8.0 (Ampere) or "
+                          "later");
+}
+
+int64_t convjit::gpuProductsPerCycle(const std::string &gpu, DataType dtype,
+                                     const std::string &plan) {
+  const Chip &chip = chipOf(gpu);
+  if (plan.find("schedule = mma") != std::string::npos)
+    return chip.tensor * 2 / sizeOf(dtype);
+  return dtype == DataType::F64 ? chip.doubles : chip.floats;
+}
 
 Expected<GPUKernel> convjit::compileForGPU(const Convolution &conv,
                                            const CompileOptions &options) {
@@ -260,13 +300,15 @@ Expected<GPUKernel> convjit::compileForGPU(const Convolution &conv,
   Expected<Leaky<MachineUnit>> unit = compilation->toLLVM();
   if (!unit)
     return unit.takeError();
+  // Generating code changes the module.
+  std::string comments = wantsIR() ? asComments(*(*unit)->module) : "";
   Expected<std::string> ptx =
       generateCode(*(*unit)->module, *(*unit)->machine, /*assembly=*/true);
   if (!ptx)
     return ptx.takeError();
   GPUKernel kernel = std::move(compilation->kernel);
   kernel.conv = conv;
-  kernel.ptx = std::move(*ptx);
+  kernel.ptx = std::move(*ptx) + comments;
   kernel.compileMilliseconds =
       duration<double, std::milli>(steady_clock::now() - start).count();
   return kernel;

@@ -178,7 +178,8 @@ struct Contents {
 };
 
 Expected<Contents> parseContents(std::string_view bytes,
-                                 const std::string &what, bool mayBeBooleans) {
+                                 const std::string &what, bool mayBeBooleans,
+                                 bool mayBeHalves = false) {
   auto bad = [&](const std::string &why) {
     return badInput(what + ": " + why);
   };
@@ -213,6 +214,11 @@ Expected<Contents> parseContents(std::string_view bytes,
     array.dtype = DataType::F32;
   else if (header.descr == "<f8")
     array.dtype = DataType::F64;
+  else if (header.descr == "<f2" && mayBeHalves)
+    array.dtype = DataType::F16;
+  // NumPy has no bfloat16; it writes those of ml_dtypes, JAX's, so.
+  else if ((header.descr == "<V2" || header.descr == "|V2") && mayBeHalves)
+    array.dtype = DataType::BF16;
   else if (header.descr == "|b1" && mayBeBooleans)
     contents.booleans = true;
   else {
@@ -221,7 +227,8 @@ Expected<Contents> parseContents(std::string_view bytes,
       shown += c >= 0x20 && c < 0x7f ? c : '?';
     return bad("dtype '" + shown +
                "'; valid: '<f4' (float32), '<f8' (float64)" +
-               (mayBeBooleans ? ", '|b1' (bool)" : ""));
+               (mayBeBooleans ? ", '|b1' (bool)" : "") +
+               (mayBeHalves ? ", '<f2' (float16), '<V2' (bfloat16)" : ""));
   }
   if (header.fortranOrder)
     return bad("is in Fortran order; valid: C order "
@@ -270,17 +277,18 @@ auto readWith(const std::string &path, Parse parse) -> decltype(parse({})) {
 } // namespace
 
 Expected<Array> convjit::parseNpy(std::string_view bytes,
-                                  const std::string &what) {
-  Expected<Contents> contents =
-      parseContents(bytes, what, /*mayBeBooleans=*/false);
+                                  const std::string &what, NpyTypes types) {
+  Expected<Contents> contents = parseContents(
+      bytes, what, /*mayBeBooleans=*/false, types == NpyTypes::All);
   if (!contents)
     return contents.takeError();
   return std::move(contents->array);
 }
 
-Expected<Array> convjit::readNpy(const std::string &path) {
-  return readWith(
-      path, [&](std::string_view bytes) { return parseNpy(bytes, path); });
+Expected<Array> convjit::readNpy(const std::string &path, NpyTypes types) {
+  return readWith(path, [&](std::string_view bytes) {
+    return parseNpy(bytes, path, types);
+  });
 }
 
 /// An array made by hand may be anything; a file of it has to be readable.
@@ -289,9 +297,6 @@ static Status checkFits(const std::string &path, const Array &array) {
   for (int64_t size : array.shape)
     if (size < 0)
       return badInput(shape + "; valid: sizes of 0 and above");
-  if (!isForCPUs(array.dtype))
-    return badInput(path + ": dtype " + name(array.dtype) +
-                    "; valid: f32, f64");
   std::optional<size_t> bytes =
       byteCount(array.shape, static_cast<size_t>(sizeOf(array.dtype)));
   if (!bytes)
@@ -307,6 +312,20 @@ static Status checkFits(const std::string &path, const Array &array) {
   return {};
 }
 
+static const char *descrOf(DataType dtype) {
+  switch (dtype) {
+  case DataType::F32:
+    return "<f4";
+  case DataType::F64:
+    return "<f8";
+  case DataType::F16:
+    return "<f2";
+  case DataType::BF16:
+    break;
+  }
+  return "<V2";
+}
+
 /// Everything before the data. The array has to fit.
 static std::string headerOf(const Array &array) {
   std::string shape = "(";
@@ -315,8 +334,7 @@ static std::string headerOf(const Array &array) {
   if (array.shape.size() > 1)
     shape.resize(shape.size() - 2);
   shape += ")";
-  std::string header = std::string("{'descr': '") +
-                       (array.dtype == DataType::F32 ? "<f4" : "<f8") +
+  std::string header = std::string("{'descr': '") + descrOf(array.dtype) +
                        "', 'fortran_order': False, 'shape': " + shape + ", }";
   // Data starts at a multiple of 64 bytes.
   header.append(64 - (10 + header.size() + 1) % 64, ' ');

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "convjit/WeightGradient.h"
+#include "SmallFloat.h"
 
 #include <cmath>
 #include <cstring>
@@ -49,6 +50,34 @@ template <typename T>
 static void applyMask(const std::vector<double> &mask, T *gradient) {
   for (size_t i = 0; i < mask.size(); ++i)
     gradient[i] = mask[i] == 0 ? 0 : gradient[i] * static_cast<T>(mask[i]);
+}
+
+/// The same for a type of 16 bits, multiplied in f32.
+template <float (*ToFloat)(uint16_t), uint16_t (*FromFloat)(float)>
+static void applyMask(const std::vector<double> &mask, uint16_t *gradient) {
+  for (size_t i = 0; i < mask.size(); ++i)
+    gradient[i] =
+        mask[i] == 0
+            ? 0
+            : FromFloat(ToFloat(gradient[i]) * static_cast<float>(mask[i]));
+}
+
+/// The sum of all images, in the order of windows, as the layer's gradient.
+static void finish(const Convolution &layer, const void *sum, void *result) {
+  copyFlipped(static_cast<const std::byte *>(sum), layer,
+              static_cast<std::byte *>(result));
+  switch (layer.dtype) {
+  case DataType::F32:
+    return applyMask(layer.mask, static_cast<float *>(result));
+  case DataType::F64:
+    return applyMask(layer.mask, static_cast<double *>(result));
+  case DataType::F16:
+    return applyMask<halfToFloat, floatToHalf>(layer.mask,
+                                               static_cast<uint16_t *>(result));
+  case DataType::BF16:
+    return applyMask<bfloatToFloat, floatToBfloat>(
+        layer.mask, static_cast<uint16_t *>(result));
+  }
 }
 
 static size_t bytesOf(const Convolution &layer,
@@ -96,11 +125,28 @@ Status convjit::runWeightGradient(const Kernel &kernel,
       return s;
     std::swap(sum, next);
   }
-  copyFlipped(sum, layer, static_cast<std::byte *>(result));
-  if (layer.dtype == DataType::F32)
-    applyMask(layer.mask, static_cast<float *>(result));
-  else
-    applyMask(layer.mask, static_cast<double *>(result));
+  finish(layer, sum, result);
+  return {};
+}
+
+Status convjit::runWeightGradient(const Convolution &layer, const void *input,
+                                  const void *gradOutput, int64_t batch,
+                                  const RunImage &run, void *result) {
+  size_t imageBytes = bytesOf(layer, layer.inputShape(1));
+  size_t gradientBytes = bytesOf(layer, layer.outputShape(1));
+  std::vector<std::byte> sum(bytesOf(layer, layer.kernelShape())),
+      next(sum.size());
+  for (int64_t image = 0; image < batch; ++image) {
+    auto at = static_cast<size_t>(image);
+    if (Status s =
+            run(static_cast<const std::byte *>(input) + at * imageBytes,
+                static_cast<const std::byte *>(gradOutput) + at * gradientBytes,
+                sum.data(), next.data());
+        !s)
+      return s;
+    std::swap(sum, next);
+  }
+  finish(layer, sum.data(), result);
   return {};
 }
 

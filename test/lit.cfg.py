@@ -20,6 +20,14 @@ config.substitutions.append(
 config.substitutions.append(
     ("%convjit", os.path.join(config.convjit_tools_dir, "convjit"))
 )
+# The command line on a CUDA driver whose kernels the emulator runs.
+config.substitutions.append(
+    (
+        "%cuda",
+        "env CONVJIT_PTX_WITH_IR=1 CONVJIT_LIBCUDA="
+        + os.path.join(config.convjit_lib_dir, "libcuda-emulated.so"),
+    )
+)
 config.substitutions.append(("%python", config.python))
 # Sanitizer builds find their runtime and options through these.
 for name in ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS"):

@@ -12,8 +12,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "ConvolutionText.h"
-#include "Engine.h"
+#include "GPUEngine.h"
 #include "Xla.h"
+#include "XlaCuda.h"
 #include "tools/convjit/Peak.h"
 
 #include "convjit/TensorView.h"
@@ -237,6 +238,25 @@ nb::dict xlaHandlers() {
   return result;
 }
 
+nb::dict xlaCudaHandlers() {
+  XlaCudaEntryPoints points = xlaCudaEntryPoints();
+  nb::dict result;
+  result["instantiate"] = nb::capsule(points.instantiate);
+  result["initialize"] = nb::capsule(points.initialize);
+  result["execute"] = nb::capsule(points.execute);
+  return result;
+}
+
+struct BoundGPUKernel {
+  std::shared_ptr<const GPUKernel> kernel;
+};
+
+BoundGPUKernel compileForGPU(std::string_view text, const std::string &gpu,
+                             const std::string &plan) {
+  nb::gil_scoped_release release;
+  return {valueOf(gpuKernelOf(text, gpu, plan))};
+}
+
 nb::dict calls(std::string_view text) {
   XlaCalls sums = xlaCalls(text);
   nb::dict result;
@@ -295,6 +315,28 @@ NB_MODULE(_convjit, m) {
       .def("run_weight_gradient", &runGradient, "layer"_a, "input"_a,
            "gradient"_a, "result"_a, "mask"_a = nb::none());
 
+  nb::class_<BoundGPUKernel>(m, "GPUKernel")
+      .def_prop_ro("plan",
+                   [](const BoundGPUKernel &self) { return self.kernel->plan; })
+      .def_prop_ro("gpu",
+                   [](const BoundGPUKernel &self) { return self.kernel->chip; })
+      .def_prop_ro("ptx",
+                   [](const BoundGPUKernel &self) { return self.kernel->ptx; })
+      .def_prop_ro("compile_ms",
+                   [](const BoundGPUKernel &self) {
+                     return self.kernel->compileMilliseconds;
+                   })
+      .def_prop_ro("packed_weight_bytes",
+                   [](const BoundGPUKernel &self) {
+                     return self.kernel->packedWeightBytes;
+                   })
+      .def(
+          "scratch_bytes",
+          [](const BoundGPUKernel &self, int64_t batch) {
+            return scratchBytes(*self.kernel, batch);
+          },
+          "batch"_a);
+
   m.def("compile", &compile, "convolution"_a, "plan"_a = "",
         "mask"_a = nb::none());
   m.def("lower", &lowered, "problem"_a);
@@ -322,6 +364,11 @@ NB_MODULE(_convjit, m) {
   m.def("threads", [] { return executor()->concurrency(); });
   m.def("compilations", &compilations);
   m.def("cache_place", &cachePlace);
+  m.def("compile_gpu", &compileForGPU, "convolution"_a, "gpu"_a, "plan"_a = "");
+  m.def(
+      "gpu_for", [](int capability) { return valueOf(gpuFor(capability)); },
+      "compute_capability"_a);
   m.def("xla_handlers", &xlaHandlers);
+  m.def("xla_cuda_handlers", &xlaCudaHandlers);
   m.def("xla_calls", &calls, "convolution"_a);
 }

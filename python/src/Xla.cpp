@@ -8,8 +8,7 @@
 
 #include "Xla.h"
 #include "Engine.h"
-
-#include "xla/ffi/api/ffi.h"
+#include "XlaBuffers.h"
 
 #include <atomic>
 #include <chrono>
@@ -85,15 +84,6 @@ struct Call {
 ffi::TypeId Call::id = XLA_FFI_UNKNOWN_TYPE_ID;
 ffi::TypeInfo Call::info = ffi::MakeTypeInfo<Call>();
 
-ffi::Error xlaError(const Error &error) {
-  ffi::ErrorCode code = ffi::ErrorCode::kInternal;
-  if (error.kind == ErrorKind::BadInput)
-    code = ffi::ErrorCode::kInvalidArgument;
-  else if (error.kind == ErrorKind::Environment)
-    code = ffi::ErrorCode::kResourceExhausted;
-  return ffi::Error(code, "convjit: " + error.message);
-}
-
 ffi::ErrorOr<std::unique_ptr<Call>> instantiate(std::string_view convolution) {
   try {
     Expected<std::shared_ptr<const Kernel>> kernel = kernelOf(convolution);
@@ -115,21 +105,6 @@ ffi::ErrorOr<std::unique_ptr<Call>> instantiate(std::string_view convolution) {
 //===----------------------------------------------------------------------===//
 // Execution
 //===----------------------------------------------------------------------===//
-
-Status checkBuffer(const char *what, const ffi::AnyBuffer &buffer,
-                   const std::vector<int64_t> &shape, DataType dtype) {
-  auto dims = buffer.dimensions();
-  bool fits = dims.size() == shape.size() &&
-              std::equal(dims.begin(), dims.end(), shape.begin());
-  auto element =
-      dtype == DataType::F32 ? ffi::DataType::F32 : ffi::DataType::F64;
-  if (fits && buffer.element_type() == element)
-    return {};
-  return badInput(
-      std::string(what) +
-      ": shape or dtype is not the convolution's; valid: those that "
-      "the attribute convolution says");
-}
 
 /// A thread more for every so many multiply-adds: about 10 us of work, what
 /// waking a thread costs.
@@ -161,27 +136,10 @@ Status run(const Call &call, ffi::ThreadPool &pool, const ffi::AnyBuffer &input,
   int64_t start = now();
   const Kernel &kernel = *call.kernel;
   const Convolution &conv = kernel.conv;
-  auto dims = input.dimensions();
-  if (dims.size() != conv.dims.size() + 2)
-    return badInput("input: rank " + std::to_string(dims.size()) +
-                    "; valid: " + std::to_string(conv.dims.size() + 2));
-  int64_t batch = dims[static_cast<size_t>(conv.numbers.inputBatch)];
-  if (batch % conv.batchGroups)
-    return badInput("input: a batch of " + std::to_string(batch) +
-                    "; valid: multiples of " +
-                    std::to_string(conv.batchGroups));
-  if (Status s =
-          checkBuffer("input", input, conv.inputShape(batch), conv.dtype);
-      !s)
-    return s;
-  if (Status s =
-          checkBuffer("weights", weights, conv.kernelShape(), conv.dtype);
-      !s)
-    return s;
-  if (Status s =
-          checkBuffer("output", output, conv.outputShape(batch), conv.dtype);
-      !s)
-    return s;
+  Expected<int64_t> images = checkBuffers(conv, input, weights, output);
+  if (!images)
+    return images.takeError();
+  int64_t batch = *images;
 
   // An executable from a machine with shorter vectors may bring less scratch
   // than this machine's kernel packs into.

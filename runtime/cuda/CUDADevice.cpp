@@ -128,15 +128,28 @@ Status CUDADevice::readProperties() {
   return {};
 }
 
-Expected<DeviceAddress> CUDADevice::allocate(size_t bytes) const {
+/// A call of the driver, or several, in the device's context; `what` names it.
+template <typename Call>
+Status CUDADevice::inContext(const std::string &what, Call call) const {
   CurrentContext current(*this);
   if (!current.good())
-    return current.status().takeError();
+    return current.status();
+  Result result = call();
+  if (result == Success)
+    return {};
+  return functions->error(result, id() + ": " + what);
+}
+
+Expected<DeviceAddress> CUDADevice::allocate(size_t bytes) const {
   DeviceAddress memory = 0;
-  Result result = functions->memAlloc(&memory, std::max<size_t>(bytes, 1));
-  if (result != Success)
-    return functions->error(result, id() + ": " + std::to_string(bytes) +
-                                        " bytes of device memory");
+  std::string what = std::to_string(bytes) + " bytes of device memory";
+  if (Status s = inContext(what,
+                           [&] {
+                             return functions->memAlloc(
+                                 &memory, std::max<size_t>(bytes, 1));
+                           });
+      !s)
+    return s.takeError();
   return memory;
 }
 
@@ -150,34 +163,27 @@ Status CUDADevice::upload(DeviceAddress to, const void *from, size_t bytes,
                           DeviceStream stream) const {
   if (bytes == 0)
     return {};
-  CurrentContext current(*this);
-  if (!current.good())
-    return current.status();
-  return functions->check(
-      functions->memcpyHtoDAsync(to, from, bytes, static_cast<Stream>(stream)),
-      "cuMemcpyHtoDAsync");
+  return inContext("cuMemcpyHtoDAsync", [&] {
+    return functions->memcpyHtoDAsync(to, from, bytes,
+                                      static_cast<Stream>(stream));
+  });
 }
 
 Status CUDADevice::download(void *to, DeviceAddress from, size_t bytes,
                             DeviceStream stream) const {
   if (bytes == 0)
     return {};
-  CurrentContext current(*this);
-  if (!current.good())
-    return current.status();
-  return functions->check(
-      functions->memcpyDtoHAsync(to, from, bytes, static_cast<Stream>(stream)),
-      "cuMemcpyDtoHAsync");
+  return inContext("cuMemcpyDtoHAsync", [&] {
+    return functions->memcpyDtoHAsync(to, from, bytes,
+                                      static_cast<Stream>(stream));
+  });
 }
 
 Expected<DeviceStream> CUDADevice::makeStream() const {
-  CurrentContext current(*this);
-  if (!current.good())
-    return current.status().takeError();
   Stream stream = nullptr;
-  if (Status s =
-          functions->check(functions->streamCreate(&stream, streamNonBlocking),
-                           "cuStreamCreate");
+  if (Status s = inContext(
+          "cuStreamCreate",
+          [&] { return functions->streamCreate(&stream, streamNonBlocking); });
       !s)
     return s.takeError();
   return static_cast<DeviceStream>(stream);
@@ -190,12 +196,9 @@ void CUDADevice::releaseStream(DeviceStream stream) const {
 }
 
 Status CUDADevice::synchronize(DeviceStream stream) const {
-  CurrentContext current(*this);
-  if (!current.good())
-    return current.status();
-  return functions->check(
-      functions->streamSynchronize(static_cast<Stream>(stream)),
-      "cuStreamSynchronize");
+  return inContext("cuStreamSynchronize", [&] {
+    return functions->streamSynchronize(static_cast<Stream>(stream));
+  });
 }
 
 Expected<DeviceMemory>
@@ -209,4 +212,52 @@ DeviceMemory::allocate(std::shared_ptr<const CUDADevice> device, size_t bytes) {
   made.device = std::move(device);
   made.memory = *memory;
   return made;
+}
+
+Expected<DeviceTimer>
+DeviceTimer::create(std::shared_ptr<const CUDADevice> device) {
+  DeviceTimer made;
+  made.device = std::move(device);
+  for (void *&event : made.events) {
+    Event one = nullptr;
+    if (Status s = made.device->inContext(
+            "cuEventCreate",
+            [&] { return made.device->driver().eventCreate(&one, 0); });
+        !s)
+      return s.takeError();
+    event = one;
+  }
+  return made;
+}
+
+DeviceTimer::~DeviceTimer() {
+  if (!device)
+    return;
+  CurrentContext current(*device);
+  for (void *event : events)
+    if (event && current.good())
+      device->driver().eventDestroy(static_cast<Event>(event));
+}
+
+Status DeviceTimer::record(int which, DeviceStream stream) const {
+  return device->inContext("cuEventRecord", [&] {
+    return device->driver().eventRecord(
+        static_cast<Event>(events[static_cast<size_t>(which)]),
+        static_cast<Stream>(stream));
+  });
+}
+
+Expected<double> DeviceTimer::milliseconds() const {
+  auto start = static_cast<Event>(events[0]),
+       stop = static_cast<Event>(events[1]);
+  float elapsed = 0;
+  Status done = device->inContext("cuEventElapsedTime", [&] {
+    const Driver &driver = device->driver();
+    Result result = driver.eventSynchronize(stop);
+    return result == Success ? driver.eventElapsedTime(&elapsed, start, stop)
+                             : result;
+  });
+  if (!done)
+    return done.takeError();
+  return static_cast<double>(elapsed);
 }

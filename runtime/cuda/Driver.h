@@ -36,6 +36,7 @@ enum : Result {
   InvalidPTX = 218,
   UnsupportedPTXVersion = 222,
   NotFound = 500,
+  LaunchFailed = 719,
   CaptureUnsupported = 900
 };
 

@@ -30,11 +30,12 @@ using Work = std::function<void()>;
 
 struct FakeFunction {
   std::string entry;
+  const std::string *image = nullptr;
   size_t parameters = 0;
   int dynamicShared = 48 << 10;
 };
 struct FakeModule {
-  int device = 0;
+  std::string image;
   std::map<std::string, FakeFunction> functions;
 };
 struct FakeStream {
@@ -42,7 +43,7 @@ struct FakeStream {
 };
 
 struct Machine {
-  int devices = 1, capability = 90;
+  int devices = 1, capability = 90, version = 12040;
   std::string failing;
   int failingCall = 0, failingResult = 0;
   pid_t process = 0; ///< that called cuInit
@@ -56,7 +57,12 @@ struct Machine {
   bool capturing = false;
   std::vector<Work> captured;
   convjit::fake::Kernel kernel = nullptr;
+  /// What a kernel did wrong; nothing works after it.
+  std::string corrupted;
 };
+
+/// What launches do from the start.
+convjit::fake::Kernel firstKernel = nullptr;
 
 std::recursive_mutex mutex;
 Machine machine;
@@ -65,12 +71,14 @@ thread_local std::vector<Context> contexts;
 void reset(const char *options) {
   std::lock_guard lock(mutex);
   machine = Machine();
+  machine.kernel = firstKernel;
   const char *environment = std::getenv("CONVJIT_FAKE_CUDA");
   std::istringstream words(options ? options : environment ? environment : "");
   for (std::string word; words >> word;) {
     char name[64];
     if (std::sscanf(word.c_str(), "devices=%d", &machine.devices) == 1 ||
-        std::sscanf(word.c_str(), "capability=%d", &machine.capability) == 1)
+        std::sscanf(word.c_str(), "capability=%d", &machine.capability) == 1 ||
+        std::sscanf(word.c_str(), "version=%d", &machine.version) == 1)
       continue;
     if (std::sscanf(word.c_str(), "fail=%63[^:]:%d:%d", name,
                     &machine.failingCall, &machine.failingResult) == 3)
@@ -100,6 +108,8 @@ Result enter(const char *name, bool captured = false,
   if (machine.process != getpid())
     return NotInitialized;
   if (needsContext) {
+    if (!machine.corrupted.empty())
+      return LaunchFailed;
     if (contexts.empty())
       return InvalidContext;
     for (auto [device, count] : machine.retained)
@@ -121,9 +131,20 @@ void *memoryAt(uint64_t address, size_t *bytes) {
   return storage.data() + (address - start);
 }
 
+uint64_t allocationAt(uint64_t address) {
+  auto after = machine.memory.upper_bound(address);
+  return after == machine.memory.begin() ? 0 : std::prev(after)->first;
+}
+
 /// The entries of a module: ".entry NAME(" and a ".param" for each parameter.
-std::map<std::string, FakeFunction> entriesOf(const std::string &ptx) {
+std::map<std::string, FakeFunction> entriesOf(const std::string &image) {
   std::map<std::string, FakeFunction> entries;
+  // What comments carry is none of it.
+  std::string ptx;
+  std::istringstream lines(image);
+  for (std::string line; std::getline(lines, line);)
+    if (!line.starts_with("//"))
+      ptx += line + "\n";
   for (size_t at = 0; (at = ptx.find(".entry ", at)) != std::string::npos;) {
     at += 7;
     size_t open = ptx.find('(', at), close = ptx.find(')', open);
@@ -142,10 +163,15 @@ void finish(Stream stream) {
   std::vector<Work> work = std::move(machine.streams[stream].work);
   machine.streams[stream].work.clear();
   for (const Work &item : work)
-    item();
+    if (machine.corrupted.empty())
+      item();
 }
 
 } // namespace
+
+void convjit::fake::setFirstKernel(Kernel kernel) {
+  firstKernel = machine.kernel = kernel;
+}
 
 #define ENTER(...)                                                             \
   std::lock_guard lock(mutex);                                                 \
@@ -164,7 +190,7 @@ Result cuInit(unsigned) {
   return machine.devices ? Success : NoDevice;
 }
 Result cuDriverGetVersion(int *version) {
-  *version = 12040;
+  *version = machine.version;
   return Success;
 }
 Result cuGetErrorName(Result result, const char **text) {
@@ -184,7 +210,10 @@ Result cuGetErrorName(Result result, const char **text) {
   case CaptureUnsupported:
     *text = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED";
     return Success;
-  case 719:
+  case UnsupportedPTXVersion:
+    *text = "CUDA_ERROR_UNSUPPORTED_PTX_VERSION";
+    return Success;
+  case LaunchFailed:
     *text = "CUDA_ERROR_LAUNCH_FAILED";
     return Success;
   default:
@@ -192,7 +221,9 @@ Result cuGetErrorName(Result result, const char **text) {
   }
 }
 Result cuGetErrorString(Result result, const char **text) {
-  *text = "the fake driver's text";
+  *text = result == LaunchFailed && !machine.corrupted.empty()
+              ? machine.corrupted.c_str()
+              : "the fake driver's text";
   return Success;
 }
 Result cuDeviceGetCount(int *count) {
@@ -273,7 +304,10 @@ Result cuModuleLoadDataEx(Module *module, const void *image, unsigned count,
                           JitOption *options, void **values) {
   ENTER()
   auto made = std::make_unique<FakeModule>();
-  made->functions = entriesOf(static_cast<const char *>(image));
+  made->image = static_cast<const char *>(image);
+  made->functions = entriesOf(made->image);
+  for (auto &[name, function] : made->functions)
+    function.image = &made->image;
   if (made->functions.empty()) {
     for (unsigned i = 0; i < count; ++i)
       if (options[i] == JitOption::ErrorLog)
@@ -329,9 +363,12 @@ Result cuLaunchKernel(Function function, unsigned gridX, unsigned gridY,
   std::vector<uint64_t> values(called.parameters);
   for (size_t i = 0; i < values.size(); ++i)
     std::memcpy(&values[i], parameters[i], sizeof values[i]);
-  Work work = [=, entry = called.entry] {
-    machine.kernel({entry.c_str(), gridX, blockX, sharedBytes, values.data(),
-                    values.size(), stream, memoryAt});
+  Work work = [=, entry = called.entry, image = *called.image] {
+    std::string wrong = machine.kernel(
+        {entry.c_str(), gridX, blockX, sharedBytes, values.data(),
+         values.size(), stream, memoryAt, allocationAt, image});
+    if (!wrong.empty() && machine.corrupted.empty())
+      machine.corrupted = wrong;
   };
   if (machine.capturing)
     machine.captured.push_back(std::move(work));
@@ -392,7 +429,7 @@ Result cuStreamDestroy_v2(Stream stream) {
 Result cuStreamSynchronize(Stream stream) {
   ENTER()
   finish(stream);
-  return Success;
+  return machine.corrupted.empty() ? Success : LaunchFailed;
 }
 Result cuEventCreate(Event *event, unsigned) {
   ENTER()
@@ -411,7 +448,7 @@ Result cuEventSynchronize(Event) {
   ENTER()
   for (auto &[stream, state] : machine.streams)
     finish(stream);
-  return Success;
+  return machine.corrupted.empty() ? Success : LaunchFailed;
 }
 Result cuEventElapsedTime(float *milliseconds, Event, Event) {
   ENTER()
@@ -427,7 +464,10 @@ const Controls *convjit_fake_cuda() {
         auto found = machine.calls.find(function);
         return found == machine.calls.end() ? 0 : found->second;
       },
-      [](convjit::fake::Kernel kernel) { machine.kernel = kernel; },
+      [](convjit::fake::Kernel kernel) {
+        std::lock_guard lock(mutex);
+        machine.kernel = kernel;
+      },
       [](bool on) { machine.capturing = on; },
       [] {
         for (const Work &work : machine.captured)

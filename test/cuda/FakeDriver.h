@@ -11,11 +11,12 @@
 // references, modules, device memory (at addresses that are no host memory),
 // streams whose work is done no earlier than somebody waits for them. It knows
 // of a module what its PTX text says: the entries and their parameters. What a
-// launch computes is the test's own function.
+// launch computes is the test's own function; in libcuda-emulated.so it is what
+// the emulator makes of the LLVM IR that the PTX carries (EmulatedKernels.cpp).
 //
 // CONVJIT_FAKE_CUDA of the environment, words with spaces between them, says
-// what machine it is: devices=N (1), capability=NN (90), fail=NAME:N:RESULT
-// (the N-th call of that function, from 1, returns that).
+// what machine it is: devices=N (1), capability=NN (90), version=NNNN (12040),
+// fail=NAME:N:RESULT (the N-th call of that function, from 1, returns that).
 //
 //===----------------------------------------------------------------------===//
 
@@ -24,6 +25,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace convjit::fake {
 
@@ -37,8 +39,14 @@ struct Launch {
   /// The host's memory behind an address of the device and the bytes from there
   /// to the end of its allocation; null if it is in none.
   void *(*memory)(uint64_t address, size_t *bytes);
+  /// Where that allocation begins.
+  uint64_t (*allocation)(uint64_t address);
+  /// What was loaded as the module.
+  const std::string &image;
 };
-using Kernel = void (*)(const Launch &launch);
+/// Returns what the kernel did wrong: then the stream's next synchronization
+/// fails, and all after it, as with a context that is corrupted.
+using Kernel = std::string (*)(const Launch &launch);
 
 /// What tests see and set; `convjit_fake_cuda` returns the one there is.
 struct Controls {
@@ -59,6 +67,9 @@ struct Controls {
   int (*liveModules)();
   int (*liveAllocations)();
 };
+
+/// Inside a driver: what launches do until a test says something else.
+void setFirstKernel(Kernel kernel);
 
 } // namespace convjit::fake
 

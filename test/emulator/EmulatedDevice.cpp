@@ -32,6 +32,14 @@ public:
   /// `measures`: bank conflicts of the main loop are an error, too.
   explicit EmulatedDevice(bool measures) : measures(measures) {}
 
+  std::string description() const override { return "the emulator"; }
+  Status completeTarget(Target &target) const override { return {}; }
+  Expected<std::vector<double>> time(const cli::DeviceTensors &, int64_t,
+                                     double) override {
+    return badInput("--device=emulated: has no time; valid: cpu, cuda:0, "
+                    "cuda:1, ...");
+  }
+
   Status load(const Compiler &compiler, const GPUKernel &toLoad,
               const CompileOptions &options) override {
     kernel = toLoad;
@@ -151,12 +159,15 @@ private:
 
 [[maybe_unused]] const bool registered = cli::registerDevice(
     "emulated",
-    [](const std::string &name) -> Expected<std::unique_ptr<cli::Device>> {
-      bool measures = name == "emulated:conflicts";
-      if (!measures && name != "emulated")
-        return badInput("--device=" + name +
-                        ": valid: emulated, emulated:conflicts");
-      return std::unique_ptr<cli::Device>(new EmulatedDevice(measures));
-    });
+    {[](const std::string &name) -> Status {
+       if (name == "emulated" || name == "emulated:conflicts")
+         return {};
+       return badInput("--device=" + name +
+                       ": valid: emulated, emulated:conflicts");
+     },
+     [](const std::string &name) -> Expected<std::unique_ptr<cli::Device>> {
+       return std::unique_ptr<cli::Device>(
+           new EmulatedDevice(name == "emulated:conflicts"));
+     }});
 
 } // namespace

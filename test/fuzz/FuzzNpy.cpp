@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (Expected<std::vector<double>> mask = parseMask(bytes, "fuzz", conv);
       mask ? mask->size() != 6 : mask.error().kind != ErrorKind::BadInput)
     std::abort();
-  Expected<Array> array = parseNpy(bytes, "fuzz");
+  Expected<Array> array = parseNpy(bytes, "fuzz", NpyTypes::All);
   if (!array) {
     const std::string &message = array.error().message;
     if (array.error().kind != ErrorKind::BadInput ||

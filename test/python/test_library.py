@@ -24,6 +24,12 @@ SYSTEM = re.compile(
 )
 COMPILING = {
     "convjit_compile", "convjit_lookup", "convjit_emit", "convjit_explain",
+    "convjit_device_open", "convjit_device_release", "convjit_device_get_info",
+    "convjit_device_compile", "convjit_device_kernel_retain",
+    "convjit_device_kernel_release", "convjit_device_kernel_get_info",
+    "convjit_device_kernel_problem", "convjit_device_kernel_plan",
+    "convjit_device_kernel_scratch_bytes", "convjit_device_kernel_pack",
+    "convjit_device_kernel_run",
 }
 
 
@@ -48,6 +54,14 @@ def needed(path):
         ["readelf", "-d", str(path)], check=True, capture_output=True, text=True
     ).stdout
     return re.findall(r"NEEDED.*\[(.*)\]", out)
+
+
+@pytest.mark.parametrize("file", ["lib/libconvjit.so", "lib/libconvjit_runtime.so",
+                                  "bin/convjit"])
+def test_the_cuda_driver_is_not_linked(file):
+    """It is opened at run time; nor is any of CUDA's own libraries linked."""
+    found = needed(BUILD / file)
+    assert found and not [name for name in found if "cu" in name.replace("curses", "")]
 
 
 def test_libconvjit_exports_the_c_interface_alone():

@@ -197,6 +197,12 @@ Expected<PlanReport> Compiler::plan(const Convolution &,
   return report;
 }
 
+Expected<std::string> convjit::gpuFor(int) { return std::string("sm_80"); }
+int64_t convjit::gpuProductsPerCycle(const std::string &, DataType,
+                                     const std::string &) {
+  return 1;
+}
+
 Expected<GPUKernel> Compiler::compileGPU(const Convolution &,
                                          const CompileOptions &) const {
   return Error{ErrorKind::Environment, "not in this tool"};

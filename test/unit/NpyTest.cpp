@@ -274,11 +274,6 @@ TEST(Npy, DataThatDoesNotFitIsNotWritten) {
               "shape 2147483648x2147483648; valid: at most 2^44 bytes");
   expectError(std::vector<int64_t>(33, 1), 4,
               "shape has 33 axes; valid: at most 32");
-  // Of GPUs' kernels only.
-  EXPECT_EQ(writeNpy(path, {DataType::BF16, {2}, std::vector<std::byte>(4)})
-                .error()
-                .message,
-            path + ": dtype bf16; valid: f32, f64");
   // What was there before is there still.
   std::ifstream stream(path);
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(stream), {}), "old");
@@ -366,6 +361,37 @@ TEST(Npy, BooleanMasks) {
   ASSERT_FALSE(tensor);
   EXPECT_EQ(tensor.error().message,
             "x: dtype '|b1'; valid: '<f4' (float32), '<f8' (float64)");
+}
+
+/// Of GPUs' kernels only, so that who reads them has to say so.
+TEST(Npy, SixteenBits) {
+  for (auto [dtype, descr] : {std::pair(DataType::F16, "'<f2'"),
+                              std::pair(DataType::BF16, "'<V2'")}) {
+    Array array{dtype, {2}, std::vector<std::byte>(4, std::byte(0x3c))};
+    Expected<std::string> bytes = printNpy(array, "x");
+    ASSERT_TRUE(bytes);
+    EXPECT_NE(bytes->find(descr), std::string::npos);
+    Expected<Array> read = parseNpy(*bytes, "x", NpyTypes::All);
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(read->dtype, dtype);
+    EXPECT_EQ(read->data, array.data);
+    Expected<Array> refused = parseNpy(*bytes, "x");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().message,
+              std::string("x: dtype ") + descr +
+                  "; valid: '<f4' (float32), '<f8' (float64)");
+  }
+  Expected<Array> tensor =
+      parseNpy(file(1, dictionary("'|V2'", "False", "(2,)"), "\1\1\1\1"), "x",
+               NpyTypes::All);
+  ASSERT_TRUE(tensor);
+  EXPECT_EQ(tensor->dtype, DataType::BF16);
+  tensor = parseNpy(file(1, dictionary("'<i2'", "False", "(2,)"), "\1\1\1\1"),
+                    "x", NpyTypes::All);
+  ASSERT_FALSE(tensor);
+  EXPECT_EQ(tensor.error().message,
+            "x: dtype '<i2'; valid: '<f4' (float32), '<f8' (float64), '<f2' "
+            "(float16), '<V2' (bfloat16)");
 }
 
 TEST(Npy, FilesThatAreNotThere) {

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Common.h"
+#include "DeviceBench.h"
 #include "LayerList.h"
 #include "Peak.h"
 #include "Random.h"
@@ -27,7 +28,7 @@ namespace {
 struct BenchOptions {
   CommonOptions common;
   std::vector<std::string> problems;
-  std::string file;
+  std::string file, device;
   int64_t batch = 1;
   unsigned threads = 1;
   double minMilliseconds = 200;
@@ -155,7 +156,29 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
       {"plan", kernel.plan}};
 }
 
-Expected<int> run(const BenchOptions &options) {
+Expected<int> runOnDevice(const Compiler &compiler, const BenchOptions &options,
+                          Device &device,
+                          const std::vector<ListedLayer> &cases) {
+  Json results = Json::array();
+  if (!options.common.json)
+    std::cout << device.description() << "\n" << deviceBenchHead();
+  for (const ListedLayer &item : cases) {
+    Expected<Json> result =
+        benchOnDevice(compiler, options.common.compile, device, item,
+                      options.minMilliseconds);
+    if (!result)
+      return result.takeError();
+    if (options.common.json)
+      results.push_back(std::move(*result));
+    else
+      std::cout << deviceBenchLine(*result) << std::flush;
+  }
+  if (options.common.json)
+    printJson(results);
+  return 0;
+}
+
+Expected<int> run(BenchOptions &options) {
   std::vector<ListedLayer> cases;
   for (const std::string &problem : options.problems)
     cases.push_back({problem, options.batch});
@@ -177,10 +200,21 @@ Expected<int> run(const BenchOptions &options) {
         layer->isWeightGradient() ? layer->forward : layer->conv;
     if (Status s = checkBatch(conv, item.batch * conv.batchGroups); !s)
       return s.takeError();
+    bool onCPU = options.device.empty() || options.device == "cpu";
+    if (onCPU && !isForCPUs(conv.dtype))
+      return badInput(std::string("dtype=") + name(conv.dtype) +
+                      "; valid for CPUs: f32, f64; f16 and bf16 need "
+                      "--device=cuda:0");
   }
+  Expected<std::unique_ptr<Device>> device =
+      openDeviceFor(options.device, options.common);
+  if (!device)
+    return device.takeError();
   Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
   if (!compiler)
     return compiler.takeError();
+  if (*device)
+    return runOnDevice(**compiler, options, **device, cases);
   ThreadPool executor(options.threads);
   double peaks[] = {0, 0};
   Json results = Json::array();
@@ -239,6 +273,8 @@ Verb convjit::cli::addBench(CLI::App &parent) {
   app->add_option("--min-ms", options->minMilliseconds,
                   "time to spend on each layer")
       ->check(CLI::Range(0.0, 1e6));
+  app->add_option("--device", options->device,
+                  "what to time: cpu, or cuda:0 and so on, an NVIDIA GPU");
   options->common.addTo(*app);
   app->footer("Example: convjit bench convT3d:in=8x16x16x64,oc=32,k=4,s=2 "
               "--batch 4");

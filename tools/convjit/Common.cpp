@@ -34,6 +34,22 @@ void CommonOptions::addTo(CLI::App &app) {
                  "model's");
 }
 
+Expected<std::unique_ptr<Device>>
+convjit::cli::openDeviceFor(const std::string &name, CommonOptions &options) {
+  if (name.empty() || name == "cpu") {
+    if (options.isGPU())
+      return badInput("--target=nvptx: kernels for GPUs need a device to run "
+                      "on; valid: --device=cuda:0");
+    return std::unique_ptr<Device>();
+  }
+  options.compile.target.triple = gpuTriple;
+  auto device = openDevice(name);
+  if (device)
+    if (Status s = (*device)->completeTarget(options.compile.target); !s)
+      return s.takeError();
+  return device;
+}
+
 void convjit::cli::printJson(const Json &document) {
   // A path in it need not be UTF-8.
   std::cout << document.dump(2, ' ', false, Json::error_handler_t::replace)

@@ -9,6 +9,7 @@
 #ifndef CONVJIT_TOOLS_COMMON_H
 #define CONVJIT_TOOLS_COMMON_H
 
+#include "Device.h"
 #include "Layer.h"
 #include "convjit/Compiler.h"
 
@@ -32,6 +33,12 @@ struct CommonOptions {
   void addTo(CLI::App &app);
   bool isGPU() const { return compile.target.triple == gpuTriple; }
 };
+
+/// The device of a verb that runs kernels, for one process. Nothing where
+/// `name` is empty or cpu; else `options` are completed by what it is. Errors:
+/// those of openDevice; a target that is a GPU without one.
+Expected<std::unique_ptr<Device>> openDeviceFor(const std::string &name,
+                                                CommonOptions &options);
 
 /// A verb: its options, and what it does once they are read. Returns the exit
 /// code, or an error that main reports.

@@ -32,6 +32,11 @@ class Device {
 public:
   virtual ~Device() = default;
 
+  /// What it is, for people: its name and its chip.
+  virtual std::string description() const = 0;
+  /// Fills in what kernels are to be compiled for, where the options leave it
+  /// open. Errors: a device that is too old for any.
+  virtual Status completeTarget(Target &target) const = 0;
   /// Makes a kernel of `compiler` the one to run. `options` are those that it
   /// was compiled with, its plan among them.
   virtual Status load(const Compiler &compiler, const GPUKernel &kernel,
@@ -39,16 +44,37 @@ public:
   /// Packs the weights, runs the layer, and returns when the output is there.
   /// An error of kind CheckFailed is one that the kernel was seen to make.
   virtual Status run(DeviceTensors &tensors) = 0;
+  /// Milliseconds of each of several calls, `launches` runs of the layer one
+  /// after the other, measured by the device, after one that is not counted.
+  /// Ends after `milliseconds` of them. Errors: a device without a clock.
+  virtual Expected<std::vector<double>>
+  time(const DeviceTensors &tensors, int64_t launches, double milliseconds) = 0;
+  /// Whether a kernel did what its process cannot recover from: an access to
+  /// memory that is not there, for instance.
+  virtual bool isLost() const { return false; }
+  /// Multiprocessors times cycles a second, 1e9.
+  virtual double gigacycles() const { return 0; }
 };
 
-/// Makes the device that --device names. Errors: one that this program does not
-/// have, or that does not work.
+/// The weight's gradient of `layer`, as runWeightGradient of the runtime, by
+/// the kernel of one image that the device has loaded, image by image.
+Status runWeightGradientOn(Device &device, const Convolution &layer,
+                           const void *input, const void *gradOutput,
+                           int64_t batch, void *result);
+
+/// Whether --device may name it, by its name alone: a process that will fork
+/// must not open a GPU, for CUDA does not work in a child of one that has.
+Status checkDeviceName(const std::string &name);
+/// Makes the device of that name. Errors: one that does not work.
 Expected<std::unique_ptr<Device>> openDevice(const std::string &name);
 
-/// Adds devices whose names begin with `prefix`.
-using OpenDevice =
-    std::function<Expected<std::unique_ptr<Device>>(const std::string &name)>;
-bool registerDevice(const std::string &prefix, OpenDevice open);
+/// Adds devices: "emulated" or "emulated:...".
+struct DeviceKind {
+  std::function<Status(const std::string &name)> check;
+  std::function<Expected<std::unique_ptr<Device>>(const std::string &name)>
+      open;
+};
+bool registerDevice(const std::string &kind, DeviceKind how);
 
 } // namespace convjit::cli
 

@@ -10,7 +10,9 @@
 #include "DeviceChecker.h"
 #include "Comparison.h"
 #include "Layer.h"
+#include "convjit/WeightGradient.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -72,11 +74,16 @@ Expected<std::optional<Failure>> DeviceChecker::check(const NamedCase &item,
   own.plan = kernel->plan;
   if (Status s = device.load(compiler, *kernel, own); !s)
     return failed(s.takeError());
-  if (item.forward)
-    return checkBatch(*kernel, 1, item.forward->inChannels, seed);
+  if (item.forward) {
+    auto outcome = checkBatch(*kernel, 1, item.forward->inChannels, seed);
+    if (!outcome || *outcome)
+      return outcome;
+  }
   for (int64_t images : imagesOf(item)) {
     auto outcome =
-        checkBatch(*kernel, images, images * item.conv.batchGroups, seed);
+        item.forward
+            ? checkWeightGradient(*kernel, *item.forward, images, seed)
+            : checkBatch(*kernel, images, images * item.conv.batchGroups, seed);
     if (!outcome || *outcome)
       return outcome;
   }
@@ -128,6 +135,55 @@ DeviceChecker::checkBatch(const GPUKernel &kernel, int64_t images,
                                      /*scale=*/1, worst, kernel.productError);
     if (!why.empty())
       return fail(why);
+  }
+  return std::optional<Failure>();
+}
+
+Expected<std::optional<Failure>>
+DeviceChecker::checkWeightGradient(const GPUKernel &kernel,
+                                   const Convolution &layer, int64_t images,
+                                   uint64_t seed) {
+  if (Status s = cli::checkBatch(layer, images); !s)
+    return s.takeError();
+  Random random(seed ^ static_cast<uint64_t>(images));
+  position.images = images;
+  position.threads = 1;
+  DataType dtype = layer.dtype;
+  for (DataKind kind : {DataKind::Exact, DataKind::Float}) {
+    // In 16 bits the sum is rounded after each image.
+    if (kind == DataKind::Exact && !isForCPUs(dtype))
+      continue;
+    std::snprintf(position.check, sizeof position.check, "%s gradient",
+                  kind == DataKind::Exact ? "exact" : "float");
+    std::vector<double> input, gradient;
+    for (int64_t image = 0; image < images; ++image) {
+      // What the one-image convolution calls its weights is the gradient.
+      ReferenceOperands one =
+          randomOperands(kernel.conv, layer.inChannels, kind, random);
+      roundOperands(kernel.conv, one);
+      input.insert(input.end(), one.input.begin(), one.input.end());
+      gradient.insert(gradient.end(), one.weights.begin(), one.weights.end());
+    }
+    ReferenceResult wanted =
+        weightGradientReference(layer, input, gradient, images);
+    auto element = static_cast<size_t>(sizeOf(dtype));
+    std::vector<std::byte> x(input.size() * element),
+        g(gradient.size() * element), result(wanted.output.size() * element);
+    narrow(input, dtype, x.data());
+    narrow(gradient, dtype, g.data());
+    if (Status s = runWeightGradientOn(device, layer, x.data(), g.data(),
+                                       images, result.data());
+        !s) {
+      if (s.error().kind == ErrorKind::CheckFailed)
+        return std::optional(Failure{position, oneLine(s.error().message)});
+      return s.takeError();
+    }
+    // The bound counts the terms of one image.
+    auto scale = static_cast<double>(std::max<int64_t>(images, 1));
+    std::string why = compareOutputs(kernel.conv, wanted, result.data(), kind,
+                                     scale, worst, kernel.productError);
+    if (!why.empty())
+      return std::optional(Failure{position, oneLine(why)});
   }
   return std::optional<Failure>();
 }

@@ -36,6 +36,10 @@ private:
   Expected<std::optional<Failure>> checkBatch(const GPUKernel &kernel,
                                               int64_t images, int64_t batch,
                                               uint64_t seed);
+  Expected<std::optional<Failure>> checkWeightGradient(const GPUKernel &kernel,
+                                                       const Convolution &layer,
+                                                       int64_t images,
+                                                       uint64_t seed);
   void setPlan(const std::string &plan);
 
   const Compiler &compiler;

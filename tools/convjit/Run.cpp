@@ -21,6 +21,7 @@ namespace {
 struct RunOptions {
   CommonOptions common;
   std::string problem, input, weight, bias, residual, gradOutput, output;
+  std::string device;
   bool batchFromInput = false;
   unsigned threads = 1;
 };
@@ -31,7 +32,8 @@ Expected<Array> readTensor(const char *option, const std::string &path,
   if (path.empty())
     return badInput(std::string(option) +
                     " is missing; valid: the path of a .npy file");
-  Expected<Array> array = readNpy(path);
+  Expected<Array> array =
+      readNpy(path, isForCPUs(dtype) ? NpyTypes::ForCPUs : NpyTypes::All);
   if (array && array->dtype != dtype)
     return badInput(std::string(option) + "=" + path + ": has dtype " +
                     name(array->dtype) + "; valid: the problem's, " +
@@ -180,7 +182,67 @@ Status runKernelOn(Tensors &tensors, const Layer &layer, const Kernel &kernel,
   return runKernel(kernel, operands, *executor);
 }
 
-Expected<int> run(const RunOptions &options) {
+/// What is known of a kernel that ran.
+struct Ran {
+  bool cached = false;
+  double compileMilliseconds = 0;
+  std::string plan;
+};
+
+Expected<Ran> runOnCPU(Tensors &tensors, const Layer &layer,
+                       const RunOptions &options) {
+  KernelCacheOptions place;
+  place.compile = options.common.compile;
+  Expected<std::unique_ptr<KernelCache>> cache = KernelCache::create(place);
+  if (!cache)
+    return cache.takeError();
+  auto kernel = (*cache)->kernel(layer.conv);
+  if (!kernel)
+    return kernel.takeError();
+  if (Status s = runKernelOn(tensors, layer, **kernel, options.threads); !s)
+    return s.takeError();
+  return Ran{(*cache)->stats().compiled == 0, (*kernel)->compileMilliseconds,
+             (*kernel)->plan};
+}
+
+Status runOnDevice(Tensors &tensors, const Layer &layer, Device &device) {
+  if (!layer.isWeightGradient()) {
+    DeviceTensors call{
+        std::move(tensors.input.data),  std::move(tensors.weight.data),
+        std::move(tensors.bias.data),   std::move(tensors.residual.data),
+        std::move(tensors.output.data), tensors.batch};
+    Status done = device.run(call);
+    tensors.output.data = std::move(call.output);
+    return done;
+  }
+  return runWeightGradientOn(device, layer.forward, tensors.input.data.data(),
+                             tensors.weight.data.data(), tensors.batch,
+                             tensors.output.data.data());
+}
+
+Expected<Ran> runOnGPU(Tensors &tensors, const Layer &layer, Device &device,
+                       const CompileOptions &options) {
+  Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
+  if (!compiler)
+    return compiler.takeError();
+  Expected<GPUKernel> kernel = (*compiler)->compileGPU(layer.conv, options);
+  if (!kernel)
+    return kernel.takeError();
+  CompileOptions own = options;
+  own.plan = kernel->plan;
+  if (Status s = device.load(**compiler, *kernel, own); !s)
+    return s.takeError();
+  if (Status s = runOnDevice(tensors, layer, device); !s) {
+    Error error = s.takeError();
+    // Nothing was compared; what went wrong is the device's word.
+    if (error.kind == ErrorKind::CheckFailed)
+      error.kind = ErrorKind::Environment;
+    return error;
+  }
+  return Ran{false, kernel->compileMilliseconds, kernel->plan};
+}
+
+Expected<int> run(RunOptions &options) {
   Expected<Layer> layer = readLayer(options.problem);
   if (!layer)
     return layer.takeError();
@@ -190,26 +252,25 @@ Expected<int> run(const RunOptions &options) {
   Expected<Tensors> tensors = readTensors(options, *layer);
   if (!tensors)
     return tensors.takeError();
+  Expected<std::unique_ptr<Device>> device =
+      openDeviceFor(options.device, options.common);
+  if (!device)
+    return device.takeError();
   noteLayer(layer->text, options.common.compile);
-  KernelCacheOptions place;
-  place.compile = options.common.compile;
-  Expected<std::unique_ptr<KernelCache>> cache = KernelCache::create(place);
-  if (!cache)
-    return cache.takeError();
-  auto kernel = (*cache)->kernel(layer->conv);
-  if (!kernel)
-    return kernel.takeError();
-  if (Status s = runKernelOn(*tensors, *layer, **kernel, options.threads); !s)
-    return s.takeError();
+  Expected<Ran> ran =
+      *device ? runOnGPU(*tensors, *layer, **device, options.common.compile)
+              : runOnCPU(*tensors, *layer, options);
+  if (!ran)
+    return ran.takeError();
   if (Status s = writeNpy(options.output, tensors->output); !s)
     return s.takeError();
   if (options.common.json)
     printJson({{"problem", layer->text},
                {"output", options.output},
                {"shape", tensors->output.shape},
-               {"cached", (*cache)->stats().compiled == 0},
-               {"compile_ms", (*kernel)->compileMilliseconds},
-               {"plan", (*kernel)->plan}});
+               {"cached", ran->cached},
+               {"compile_ms", ran->compileMilliseconds},
+               {"plan", ran->plan}});
   else
     std::cout << options.output << ": " << shapeText(tensors->output.shape)
               << "\n";
@@ -236,6 +297,8 @@ Verb convjit::cli::addRun(CLI::App &parent) {
                 "the input must have a batch axis");
   app->add_option("--threads", options->threads, "threads to use")
       ->check(CLI::Range(1u, 1024u));
+  app->add_option("--device", options->device,
+                  "what it runs on: cpu, or cuda:0 and so on, an NVIDIA GPU");
   options->common.addTo(*app);
   app->footer("Example: convjit run convT3d:in=8x16x16x64,oc=32,k=4,s=2 "
               "--input x.npy --weight w.npy --output y.npy");

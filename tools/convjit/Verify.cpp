@@ -135,12 +135,12 @@ Expected<int> run(VerifyOptions &options) {
     work.device = options.device;
   if (!work.device.empty()) {
     work.options.target.triple = gpuTriple;
-    // Finds out here, once, whether there is one.
-    if (auto device = openDevice(work.device); !device)
-      return device.takeError();
+    // The workers open it: nothing of CUDA survives a fork.
+    if (Status s = checkDeviceName(work.device); !s)
+      return s.takeError();
   } else if (options.common.isGPU()) {
     return badInput("--target=nvptx: kernels for GPUs need a device to run on; "
-                    "valid: --device=emulated");
+                    "valid: --device=cuda:0, --device=emulated");
   }
   if (!options.seedGiven)
     options.seed = std::random_device()();
@@ -153,6 +153,10 @@ Expected<int> run(VerifyOptions &options) {
   work.cases = summary.cases;
   work.jobs = options.jobs ? options.jobs
                            : std::max(1u, std::thread::hardware_concurrency());
+  // Each has a context in the GPU's memory, of some hundred megabytes.
+  constexpr unsigned mostContexts = 8;
+  if (!options.jobs && work.device.starts_with("cuda"))
+    work.jobs = std::min(work.jobs, mostContexts);
   if (static_cast<int64_t>(work.jobs) > summary.cases)
     work.jobs = static_cast<unsigned>(summary.cases);
   work.seed = options.seed;
@@ -234,8 +238,9 @@ Verb convjit::cli::addVerify(CLI::App &parent) {
       ->check(CLI::Range(0.001, 1e9));
   app->add_option(
       "--device", options->device,
-      "what kernels run on: cpu, or emulated, GPU kernels on the "
-      "emulator of the tests, where this program was built with it");
+      "what kernels run on: cpu; cuda:0 and so on, an NVIDIA GPU; or emulated, "
+      "GPU kernels on the emulator of the tests, where this program was built "
+      "with it");
   options->common.addTo(*app);
   app->footer("Example: convjit verify --random 1000 --seed 1");
   return {app, [options, seed] {

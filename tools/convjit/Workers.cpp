@@ -77,10 +77,13 @@ Json errorLine(const Error &error) {
   return {{"error", error.message}, {"kind", static_cast<int>(error.kind)}};
 }
 
+/// The exit code of a worker that is to be started again with its next case.
+constexpr int goOnStatus = 75;
+
 /// Checks the worker's cases; returns its exit code.
 template <typename AnyChecker>
 int checkAll(AnyChecker &checker, const Work &work, int64_t first, int to,
-             Position &position) {
+             Position &position, const Device *device = nullptr) {
   for (int64_t index = first; index < work.cases; index += work.jobs) {
     auto outcome = checker.check(work.makeCase(index), work.seed);
     if (!outcome)
@@ -94,6 +97,8 @@ int checkAll(AnyChecker &checker, const Work &work, int64_t first, int to,
     }
     if (!sendLine(to, line))
       return 1;
+    if (device && device->isLost())
+      return goOnStatus;
   }
   return 0;
 }
@@ -107,8 +112,11 @@ int workOff(const Work &work, int64_t first, int to, Position &position) {
     Expected<std::unique_ptr<Device>> device = openDevice(work.device);
     if (!device)
       return sendLine(to, errorLine(device.error())) ? 0 : 1;
-    DeviceChecker checker(**compiler, work.options, **device, position);
-    return checkAll(checker, work, first, to, position);
+    CompileOptions options = work.options;
+    if (Status s = (*device)->completeTarget(options.target); !s)
+      return sendLine(to, errorLine(s.error())) ? 0 : 1;
+    DeviceChecker checker(**compiler, options, **device, position);
+    return checkAll(checker, work, first, to, position, device->get());
   }
   Checker checker(**compiler, work.options, work.threads, position);
   return checkAll(checker, work, first, to, position);
@@ -239,6 +247,8 @@ Status serve(Worker &worker, const Work &work) {
     return {};
   // It may have come to an end just before it was killed.
   if (worker.overdue >= 0 && worker.overdue != worker.next)
+    return start(worker, work);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == goOnStatus)
     return start(worker, work);
   Failure failure;
   failure.at = *worker.position;

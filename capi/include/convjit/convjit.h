@@ -188,7 +188,12 @@ CONVJIT_API void convjit_context_release(convjit_context *context);
 |* Layers
 \*===----------------------------------------------------------------------===*/
 
-enum { CONVJIT_F32 = 0, CONVJIT_F64 = 1 };
+enum {
+  CONVJIT_F32 = 0,
+  CONVJIT_F64 = 1,
+  CONVJIT_F16 = 2, /**< on GPUs, and so is bf16: sums are f32 */
+  CONVJIT_BF16 = 3
+};
 
 enum {
   CONVJIT_ACTIVATION_NONE = 0,
@@ -313,7 +318,9 @@ convjit_lookup(convjit_context *context, const convjit_layer *layer,
                convjit_error **error);
 
 /** One stage of compilation, for the context's target: "conv", "general",
-    "phases", "tiles", "linalg", "vector", "llvm", "asm", or "obj" (bytes). */
+    "phases", "tiles", "linalg", "vector", "llvm", "asm", or "obj" (bytes); for
+    the target "nvptx64-nvidia-cuda" "conv", "general", "phases", "blocks",
+    "gpu", "nvvm", "llvm" or "ptx". */
 CONVJIT_API convjit_status convjit_emit(convjit_context *context,
                                         const convjit_layer *layer,
                                         const convjit_compile_options *options,
@@ -432,6 +439,111 @@ CONVJIT_API convjit_status convjit_kernel_run(const convjit_kernel *kernel,
 CONVJIT_API convjit_status convjit_kernel_run_dense(
     const convjit_kernel *kernel, const convjit_kernel_args *args,
     const convjit_executor *executor, convjit_error **error);
+
+/*===----------------------------------------------------------------------===*\
+|* NVIDIA GPUs: libconvjit only
+\*===----------------------------------------------------------------------===*/
+
+/** A GPU of the CUDA driver, which is opened at run time: libcuda.so.1, or what
+    CONVJIT_LIBCUDA of the environment names. convjit works in its primary
+    context, that of the CUDA runtime, so that the host's memory and streams are
+    valid; whatever context is current before a call is so after it. Not for a
+    child of fork(). */
+typedef struct convjit_device convjit_device;
+
+/** `name` is "cuda:0" and so on. Errors: CONVJIT_STATUS_ENVIRONMENT for no
+    driver, no such device, one that is too old (before compute capability
+    8.0). */
+CONVJIT_API convjit_status convjit_device_open(const char *name,
+                                               convjit_device **device,
+                                               convjit_error **error);
+/** Kernels keep what they need of it. */
+CONVJIT_API void convjit_device_release(convjit_device *device);
+
+typedef struct convjit_device_info {
+  size_t struct_size;
+  int32_t ordinal;
+  int32_t compute_capability; /**< 10 * major + minor */
+  int32_t multiprocessors, clock_mhz;
+  const char *name; /**< lives as long as the device */
+} convjit_device_info;
+
+/** Fills in what the caller's struct_size has room for. */
+CONVJIT_API convjit_status convjit_device_get_info(const convjit_device *device,
+                                                   convjit_device_info *info,
+                                                   convjit_error **error);
+
+/** A kernel that is loaded on a device. Immutable; counted references. */
+typedef struct convjit_device_kernel convjit_device_kernel;
+
+/** As convjit_compile, for a device and of every CONVJIT_F...; kept in memory.
+    Its module is loaded now, once for each device. Not for grad=weight: the
+    gradient of a batch is a convolution whose input channels are the images.
+    The context's target does not matter. */
+CONVJIT_API convjit_status convjit_device_compile(
+    convjit_context *context, const convjit_layer *layer,
+    const convjit_compile_options *options, convjit_device *device,
+    convjit_device_kernel **kernel, convjit_error **error);
+/** Another reference; returns its argument. */
+CONVJIT_API convjit_device_kernel *
+convjit_device_kernel_retain(convjit_device_kernel *kernel);
+/** The last one unloads the code; no launch of it may be in flight. */
+CONVJIT_API void convjit_device_kernel_release(convjit_device_kernel *kernel);
+
+typedef struct convjit_device_kernel_info {
+  size_t struct_size;
+  int32_t rank;  /**< of space */
+  int32_t dtype; /**< of every tensor */
+  int32_t bias, residual;
+  int32_t launches; /**< of a run */
+  /** Of a thread, the most of any entry: local memory is what spills. */
+  int32_t registers, local_bytes;
+  size_t packed_weight_bytes;
+  size_t pointer_alignment; /**< of every pointer, in bytes */
+  int64_t batch_groups;
+  double compile_milliseconds; /**< to PTX */
+  const char *target; /**< "sm_90"; lives as long as the kernel, and so does */
+  const char *ptx;    /**< its code */
+} convjit_device_kernel_info;
+
+CONVJIT_API convjit_status convjit_device_kernel_get_info(
+    const convjit_device_kernel *kernel, convjit_device_kernel_info *info,
+    convjit_error **error);
+CONVJIT_API const char *
+convjit_device_kernel_problem(const convjit_device_kernel *kernel);
+CONVJIT_API const char *
+convjit_device_kernel_plan(const convjit_device_kernel *kernel);
+/** Device memory that a run of `batch` images needs besides its tensors. */
+CONVJIT_API convjit_status convjit_device_kernel_scratch_bytes(
+    const convjit_device_kernel *kernel, int64_t batch, size_t *bytes,
+    convjit_error **error);
+
+/** Reorders a weight into the form that the kernel reads, once for each weight:
+    `packed` has packed_weight_bytes bytes. Addresses of device memory
+    (CUdeviceptr); `stream` is a CUstream of the primary context, or NULL. Puts
+    launches on the stream and returns. */
+CONVJIT_API convjit_status convjit_device_kernel_pack(
+    const convjit_device_kernel *kernel, uint64_t weight, uint64_t packed,
+    void *stream, convjit_error **error);
+
+/** One call: addresses of device memory, 0 for tensors that the kernel does not
+    have. Tensors are contiguous in the layer's axis order. */
+typedef struct convjit_device_call {
+  size_t struct_size;
+  uint64_t input; /**< with grad=input the output's gradient */
+  uint64_t packed_weights;
+  uint64_t bias, residual;
+  uint64_t output; /**< may be the residual */
+  uint64_t scratch;
+  int64_t batch; /**< images in the input */
+} convjit_device_call;
+
+/** Puts the layer's launches on the stream and returns; allocates, loads and
+    waits for nothing, so that a stream under capture takes it. What a kernel
+    does wrong shows at the host's next synchronization. */
+CONVJIT_API convjit_status convjit_device_kernel_run(
+    const convjit_device_kernel *kernel, const convjit_device_call *call,
+    void *stream, convjit_error **error);
 
 #ifdef __cplusplus
 } /* extern "C" */

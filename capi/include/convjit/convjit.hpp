@@ -79,6 +79,9 @@ private:
 using Context = Handle<convjit_context, convjit_context_release>;
 using Layer = Handle<convjit_layer, convjit_layer_release>;
 using Kernel = Handle<convjit_kernel, convjit_kernel_release>;
+using Device = Handle<convjit_device, convjit_device_release>;
+using DeviceKernel =
+    Handle<convjit_device_kernel, convjit_device_kernel_release>;
 using Text = Handle<convjit_text, convjit_text_release>;
 
 /// Another reference.

@@ -94,6 +94,16 @@ struct CompiledKernel {
   double compileMilliseconds = 0;
 };
 
+/// The name of the GPU (Target::cpu) whose kernels a device of this compute
+/// capability, 10 * major + minor, runs best. Errors of kind Environment: one
+/// that is too old.
+Expected<std::string> gpuFor(int computeCapability);
+
+/// Multiply-adds a cycle of a multiprocessor's units that kernels with this
+/// plan use, by vendors' data sheets. `gpu` is one that kernels are made for.
+int64_t gpuProductsPerCycle(const std::string &gpu, DataType dtype,
+                            const std::string &plan);
+
 /// Compiles layers and owns the machinery for it. Thread-safe: any number of
 /// threads may compile at once; kernels outlive the compiler.
 class Compiler {
@@ -114,6 +124,8 @@ public:
 
   /// Compiles for a GPU; nothing is loaded. Errors: a target that is none, or
   /// that kernels are not made for, a plan that the convolution cannot have.
+  /// With CONVJIT_PTX_WITH_IR=1 in the environment the PTX carries, as
+  /// comments, the LLVM IR that it was made from: docs/emulator.md.
   Expected<GPUKernel> compileGPU(const Convolution &conv,
                                  const CompileOptions &options) const;
 

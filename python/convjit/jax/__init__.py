@@ -1,4 +1,4 @@
-"""convjit's kernels under JAX, on the CPU.
+"""convjit's kernels under JAX, on the CPU and, where asked for, NVIDIA's GPUs.
 
     import convjit.jax
     convjit.jax.install()
@@ -30,9 +30,10 @@ __all__ = [
 _lowering.register_target()
 
 _installed = False
+_cuda_installed = False
 
 
-def install(*, export: bool = False) -> None:
+def install(*, export: bool = False, cuda: bool | str = False) -> None:
     """Makes JAX run convjit's kernels, in all threads, from now on.
 
     Functions that were compiled before are compiled again when they are called.
@@ -42,26 +43,40 @@ def install(*, export: bool = False) -> None:
         where convjit.jax was imported, and `export_checks()` must be passed to
         `jax.export.export`. By default exported modules hold XLA's own
         convolutions and run anywhere.
+      cuda: whether convolutions on NVIDIA GPUs are convjit's as well, in float16
+        and bfloat16 too. Kernels are for this machine's GPUs, or for the target
+        that is named: "sm_80", "sm_90". Tested without a GPU: see docs/jax.md.
     """
-    global _installed
+    global _installed, _cuda_installed
+    if isinstance(cuda, str):
+        _lowering.check_target(cuda)
     with _lowering._lock:
         if not _installed:
             _lowering.acquire()
             _installed = True
+        if bool(cuda) != _cuda_installed:
+            (_lowering.acquire if cuda else _lowering.release)("cuda")
+            _cuda_installed = bool(cuda)
+        _lowering.cuda.set_global(cuda)
         _lowering.exporting.set_global(export)
         _lowering.enabled.set_global(True)
 
 
 def uninstall() -> None:
     """Undoes `install()`: JAX lowers and runs as if it had never been called."""
-    global _installed
+    global _installed, _cuda_installed
     with _lowering._lock:
         if not _installed:
             return
+        if _cuda_installed:
+            _lowering.release("cuda")
+            _cuda_installed = False
+        _lowering.cuda.set_global(False)
         _lowering.enabled.set_global(None)
         _lowering.exporting.set_global(False)
         _lowering.release()
         _installed = False
+_cuda_installed = False
 
 
 def installed() -> bool:
@@ -70,20 +85,29 @@ def installed() -> bool:
 
 
 @contextlib.contextmanager
-def enabled(value: bool = True, *, export: bool = False) -> Iterator[None]:
+def enabled(
+    value: bool = True, *, export: bool = False, cuda: bool | str = False
+) -> Iterator[None]:
     """convjit's kernels for this thread, within `with`; `False` for XLA's own.
 
     What counts is where a function is lowered: one that is called inside is
     compiled for the inside, and once more if it is called outside as well.
+    `export` and `cuda` are those of `install`.
     """
-    if value:
-        _lowering.acquire()
+    if isinstance(cuda, str):
+        _lowering.check_target(cuda)
+    platforms = ["cpu", "cuda"][: 1 + bool(cuda)] if value else []
+    for platform in platforms:
+        _lowering.acquire(platform)
     try:
-        with _lowering.enabled(value), _lowering.exporting(export):
+        with (
+            _lowering.enabled(value), _lowering.exporting(export),
+            _lowering.cuda(cuda),
+        ):
             yield
     finally:
-        if value:
-            _lowering.release()
+        for platform in platforms:
+            _lowering.release(platform)
 
 
 def export_checks() -> list[jax.export.DisabledSafetyCheck]:

@@ -9,6 +9,8 @@ from typing import Any
 
 # As jaxlib names them, whatever the array's class.
 _DTYPES = {"float32": "f32", "float64": "f64"}
+#: GPUs' kernels, which sum in float32.
+_CUDA_DTYPES = {**_DTYPES, "float16": "f16", "bfloat16": "bf16"}
 
 
 class NotTaken(Exception):
@@ -43,6 +45,7 @@ def describe(
     dimension_numbers: Any,
     feature_group_count: int,
     batch_group_count: int,
+    platform: str = "cpu",
     **_: Any,
 ) -> str:
     """The text of `conv_general_dilated` with these parameters.
@@ -51,10 +54,12 @@ def describe(
     convjit has no kernels for: such a convolution is XLA's.
     """
     names = {str(d) for d in (lhs_dtype, rhs_dtype, out_dtype)}
-    if len(names) != 1 or not names <= _DTYPES.keys():
+    dtypes = _DTYPES if platform == "cpu" else _CUDA_DTYPES
+    if len(names) != 1 or not names <= dtypes.keys():
+        *others, last = dtypes
         raise NotTaken(
-            f"dtypes {lhs_dtype}, {rhs_dtype} -> {out_dtype}; taken: float32 or"
-            " float64 throughout"
+            f"dtypes {lhs_dtype}, {rhs_dtype} -> {out_dtype}; taken:"
+            f" {', '.join(others)} or {last} throughout"
         )
     lhs_spec, rhs_spec, out_spec = dimension_numbers
     rank = len(lhs_spec) - 2
@@ -87,6 +92,6 @@ def describe(
         f",x={_axes(lhs_spec, 'b', 'f')},w={_axes(rhs_spec, 'o', 'i')}"
         f",y={_axes(out_spec, 'b', 'f')}"
     )
-    if str(out_dtype) == "float64":
-        text += ",dtype=f64"
+    if str(out_dtype) != "float32":
+        text += f",dtype={dtypes[str(out_dtype)]}"
     return text

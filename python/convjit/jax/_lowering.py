@@ -1,13 +1,14 @@
-"""The CPU lowering of JAX's convolution primitive, and its custom call.
+"""The lowering of JAX's convolution primitive, and its custom call.
 
-The rule stands in JAX's table beside XLA's own, for the platform "cpu", while
-convjit is installed or enabled somewhere. It asks a user context, which is part
+The rules stand in JAX's table beside XLA's own, for the platform "cpu" and, where
+that was asked for, "cuda", while convjit is installed or enabled somewhere. It asks a user context, which is part
 of every cache key of JAX: a function that was compiled without convjit is
 compiled again with it, and the old executable serves again afterwards.
 """
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
@@ -34,11 +35,15 @@ enabled = jax.make_user_context(None)
 #: Whether modules made by jax.export get the custom call as well.
 exporting = jax.make_user_context(False)
 
+#: Whether for CUDA too: False, True, or the target of kernels ("sm_90").
+cuda = jax.make_user_context(False)
+
 _MARK = "convjit"  # a frontend attribute of StableHLO, which XLA ignores
 
 _lock = threading.RLock()
-_users = 0
-_saved: list[Any] = []  # what the table had before: an entry, or nothing
+_users = {"cpu": 0, "cuda": 0}
+# What the table had before, by platform: an entry, or nothing.
+_saved: dict[str, Any] = {}
 _registered = False
 
 
@@ -50,45 +55,48 @@ def register_target() -> None:
             return
         # Before there is a backend JAX keeps them until there is.
         jax.ffi.register_ffi_target(TARGET, _convjit.xla_handlers(), platform="cpu")
+        jax.ffi.register_ffi_target(TARGET, _convjit.xla_cuda_handlers(), platform="CUDA")
         _registered = True
 
 
-def acquire() -> None:
+def acquire(platform: str = "cpu") -> None:
     """Puts the rule into JAX's table; as often as `release` is called."""
-    global _users
     with _lock:
         register_target()
-        _users += 1
-        if _users > 1:
+        _users[platform] += 1
+        if _users[platform] > 1:
             return
-        table = mlir._platform_specific_lowerings["cpu"]
-        _saved[:] = [table[conv_general_dilated_p]] if conv_general_dilated_p in table else []
-        mlir.register_lowering(conv_general_dilated_p, _rule, platform="cpu")
-        from . import _partition
+        table = mlir._platform_specific_lowerings[platform]
+        if conv_general_dilated_p in table:
+            _saved[platform] = table[conv_general_dilated_p]
+        rule = functools.partial(_rule, platform)
+        mlir.register_lowering(conv_general_dilated_p, rule, platform=platform)
+        if platform == "cpu":
+            from . import _partition
 
-        _partition.acquire()
+            _partition.acquire()
 
 
-def release() -> None:
+def release(platform: str = "cpu") -> None:
     """Takes the rule out again with the last user: the table is as it was."""
-    global _users
     with _lock:
-        _users -= 1
-        if _users:
+        _users[platform] -= 1
+        if _users[platform]:
             return
-        table = mlir._platform_specific_lowerings["cpu"]
-        if _saved:
-            table[conv_general_dilated_p] = _saved[0]
+        table = mlir._platform_specific_lowerings[platform]
+        if platform in _saved:
+            table[conv_general_dilated_p] = _saved.pop(platform)
         else:
             table.pop(conv_general_dilated_p, None)
-        from . import _partition
+        if platform == "cpu":
+            from . import _partition
 
-        _partition.release()
+            _partition.release()
 
 
-def _original(ctx: Any, *operands: Any, **params: Any) -> Any:
+def _original(platform: str, ctx: Any, *operands: Any, **params: Any) -> Any:
     """XLA's own lowering, as it would have been called without us."""
-    entry = _saved[0] if _saved else mlir._lowerings[conv_general_dilated_p]
+    entry = _saved.get(platform) or mlir._lowerings[conv_general_dilated_p]
     return entry.rule(ctx, *operands, **params)
 
 
@@ -116,16 +124,55 @@ def marked() -> Any:
     return set_xla_metadata(**{_MARK: True})
 
 
-def _wanted(ctx: Any) -> bool:
+def _wanted(platform: str, ctx: Any) -> bool:
+    if platform == "cuda" and not cuda.value:
+        return False
     if enabled.value is not None:
         return enabled.value
     equation = ctx.jaxpr_eqn_ctx
     return equation is not None and _MARK in (equation.xla_metadata or {})
 
 
-def _rule(ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
-    if not _wanted(ctx):
-        return _original(ctx, lhs, rhs, **params)
+def gpu_target() -> str:
+    """What kernels are made for: what was asked for, or else this process's GPUs,
+    the oldest of them; without any sm_80, whose code later ones run."""
+    if isinstance(cuda.value, str):
+        return cuda.value
+    try:
+        devices = jax.local_devices(backend="cuda")
+    except RuntimeError:  # no such backend
+        devices = []
+    capabilities = [
+        int(str(d.compute_capability).replace(".", "")) for d in devices
+    ]
+    return _convjit.gpu_for(min(capabilities, default=80))
+
+
+def check_target(gpu: str) -> None:
+    """ValueError for what is no target, before it would be a reason not to take."""
+    smallest = (
+        "convolution:n=1,k=1,ws=1,ld=1,rd=1,pad=0:0,rev=0,ic=1,oc=1,x=b0f,w=0io,y=b0f"
+    )
+    _convjit.compile_gpu(smallest, gpu)
+
+
+def gpu_kernel_for(
+    lhs: Any, rhs: Any, out: Any, gpu: str, params: dict[str, Any]
+) -> tuple[str, Any]:
+    """As `kernel_for`, for a GPU."""
+    text = _convolution.describe(
+        lhs.shape, rhs.shape, lhs.dtype, rhs.dtype, out.dtype, out.shape,
+        platform="cuda", **params
+    )
+    try:
+        return text, _convjit.compile_gpu(text, gpu)
+    except (ValueError, RuntimeError) as error:
+        raise NotTaken(f"{text}: {error}") from None
+
+
+def _rule(platform: str, ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
+    if not _wanted(platform, ctx):
+        return _original(platform, ctx, lhs, rhs, **params)
     lhs_aval, rhs_aval = ctx.avals_in
     (out_aval,) = ctx.avals_out
     batch_axis = params["dimension_numbers"].lhs_spec[0]
@@ -137,12 +184,20 @@ def _rule(ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
         from . import _partition
 
         where = _partition.place(ctx)
+        if platform == "cuda":
+            if where == "partitioned":
+                raise NotTaken("jit over several GPUs; taken: pmap, shard_map")
+            gpu = gpu_target()
+            text, kernel = gpu_kernel_for(lhs_aval, rhs_aval, out_aval, gpu, params)
+            _report.record(f"{text} ({gpu})", batch, kernel=kernel)
+            value = emit_cuda(ctx, lhs, rhs, text, kernel, batch)
+            return [with_sharding(ctx, value, out_aval)]
         if where == "partitioned":
             return _partition.lower(ctx, lhs, rhs, out_aval, params)
         text, kernel = kernel_for(lhs_aval, rhs_aval, out_aval, params)
     except NotTaken as reason:
         _report.record(text, batch, str(reason).removeprefix(f"{text}: "))
-        return _original(ctx, lhs, rhs, **params)
+        return _original(platform, ctx, lhs, rhs, **params)
     _report.record(text, batch, kernel=kernel)
     return [with_sharding(ctx, emit(ctx, lhs, rhs, text, kernel), out_aval)]
 
@@ -153,6 +208,22 @@ def emit(ctx: Any, lhs: Any, rhs: Any, text: str, kernel: Any) -> Any:
     ctx = ctx.replace(avals_out=[*ctx.avals_out, scratch])
     call = jax.ffi.build_ffi_lowering_function(TARGET)
     return call(ctx, lhs, rhs, convolution=text).results[0]
+
+
+def emit_cuda(
+    ctx: Any, lhs: Any, rhs: Any, text: str, kernel: Any, batch: int
+) -> Any:
+    """The custom call on a GPU: the plan is an attribute, so that an executable read
+    from a file finds its scratch, the third result, as large as it needs."""
+    scratch = [
+        jax.core.ShapedArray((size,), np.dtype("uint8"))
+        for size in (kernel.packed_weight_bytes, kernel.scratch_bytes(batch))
+    ]
+    ctx = ctx.replace(avals_out=[*ctx.avals_out, *scratch])
+    call = jax.ffi.build_ffi_lowering_function(TARGET)
+    return call(
+        ctx, lhs, rhs, convolution=text, gpu=kernel.gpu, plan=kernel.plan
+    ).results[0]
 
 
 def with_sharding(ctx: Any, value: Any, aval: Any) -> Any:

@@ -20,6 +20,7 @@
 
 #include "convjit/Error.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -90,6 +91,9 @@ public:
 private:
   CUDADevice() = default;
   Status readProperties();
+  friend class DeviceTimer;
+  template <typename Call>
+  Status inContext(const std::string &what, Call call) const;
 
   const cuda::Driver *functions = nullptr;
   int number = 0;
@@ -118,6 +122,32 @@ public:
 private:
   std::shared_ptr<const CUDADevice> device;
   DeviceAddress memory = 0;
+};
+
+/// Measures what a stream does between two of its moments. One call at a time.
+class DeviceTimer {
+public:
+  static Expected<DeviceTimer> create(std::shared_ptr<const CUDADevice> device);
+  DeviceTimer(DeviceTimer &&other) noexcept { *this = std::move(other); }
+  DeviceTimer &operator=(DeviceTimer &&other) noexcept {
+    std::swap(device, other.device);
+    std::swap(events, other.events);
+    return *this;
+  }
+  ~DeviceTimer();
+
+  /// Both are queued on the stream.
+  Status start(DeviceStream stream) const { return record(0, stream); }
+  Status stop(DeviceStream stream) const { return record(1, stream); }
+  /// Waits for the stop. What kernels before it did wrong is an error here.
+  Expected<double> milliseconds() const;
+
+private:
+  DeviceTimer() = default;
+  Status record(int which, DeviceStream stream) const;
+
+  std::shared_ptr<const CUDADevice> device;
+  std::array<void *, 2> events{}; ///< CUevent
 };
 
 } // namespace convjit

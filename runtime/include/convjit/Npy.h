@@ -35,11 +35,18 @@ struct Array {
   int64_t elements() const;
 };
 
+/// What an array that is read may be of: f32 and f64, or f16 and bf16 too.
+/// NumPy has no bfloat16; elements of two bytes without a type are taken for
+/// it, as which NumPy writes arrays of JAX's.
+enum class NpyTypes { ForCPUs, All };
+
 /// Reads one array; errors name the file and what is wrong with it.
-Expected<Array> readNpy(const std::string &path);
+Expected<Array> readNpy(const std::string &path,
+                        NpyTypes types = NpyTypes::ForCPUs);
 
 /// The same from memory; `what` names the source in errors.
-Expected<Array> parseNpy(std::string_view bytes, const std::string &what);
+Expected<Array> parseNpy(std::string_view bytes, const std::string &what,
+                         NpyTypes types = NpyTypes::ForCPUs);
 
 /// Writes version 1.0, through a temporary file and a rename. Errors: data
 /// whose size is not the shape's; then nothing is touched.

@@ -12,6 +12,8 @@
 #include "convjit/Kernel.h"
 #include "convjit/Reference.h"
 
+#include <functional>
+
 namespace convjit {
 
 /// Writes the weight's gradient of `layer`, as the layer stores its weight, to
@@ -34,6 +36,14 @@ Status runWeightGradient(const Kernel &kernel, const Convolution &layer,
                          void *scratch, void *kernelScratch = nullptr);
 size_t weightGradientScratchBytes(const Kernel &kernel,
                                   const Convolution &layer);
+
+/// The same by whatever computes the convolution of one image: `run` writes the
+/// image's part plus `sum` to `next`, both in the order of its windows.
+using RunImage = std::function<Status(const void *input, const void *gradOutput,
+                                      const void *sum, void *next)>;
+Status runWeightGradient(const Convolution &layer, const void *input,
+                         const void *gradOutput, int64_t batch,
+                         const RunImage &run, void *result);
 
 /// The same in double precision, straight from the layer's own formula: each
 /// product of an output's gradient and the input below a tap goes to that tap's

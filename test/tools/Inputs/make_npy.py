@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes and shows .npy files without NumPy.
 
-make_npy.py FILE SHAPE [VALUES] [--dtype f4|f8|b1]
+make_npy.py FILE SHAPE [VALUES] [--dtype f4|f8|b1|f2|V2]
     SHAPE is 2x3x4. VALUES: 'ones', 'count' (0, 1, 2, ...) or '1,2.5,...'.
 make_npy.py --show FILE
     Prints dtype, shape and values in one line.
@@ -34,7 +34,11 @@ def floats(shape, values="count", dtype="f4"):
     else:
         numbers = [float(value) for value in values.split(",")]
         assert len(numbers) == count, f"{len(numbers)} values for shape {shape}"
-    return struct.pack(f"<{count}{ {'f4': 'f', 'f8': 'd', 'b1': '?'}[dtype]}", *numbers)
+    if dtype == "V2":  # bfloat16: the upper halves
+        data = struct.pack(f"<{count}f", *numbers)
+        return b"".join(data[i + 2 : i + 4] for i in range(0, len(data), 4))
+    code = {"f4": "f", "f8": "d", "b1": "?", "f2": "e"}[dtype]
+    return struct.pack(f"<{count}{code}", *numbers)
 
 
 def show(path):
@@ -43,7 +47,9 @@ def show(path):
     length = struct.unpack("<H", content[8:10])[0]
     header = eval(content[10:10 + length])  # our own output
     data = content[10 + length:]
-    code = {"<f4": "f", "<f8": "d"}[header["descr"]]
+    if header["descr"] == "<V2":
+        data = b"".join(b"\0\0" + data[i : i + 2] for i in range(0, len(data), 2))
+    code = {"<f4": "f", "<f8": "d", "<f2": "e", "<V2": "f"}[header["descr"]]
     values = struct.unpack(f"<{len(data) // struct.calcsize(code)}{code}", data)
     print(header["descr"], "x".join(map(str, header["shape"])),
           " ".join(f"{value:g}" for value in values))
@@ -54,7 +60,7 @@ def main():
     parser.add_argument("file")
     parser.add_argument("shape", nargs="?", default="")
     parser.add_argument("values", nargs="?", default="count")
-    parser.add_argument("--dtype", choices=["f4", "f8", "b1"], default="f4")
+    parser.add_argument("--dtype", choices=["f4", "f8", "b1", "f2", "V2"], default="f4")
     parser.add_argument("--show", action="store_true")
     options = parser.parse_args()
     if options.show:

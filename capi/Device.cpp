@@ -1,0 +1,171 @@
+//===- Device.cpp - GPUs through the C interface -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Device.h"
+#include "Handles.h"
+
+#include <algorithm>
+
+using namespace convjit;
+using namespace convjit::capi;
+
+/// Fills in what the caller's struct has room for.
+template <typename T> static Outcome fillIn(T *to, T made) {
+  size_t size = to->struct_size;
+  if (size < sizeof(size_t))
+    return invalid("info.struct_size=" + std::to_string(size) +
+                   ": valid: the sizeof of the struct, " +
+                   std::to_string(sizeof(T)));
+  made.struct_size = size;
+  std::memcpy(static_cast<void *>(to), &made, std::min(size, sizeof made));
+  return {};
+}
+
+convjit_status convjit_device_open(const char *name, convjit_device **device,
+                                   convjit_error **error) {
+  return guarded(error, [&]() -> Outcome {
+    if (!device)
+      return missing("device", "where to store the handle");
+    *device = nullptr;
+    if (!name)
+      return missing("name", "cuda:0, cuda:1, ...");
+    Expected<int> ordinal = CUDADevice::parseName(name);
+    if (!ordinal)
+      return ordinal.takeError();
+    auto opened = CUDADevice::open(*ordinal);
+    if (!opened)
+      return opened.takeError();
+    // Here, where it is clear what is wrong with it.
+    int capability = (*opened)->properties().computeCapability;
+    if (Expected<std::string> gpu = gpuFor(capability); !gpu)
+      return environmentError((*opened)->id() + " (" +
+                              (*opened)->properties().name +
+                              "): " + gpu.error().message);
+    *device = new convjit_device{std::move(*opened)};
+    return {};
+  });
+}
+
+void convjit_device_release(convjit_device *device) { delete device; }
+
+convjit_status convjit_device_get_info(const convjit_device *device,
+                                       convjit_device_info *info,
+                                       convjit_error **error) {
+  return guarded(error, [&]() -> Outcome {
+    if (!device)
+      return missing("device", "a device");
+    if (!info)
+      return missing("info", "a struct to fill in");
+    const CUDADevice::Properties &facts = device->device->properties();
+    convjit_device_info made{};
+    made.ordinal = device->device->ordinal();
+    made.name = facts.name.c_str();
+    made.compute_capability = facts.computeCapability;
+    made.multiprocessors = facts.multiprocessors;
+    made.clock_mhz = facts.clockMHz;
+    return fillIn(info, made);
+  });
+}
+
+convjit_device_kernel *
+convjit_device_kernel_retain(convjit_device_kernel *kernel) {
+  if (kernel)
+    kernel->references.fetch_add(1, std::memory_order_relaxed);
+  return kernel;
+}
+
+void convjit_device_kernel_release(convjit_device_kernel *kernel) {
+  if (kernel && kernel->references.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    delete kernel;
+}
+
+convjit_status
+convjit_device_kernel_get_info(const convjit_device_kernel *kernel,
+                               convjit_device_kernel_info *info,
+                               convjit_error **error) {
+  return guarded(error, [&]() -> Outcome {
+    if (!kernel)
+      return missing("kernel", "a kernel");
+    if (!info)
+      return missing("info", "a struct to fill in");
+    const GPUKernel &code = kernel->kernel->kernel();
+    convjit_device_kernel_info made{};
+    made.rank = code.conv.rank();
+    made.dtype = static_cast<int32_t>(code.conv.dtype);
+    made.bias = code.conv.bias;
+    made.residual = code.conv.residual;
+    made.packed_weight_bytes = code.packedWeightBytes;
+    made.pointer_alignment = code.pointerAlignment;
+    made.batch_groups = code.conv.batchGroups;
+    made.launches = static_cast<int32_t>(code.run.size());
+    for (const DeviceKernel::Resources &uses : kernel->kernel->resources()) {
+      made.registers = std::max(made.registers, int32_t(uses.registers));
+      made.local_bytes = std::max(made.local_bytes, int32_t(uses.localBytes));
+    }
+    made.compile_milliseconds = code.compileMilliseconds;
+    made.target = code.chip.c_str();
+    made.ptx = code.ptx.c_str();
+    return fillIn(info, made);
+  });
+}
+
+const char *convjit_device_kernel_problem(const convjit_device_kernel *kernel) {
+  return kernel ? kernel->layer->text.c_str() : "";
+}
+const char *convjit_device_kernel_plan(const convjit_device_kernel *kernel) {
+  return kernel ? kernel->kernel->kernel().plan.c_str() : "";
+}
+
+convjit_status
+convjit_device_kernel_scratch_bytes(const convjit_device_kernel *kernel,
+                                    int64_t batch, size_t *bytes,
+                                    convjit_error **error) {
+  return guarded(error, [&]() -> Outcome {
+    if (!kernel)
+      return missing("kernel", "a kernel");
+    if (!bytes)
+      return missing("bytes", "where to store a number");
+    const GPUKernel &code = kernel->kernel->kernel();
+    if (Status s = checkImages(code.conv, batch); !s)
+      return s;
+    *bytes = scratchBytes(code, batch);
+    return {};
+  });
+}
+
+convjit_status convjit_device_kernel_pack(const convjit_device_kernel *kernel,
+                                          uint64_t weight, uint64_t packed,
+                                          void *stream, convjit_error **error) {
+  return guarded(error, [&]() -> Outcome {
+    if (!kernel)
+      return missing("kernel", "a kernel");
+    return kernel->kernel->pack(weight, packed, stream);
+  });
+}
+
+convjit_status convjit_device_kernel_run(const convjit_device_kernel *kernel,
+                                         const convjit_device_call *call,
+                                         void *stream, convjit_error **error) {
+  return guarded(error, [&]() -> Outcome {
+    if (!kernel)
+      return missing("kernel", "a kernel");
+    convjit_device_call own{};
+    if (Outcome o = readStruct(call, own, "call"); !o)
+      return o;
+    if (Status s = checkImages(kernel->kernel->kernel().conv, own.batch); !s)
+      return s;
+    return kernel->kernel->run({.input = own.input,
+                                .packedWeights = own.packed_weights,
+                                .bias = own.bias,
+                                .residual = own.residual,
+                                .output = own.output,
+                                .scratch = own.scratch,
+                                .batch = own.batch},
+                               stream);
+  });
+}

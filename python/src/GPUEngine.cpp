@@ -1,0 +1,52 @@
+//===- GPUEngine.cpp - where Python's kernels for GPUs come from -*- C++
+//-*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "GPUEngine.h"
+#include "ConvolutionText.h"
+
+using namespace convjit;
+using namespace convjit::python;
+
+Expected<std::shared_ptr<const GPUKernel>>
+convjit::python::gpuKernelOf(std::string_view convolution,
+                             const std::string &gpu, const std::string &plan) {
+  Expected<NamedConvolution> named = parseConvolution(convolution);
+  if (!named)
+    return named.takeError();
+  Expected<const Compiler *> made = compiler();
+  if (!made)
+    return made.takeError();
+  // Never destroyed, as the compiler.
+  static auto *kernels = new GPUKernelCache;
+  return kernels->kernel(**made, named->conv,
+                         {{"nvptx64-nvidia-cuda", gpu, ""}, plan});
+}
+
+Expected<const DeviceKernel *> convjit::python::deviceKernelOf(
+    int ordinal, const std::shared_ptr<const GPUKernel> &kernel) {
+  struct Loaded {
+    std::mutex mutex;
+    std::map<std::pair<int, const GPUKernel *>,
+             std::shared_ptr<const DeviceKernel>>
+        kernels;
+  };
+  static auto *loaded = new Loaded;
+  std::lock_guard lock(loaded->mutex);
+  auto &entry = loaded->kernels[{ordinal, kernel.get()}];
+  if (entry)
+    return entry.get();
+  auto device = CUDADevice::open(ordinal);
+  if (!device)
+    return device.takeError();
+  auto made = DeviceKernel::load(*device, *kernel);
+  if (!made)
+    return made.takeError();
+  entry = std::move(*made);
+  return entry.get();
+}
