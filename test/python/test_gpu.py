@@ -119,7 +119,7 @@ def test_main_loop_is_as_many_products_as_it_must_be(
         f"thread_pixels = {down}, thread_channels = {across}, stages = 3, vector = {vector}>"
     )
     layer = f"conv2d:in=56x56x256,oc=64,k=3,pad=1,dtype={dtype}"
-    _, cubin = assemble(layer, chip, plan, tmp_path)
+    cubin, _ = assemble(layer, chip, plan, tmp_path)
     field = {"schedule": "mma", "thread_pixels": down, "thread_channels": across, "depth": depth}
     _, ideal = assembly.products(field, size)
     loops = assembly.loops(cubin, "convjit_kernel")
