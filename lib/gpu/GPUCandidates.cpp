@@ -121,6 +121,10 @@ convjit::gpuCandidates(ConvolutionOp op, const Chip &chip, int64_t images) {
                                    ownPixels, own, stages, vector, mixed, 1);
       if (!whyPlanIsImpossible(op, plan).empty())
         return;
+      // It would spill in the main loop.
+      if (schedule == GPUSchedule::Simt &&
+          expectedRegisters(plan, bytes) == mostRegisters)
+        return;
       // Products of tf32 are not those of f32.
       bool rounds = schedule == GPUSchedule::Mma && bytes == 4;
       GPUCandidate candidate{plan, predict(op, plan, chip, images), rounds};

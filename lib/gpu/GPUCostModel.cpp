@@ -203,7 +203,7 @@ int64_t convjit::expectedRegisters(GPUPlanAttr plan, int64_t elementBytes) {
     break;
   }
   return std::min<int64_t>(llvm::alignTo(static_cast<int64_t>(registers), 8),
-                           255);
+                           mostRegisters);
 }
 
 int64_t convjit::leastResident(GPUPlanAttr plan, int64_t elementBytes) {
@@ -214,7 +214,7 @@ int64_t convjit::leastResident(GPUPlanAttr plan, int64_t elementBytes) {
     return 0;
   constexpr int64_t margin = 56;
   int64_t registers =
-      std::min<int64_t>(expectedRegisters(plan, elementBytes) + margin, 255);
+      std::min(expectedRegisters(plan, elementBytes) + margin, mostRegisters);
   return std::max<int64_t>(1, residentBlocks(plan.getThreads(), registers));
 }
 

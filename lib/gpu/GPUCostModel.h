@@ -32,7 +32,10 @@ struct Chip {
 /// The chip of that name, or the one before it; never fails.
 const Chip &chipOf(llvm::StringRef name);
 
-/// Registers that a thread of a plan is expected to need.
+/// A thread has no more registers.
+constexpr int64_t mostRegisters = 255;
+
+/// Registers that a thread of a plan is expected to need, up to mostRegisters.
 int64_t expectedRegisters(conv::GPUPlanAttr plan, int64_t elementBytes);
 
 /// Blocks that an SM is to have room for, which bounds a thread's registers; 0
