@@ -81,11 +81,16 @@ Expected<TargetInfo> resolveGPU(const Target &target) {
   return info;
 }
 
+int64_t imagesOf(const CompileOptions &options) {
+  return options.images > 0 ? options.images : usualImages;
+}
+
 class GPUCompilation : public Compilation {
 public:
-  explicit GPUCompilation(TargetInfo target)
+  GPUCompilation(TargetInfo target, int64_t images)
       : Compilation(dialects()), target(std::move(target)) {
     options.chip = this->target.cpu;
+    options.images = images;
   }
 
   /// Runs the pipeline up to the form that `stage` shows.
@@ -167,7 +172,8 @@ private:
       return badInput("plan='schedule = " + name.str() +
                       "'; valid: schedule = direct, simt or mma");
     conv::ConvolutionOp op = convolution();
-    for (const GPUCandidate &candidate : gpuCandidates(op, chipOf(target.cpu)))
+    for (const GPUCandidate &candidate :
+         gpuCandidates(op, chipOf(target.cpu), options.images))
       if (candidate.plan.getSchedule() == *schedule) {
         op.setGpuPlanAttr(candidate.plan);
         return {};
@@ -293,7 +299,8 @@ Expected<GPUKernel> convjit::compileForGPU(const Convolution &conv,
   Expected<TargetInfo> target = resolveGPU(options.target);
   if (!target)
     return target.takeError();
-  Leaky<GPUCompilation> compilation(new GPUCompilation(*target));
+  Leaky<GPUCompilation> compilation(
+      new GPUCompilation(*target, imagesOf(options)));
   compilation->module = buildModule(&compilation->context, conv);
   if (Status s = compilation->runUntil(Stage::NVVM, options.plan); !s)
     return s.takeError();
@@ -325,7 +332,8 @@ Expected<std::string> convjit::emitForGPU(const Convolution &conv, Stage stage,
     if (stage == other)
       return badInput("the stage is one of CPUs; valid with --target=nvptx: "
                       "conv, general, phases, blocks, gpu, nvvm, llvm, ptx");
-  Leaky<GPUCompilation> compilation(new GPUCompilation(*target));
+  Leaky<GPUCompilation> compilation(
+      new GPUCompilation(*target, imagesOf(options)));
   bool layer = problem && problem->gradient == Gradient::None;
   compilation->module =
       layer ? buildLayerModule(&compilation->context, *problem, conv)
@@ -355,28 +363,44 @@ Expected<std::string> convjit::emitForGPU(const Convolution &conv, Stage stage,
   return text;
 }
 
+/// What the prediction is made of.
+static std::string breakdown(const GPUPrediction &prediction) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  const char *separator = "; cycles of a step: ";
+  for (auto [name, cycles] : prediction.units) {
+    stream << separator << llvm::format("%.4g ", cycles) << name;
+    separator = ", ";
+  }
+  stream << "; " << llvm::format("%.3g", prediction.memoryMicroseconds)
+         << " us of memory";
+  return text;
+}
+
 /// The best plans of each schedule, and the plan at hand wherever it came from.
 static void addCandidates(conv::ConvolutionOp op, const Chip &chip,
-                          PlanReport &report) {
+                          int64_t images, PlanReport &report) {
   conv::GPUPlanAttr chosen = op.getGpuPlanAttr();
   auto add = [&](conv::GPUPlanAttr plan, const GPUPrediction &prediction) {
     Candidate candidate;
     llvm::raw_string_ostream(candidate.name) << mlir::Attribute(plan);
     candidate.chosen = plan == chosen;
-    candidate.cycles =
-        prediction.microseconds * 1e3 * chip.gigahertz / predictedImages;
+    candidate.cycles = prediction.microseconds * 1e3 * chip.gigahertz /
+                       static_cast<double>(images);
     llvm::raw_string_ostream(candidate.reason)
         << llvm::format("%.3g", prediction.microseconds) << " us predicted for "
-        << predictedImages << " images, bound by " << prediction.bound << "; "
+        << images << " images, bound by " << prediction.bound << "; "
         << llvm::format("%.0f", 100 * prediction.roof) << " % of the roof; "
         << prediction.registers << " registers a thread, "
         << prediction.resident << " blocks an SM";
+    if (candidate.chosen)
+      candidate.reason += breakdown(prediction);
     report.candidates.push_back(std::move(candidate));
   };
   constexpr int shown = 4;
   std::map<conv::GPUSchedule, int> count;
   bool listed = false;
-  for (const GPUCandidate &candidate : gpuCandidates(op, chip)) {
+  for (const GPUCandidate &candidate : gpuCandidates(op, chip, images)) {
     bool isChosen = candidate.plan == chosen;
     if (count[candidate.plan.getSchedule()]++ >= shown && !isChosen)
       continue;
@@ -387,10 +411,17 @@ static void addCandidates(conv::ConvolutionOp op, const Chip &chip,
           "; products of tf32, only where a plan asks for them";
   }
   if (!listed)
-    add(chosen, predict(op, chosen, chip));
+    add(chosen, predict(op, chosen, chip, images));
   if (!count.contains(conv::GPUSchedule::Mma))
     report.candidates.push_back(
         {"schedule = mma", false, whyNoTensorCores(op), 0});
+  // What these chips have besides, at two to four times the rate.
+  constexpr std::pair<const char *, const char *> later[] = {
+      {"sm_90", "wgmma"}, {"sm_100", "tcgen05"}};
+  for (auto [name, own] : later)
+    if (llvm::StringRef(chip.name) == name)
+      report.candidates.push_back(
+          {std::string("schedule = ") + own, false, "not implemented yet", 0});
 }
 
 Expected<PlanReport> convjit::planForGPU(const Convolution &conv,
@@ -398,12 +429,14 @@ Expected<PlanReport> convjit::planForGPU(const Convolution &conv,
   Expected<TargetInfo> target = resolveGPU(options.target);
   if (!target)
     return target.takeError();
-  Leaky<GPUCompilation> compilation(new GPUCompilation(*target));
+  Leaky<GPUCompilation> compilation(
+      new GPUCompilation(*target, imagesOf(options)));
   compilation->module = buildModule(&compilation->context, conv);
   if (Status s = compilation->runUntil(Stage::General, options.plan); !s)
     return s.takeError();
   PlanReport report;
-  addCandidates(compilation->convolution(), chipOf(target->cpu), report);
+  addCandidates(compilation->convolution(), chipOf(target->cpu),
+                imagesOf(options), report);
   if (Status s = compilation->runUntil(Stage::Blocks, ""); !s)
     return s.takeError();
   const GPUKernel &kernel = compilation->kernel;

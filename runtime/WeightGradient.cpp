@@ -14,6 +14,12 @@
 
 using namespace convjit;
 
+Convolution convjit::gradientOfImages(Convolution gradient, int64_t images) {
+  gradient.inChannels = images;
+  gradient.residual = false;
+  return gradient;
+}
+
 static int64_t elementCount(const std::vector<int64_t> &shape) {
   int64_t count = 1;
   for (int64_t size : shape)

@@ -1,0 +1,1 @@
+"""Layers on GPUs: predictions, machine code, what the emulator counts, and times."""

@@ -10,7 +10,7 @@ from compare_lib.places import LAYERS, BenchError, convjit_binary
 from compare_lib.problem import ProblemError, parse
 from compare_lib.tool import ToolFailed
 
-from . import report
+from . import results as report
 from .convjit import Convjit
 from .cudnn import VARIANTS, Cudnn, PeerFailed
 from .modes import MODES, read_modes

@@ -1,108 +1,269 @@
-"""Results of layers on a GPU as text, JSON and CSV."""
+"""One layer's predictions, bank conflicts and machine code, as a row; rows, as tables."""
 
-from __future__ import annotations
-
+import concurrent.futures
 import csv
-import dataclasses
 import json
+import pathlib
+import re
+import statistics
+import subprocess
+import tempfile
 
-from .cudnn import VARIANTS
+from . import assembly
 
-HEADER = (f"{'ms':>9} {'GFLOP/s':>9} {'of peak':>7} {'predicted':>9} {'x':>5} "
-          + " ".join(f"{name:>13}" for name in VARIANTS)
-          + f" {'ratio':>6}  {'checked':<9} layer")
+IMAGES = 8
+"""What predictions are made for."""
 
-
-@dataclasses.dataclass
-class Result:
-    """One layer in one mode. Times are milliseconds; None where there is none, and
-    `errors` says why, by "convjit", "prediction" and the variants of cuDNN."""
-
-    problem: str
-    batch: int
-    mode: str
-    checked: str = ""
-    """ok, not asked for (""), or what differs."""
-    ms: float | None = None
-    gflops: float | None = None
-    fraction_of_peak: float | None = None
-    plan: str = ""
-    predicted_ms: float | None = None
-    bound_by: str = ""
-    cudnn: dict = dataclasses.field(default_factory=dict)
-    errors: dict = dataclasses.field(default_factory=dict)
-
-    @property
-    def over_prediction(self):
-        """The measured time over the predicted one."""
-        return self.ms / self.predicted_ms if self.ms and self.predicted_ms else None
-
-    @property
-    def best_cudnn(self):
-        return min((ms for ms in self.cudnn.values() if ms), default=None)
-
-    @property
-    def ratio(self):
-        """cuDNN's best layout over ours: above 1, convjit is faster."""
-        best = self.best_cudnn
-        return best / self.ms if best and self.ms else None
-
-    @property
-    def failed(self):
-        return self.checked not in ("", "ok") or "convjit" in self.errors
-
-    def as_json(self):
-        return {**dataclasses.asdict(self), "measured_over_predicted": self.over_prediction,
-                "best_cudnn_ms": self.best_cudnn, "ratio": self.ratio}
+UNITS = ["multiply-adds", "instructions", "shared memory", "cache"]
+SIZES = {"f64": 8, "f32": 4, "f16": 2, "bf16": 2}
 
 
-def _number(value, width, digits):
-    return f"{'-':>{width}}" if value is None else f"{value:{width}.{digits}f}"
+def small(problem):
+    """The layer on an image of few pixels, which has the same plans."""
+
+    def cut(match):
+        sizes = match[1].split("x")
+        last = "channels_first" not in problem
+        channels = sizes.pop() if last else sizes.pop(0)
+        sizes = [str(min(int(size), 9)) for size in sizes]
+        return "in=" + "x".join(sizes + [channels] if last else [channels] + sizes)
+
+    return re.sub(r"in=([0-9x]+)", cut, problem)
 
 
-def row(result):
-    """One line of the table under HEADER, and one for each thing that is missing."""
-    name = result.problem + (f" x {result.batch}" if result.batch != 1 else "")
-    percent = None if result.fraction_of_peak is None else 100 * result.fraction_of_peak
-    checked = {"": "-", "ok": "ok"}.get(result.checked, "WRONG")
-    line = " ".join([
-        _number(result.ms, 9, 4), _number(result.gflops, 9, 0), _number(percent, 6, 1) + "%",
-        _number(result.predicted_ms, 9, 4), _number(result.over_prediction, 5, 2),
-        *(_number(result.cudnn.get(variant), 13, 4) for variant in VARIANTS),
-        _number(result.ratio, 6, 2), "", f"{checked:<9}", f"{name} ({result.mode})"])
-    if checked == "WRONG":
-        line += f"\n    wrong: {result.checked}"
-    for what, why in result.errors.items():
-        line += f"\n    {what}: {why}"
-    return line
+def size_of(problem):
+    dtype = re.search(r"\bdtype=(\w+)", problem)
+    return SIZES[dtype[1] if dtype else "f32"]
 
 
-def summary(results):
-    ratios = sorted(r.ratio for r in results if r.ratio)
-    wrong = sum(r.failed for r in results)
-    text = f"{len(results)} results, {wrong} wrong or failed"
-    if ratios:
-        faster = sum(ratio > 1 for ratio in ratios)
-        text += (f"; faster than cuDNN's best layout in {faster} of {len(ratios)}, median "
-                 f"{ratios[len(ratios) // 2]:.2f} x")
-    return text
+class Refused(Exception):
+    """No row: why, as convjit says it."""
 
 
-def write_json(path, machine, results):
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump({**machine, "results": [r.as_json() for r in results]}, file, indent=1)
-        file.write("\n")
+class Reporter:
+    """Rows of layers on one chip."""
+
+    def __init__(self, convjit, chip, dtype=None, plan=None, conflicts=False, assemble=False):
+        self.convjit = convjit
+        self.chip = chip
+        self.target = ["--target=nvptx", f"--target-cpu={chip}"]
+        self.dtype = dtype
+        self.plan = plan
+        self.conflicts = conflicts
+        self.assemble = assemble
+
+    def run(self, *arguments):
+        done = subprocess.run(
+            [self.convjit, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False
+        )
+        return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+
+    def row(self, problem):
+        """What is known of the layer, by name."""
+        if self.dtype and "dtype=" not in problem:
+            problem += f",dtype={self.dtype}"
+        asked = ["--plan", self.plan] if self.plan else []
+        status, text, error = self.run(
+            "plan", problem, f"--batch={IMAGES}", "--json", *self.target, *asked
+        )
+        if status:
+            raise Refused(error.strip())
+        told = json.loads(text)
+        row = {"layer": problem, "GFLOP": told["flops"] * 1e-9, "MB": told["bytes"] * 1e-6}
+        field = dict(re.findall(r"(\w+) = (\[.*?\]|\w+)", told["plan"]))
+        row["schedule"] = field["schedule"]
+        row["box"] = field["box"].strip("[]").replace(", ", "x")
+        for name in ("channels", "depth", "thread_pixels", "thread_channels", "stages", "vector"):
+            row[name] = int(field[name])
+        row["mixed"] = field.get("mixed") == "true"
+        row["split"] = int(field.get("split", 1))
+        row["shared bytes"] = told["launches"][0]["shared_bytes"]
+        row["threads"] = told["launches"][0]["threads"]
+        row.update(prediction(told))
+        row["plan"] = told["plan"]
+        if self.conflicts:
+            row.update(self.measured(problem, told["plan"]))
+        if self.assemble:
+            row.update(self.assembled(problem, told["plan"], field))
+        return row
+
+    def measured(self, problem, plan):
+        """Passes through shared memory's banks, and sectors of global memory, of a step."""
+        status, _, said = self.run(
+            "verify", small(problem), "--device=emulated:steps", "--batch=1", "--plan", plan
+        )
+        if status:
+            return {"bank conflicts": "?"}
+        found = re.search(
+            r"convjit_kernel: \d+ steps of \d+ blocks, of each (\S+) passes of shared memory "
+            r"\((\S+) would do\), (\S+) sectors of global memory \((\S+) would do\)",
+            said,
+        )
+        if found is None:
+            return {"bank conflicts": "none"}  # nor any shared memory
+        names = ["passes", "fewest passes", "sectors", "fewest sectors"]
+        row = {name: float(value) for name, value in zip(names, found.groups(), strict=True)}
+        extra = row["passes"] / row["fewest passes"] - 1
+        row["bank conflicts"] = f"{100 * extra:.3g} %" if extra else "none"
+        return row
+
+    def assembled(self, problem, plan, field):
+        """Registers and spills of the kernel's entry, and what its main loop is made of.
+
+        Without nvdisasm the loop is left out.
+        """
+        status, ptx, error = self.run(
+            "emit", problem, "--emit=ptx", "--plan", plan, *self.target
+        )
+        if status:
+            raise Refused(error.strip())
+        with tempfile.TemporaryDirectory() as folder:
+            cubin, entries = assembly.assemble(ptx, self.chip, pathlib.Path(folder))
+            kernel = next(name for name in entries if name.endswith("_kernel"))
+            row = {
+                "registers": entries[kernel].registers,
+                "spill bytes": sum(entry.spills for entry in entries.values()),
+            }
+            if assembly.find("nvdisasm") is None:
+                return row
+            loops = assembly.loops(cubin, kernel)
+        name, ideal = assembly.products(field, size_of(problem))
+        # Of a block inside the image, and of one at its border. A loop that is
+        # carried out once is none.
+        main = [loop for loop in loops if loop.count(name)]
+        steps = sum(loop.steps for loop in main) or len(main)
+        row["loops"] = len(main)
+        row["spills in loop"] = sum(loop.spills for loop in main)
+        if main and field["schedule"] != "direct":
+            row["products"] = sum(loop.count(name) for loop in main) / steps
+            row["ideal products"] = ideal
+            # Those of a block inside the image are the fewer.
+            row["instructions a step"] = min(
+                loop.instructions / max(loop.steps, 1) for loop in main
+            )
+        return row
 
 
-def write_csv(path, results):
-    columns = ["problem", "batch", "mode", "checked", "ms", "gflops", "fraction_of_peak",
-               "predicted_ms", "measured_over_predicted", "bound_by", *VARIANTS, "ratio", "plan",
-               "errors"]
+def prediction(told):
+    """What the reason of the chosen plan says."""
+    reason = next(one["reason"] for one in told["candidates"] if one["chosen"])
+    said = re.match(
+        r"(?P<us>\S+) us .* bound by (?P<bound>.*?); (?P<roof>\d+) % of the roof; "
+        r"(?P<registers>\d+) registers a thread, (?P<resident>\d+) blocks an SM; "
+        r"cycles of a step: (?P<step>.*?); (?P<memory>\S+) us of memory",
+        reason,
+    )
+    row = {
+        "us": float(said["us"]),
+        "bound by": said["bound"],
+        "% of roof": int(said["roof"]),
+        "registers expected": int(said["registers"]),
+        "blocks an SM": int(said["resident"]),
+        "us of memory": float(said["memory"]),
+    }
+    for part in said["step"].split(", "):
+        cycles, unit = part.split(" ", 1)
+        row[f"cycles: {unit}"] = float(cycles)
+    return row
+
+
+def shown_plan(row):
+    text = f"{row['schedule']} {row['box']} by {row['channels']}, {row['stages']} stages"
+    return text + (f", split {row['split']}" if row["split"] > 1 else "")
+
+
+def cells(row):
+    """A row of the table of layers: head and text of each cell."""
+    made = {
+        "layer": f"`{row['layer']}`",
+        "GFLOP": f"{row['GFLOP']:.3g}",
+        "MB": f"{row['MB']:.3g}",
+        "plan": shown_plan(row),
+        "us": f"{row['us']:.3g}",
+        "bound by": row["bound by"],
+        "of the roof": f"{row['% of roof']} %",
+    }
+    if "bank conflicts" in row:
+        made["bank conflicts"] = row["bank conflicts"]
+    if "registers" in row:
+        made["registers"] = str(row["registers"])
+        made["spills"] = str(row["spill bytes"])
+        made["shared"] = str(row["shared bytes"])
+    if "loops" in row:
+        has = "products" in row
+        made["products a step"] = (
+            f"{row['products']:.4g} of {row['ideal products']}" if has else "-"
+        )
+        made["instructions a step"] = f"{row['instructions a step']:.4g}" if has else "-"
+    return made
+
+
+def spread(values):
+    values = list(values)
+    if not values:
+        return "-"
+    return f"{statistics.median(values):.3g} / {max(values):.3g}"
+
+
+def summary(name, rows, refused):
+    """A row of the table of lists."""
+    made = {
+        "list": name,
+        "layers": str(len(rows)) + (f" ({refused} refused)" if refused else ""),
+        "direct / simt / mma": " / ".join(
+            str(sum(row["schedule"] == schedule for row in rows))
+            for schedule in ("direct", "simt", "mma")
+        ),
+        "ms": f"{sum(row['us'] for row in rows) * 1e-3:.3g}",
+        "% of roof: median, least": f"{statistics.median(row['% of roof'] for row in rows):.0f}"
+        f", {min(row['% of roof'] for row in rows)}",
+    }
+    if any("bank conflicts" in row for row in rows):
+        made["bank conflicts"] = str(sum(row["bank conflicts"] != "none" for row in rows))
+    if any("registers" in row for row in rows):
+        made["registers: median / most"] = spread(row["registers"] for row in rows)
+        made["spill bytes"] = str(sum(row["spill bytes"] for row in rows))
+        made["shared KB: median / most"] = spread(row["shared bytes"] / 1024 for row in rows)
+        stages = sorted({row["stages"] for row in rows})
+        made["stages"] = f"{stages[0]} to {stages[-1]}"
+    if any("loops" in row for row in rows):
+        looped = [row for row in rows if "products" in row]
+        # Fewer where the last channels of a tile are none.
+        exact = sum(row["products"] <= row["ideal products"] for row in looped)
+        made["products at most ideal"] = f"{exact} of {len(looped)}"
+        made["spills in loops"] = str(sum(row["spills in loop"] for row in rows))
+    return made
+
+
+def line(values):
+    return "| " + " | ".join(values) + " |"
+
+
+def head(names):
+    return line(names) + "\n|" + "---|" * len(names)
+
+
+def problems_of(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return [row["problem"] for row in csv.DictReader(file)]
+
+
+def write_csv(path, rows):
+    names = list(dict.fromkeys(name for row in rows for name in row))
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, names)
         writer.writeheader()
-        for result in results:
-            cells = result.as_json()
-            cells.update({variant: result.cudnn.get(variant) for variant in VARIANTS})
-            cells["errors"] = "; ".join(f"{k}: {v}" for k, v in result.errors.items())
-            writer.writerow({column: cells[column] for column in columns})
+        writer.writerows(rows)
+
+
+def rows_of(reporter, problems, jobs):
+    """A row, or why there is none, of each layer in order; `jobs` at once."""
+
+    def row(problem):
+        try:
+            return reporter.row(problem)
+        except Refused as error:
+            return error
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        yield from zip(problems, pool.map(row, problems), strict=True)

@@ -15,7 +15,7 @@ from compare_lib.problem import parse
 from gpu_lib import main
 from gpu_lib.cudnn import Cudnn, PeerFailed
 from gpu_lib.modes import MODES
-from gpu_lib.report import Result, row, summary
+from gpu_lib.results import Result, row, summary
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "gpu_compare"
 PLAIN = "conv2d:in=9x8x16,oc=16,k=3"

@@ -109,6 +109,10 @@ BlockPixel BlockBuilder::pixel(Value number) {
   BlockPixel result;
   ArrayRef<int64_t> box = plan.getBox();
   result.at.resize(rank);
+  // Neighbours of the box are neighbours in memory.
+  Value image;
+  if (numbers.getInputBatch() == rank + 1)
+    image = num.takeDigit(number, box[0]);
   for (int64_t dim = rank - 1; dim >= 0; --dim) {
     Value inside = num.takeDigit(number, box[1 + dim]);
     result.at[dim] = num.add(num.cast(op.getAt()[dim]), inside);
@@ -120,7 +124,7 @@ BlockPixel BlockBuilder::pixel(Value number) {
   }
   result.image = op.getImage();
   if (box[0] > 1) {
-    result.image = math.add(result.image, math.cast(number));
+    result.image = math.add(result.image, math.cast(image ? image : number));
     if (!interior)
       result.exists = both(result.exists,
                            math.compare(Predicate::slt, result.image, images));
@@ -332,10 +336,12 @@ void BlockBuilder::finish(Value sums, const BlockPixel &pixel, Value outputBase,
   int64_t size = vector ? vector.getNumElements() : 1;
   Value stride = this->stride(op.getOutput(), numbers.getOutputFeature(), math);
   // One access where channels are neighbours in memory, all of them exist, and
-  // every pixel begins aligned.
-  bool whole =
-      size == 1 || (outputChannelsLast && channels.perGroup % size == 0 &&
-                    outputType.getDimSize(rank + 1) % size == 0);
+  // every pixel begins aligned. A thread may have several groups of one
+  // channel.
+  bool together = channels.perGroup % size == 0 ||
+                  plan.getSchedule() == GPUSchedule::Direct;
+  bool whole = size == 1 || (outputChannelsLast && together &&
+                             outputType.getDimSize(rank + 1) % size == 0);
   auto piece = [&](Value value, Value channel, int64_t size) {
     Value at = math.mul(math.cast(channel), stride);
     auto row = [&](Value buffer) { return this->row(buffer, outputBase); };

@@ -19,8 +19,9 @@ using namespace mlir;
 namespace {
 
 /// Calls `body` for all boxes of `pixels` pixels whose sides are powers of two
-/// and no longer than the phases need. Images come in once the image is full.
-void forBoxes(ArrayRef<PhaseSplitAttr> splits, int64_t pixels,
+/// and no longer than the phases need. Images come in once the image is full,
+/// but for `images` of them that are neighbours in memory.
+void forBoxes(ArrayRef<PhaseSplitAttr> splits, int64_t pixels, int64_t images,
               function_ref<void(ArrayRef<int64_t>)> body) {
   SmallVector<int64_t> box(splits.size() + 1, 1), most(splits.size() + 1);
   int64_t all = 1;
@@ -29,7 +30,9 @@ void forBoxes(ArrayRef<PhaseSplitAttr> splits, int64_t pixels,
         static_cast<uint64_t>(std::max<int64_t>(phaseLength(split, 0), 1)));
     all *= most[1 + dim];
   }
-  most[0] = std::max<int64_t>(1, pixels / all);
+  auto neighbours =
+      static_cast<int64_t>(llvm::PowerOf2Ceil(static_cast<uint64_t>(images)));
+  most[0] = std::max({int64_t(1), pixels / all, neighbours});
   std::function<void(size_t, int64_t)> fill = [&](size_t axis, int64_t left) {
     if (axis == box.size()) {
       if (left == 1)
@@ -44,20 +47,20 @@ void forBoxes(ArrayRef<PhaseSplitAttr> splits, int64_t pixels,
   fill(0, pixels);
 }
 
-/// The best plans again with their reduction in parts, where their blocks would
-/// not occupy the chip.
-void addSplits(ConvolutionOp op, const Chip &chip,
+/// The better plans again with their reduction in parts, where their blocks
+/// would not occupy the chip. Large tiles, of which there are few, gain most.
+void addSplits(ConvolutionOp op, const Chip &chip, int64_t allImages,
                SmallVectorImpl<GPUCandidate> &list) {
-  constexpr int most = 8;
+  constexpr int most = 64;
   int tried[2] = {0, 0};
   size_t whole = list.size();
   for (size_t i = 0; i < whole; ++i) {
-    GPUCandidate from = list[i];
-    GPUPlanAttr plan = from.plan;
+    GPUCandidate best = list[i];
+    GPUPlanAttr plan = best.plan;
     if (plan.getSchedule() == GPUSchedule::Direct ||
-        tried[from.onlyIfAsked]++ >= most)
+        tried[best.onlyIfAsked]++ >= most)
       continue;
-    int64_t images = llvm::divideCeil(predictedImages, plan.getBox()[0]);
+    int64_t images = llvm::divideCeil(allImages, plan.getBox()[0]);
     int64_t blocks = blockSpace(op, plan).blocksPerImages() * images;
     for (int64_t split = 2;
          split <= 64 && blocks * split <= 2 * chip.processors; split *= 2) {
@@ -66,20 +69,30 @@ void addSplits(ConvolutionOp op, const Chip &chip,
                                     plan.getDepth(), plan.getThreadPixels(),
                                     plan.getThreadChannels(), plan.getStages(),
                                     plan.getVector(), plan.getMixed(), split);
-      list.push_back({parts, predict(op, parts, chip), from.onlyIfAsked});
+      GPUPrediction prediction = predict(op, parts, chip, allImages);
+      if (prediction.microseconds < best.prediction.microseconds) {
+        best.plan = parts;
+        best.prediction = prediction;
+      }
     }
+    if (best.plan != plan)
+      list.push_back(best);
   }
 }
 
 } // namespace
 
-SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
-                                                 const Chip &chip) {
+SmallVector<GPUCandidate>
+convjit::gpuCandidates(ConvolutionOp op, const Chip &chip, int64_t images) {
   MLIRContext *context = op.getContext();
   auto input = cast<RankedTensorType>(op.getInput().getType());
   int64_t bytes = input.getElementTypeBitWidth() / 8;
   bool channelsLast =
       op.getDimensionNumbers().getInputFeature() == input.getRank() - 1;
+  // A weight gradient's images are the layer's channels.
+  int64_t neighbours =
+      op.getDimensionNumbers().getInputBatch() == input.getRank() - 1 ? images
+                                                                      : 1;
   SmallVector<PhaseSplitAttr> splits = *splitConvolution(op, 0);
   int64_t rank = splits.size();
   SmallVector<int64_t> unit(rank + 1, 1);
@@ -103,14 +116,18 @@ SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
     int64_t threads = pixels / ownPixels * (channels / own);
     if (threads < 32 || threads > 256)
       return;
-    forBoxes(splits, pixels, [&](ArrayRef<int64_t> box) {
+    forBoxes(splits, pixels, neighbours, [&](ArrayRef<int64_t> box) {
       auto plan = GPUPlanAttr::get(context, schedule, box, channels, depth,
                                    ownPixels, own, stages, vector, mixed, 1);
       if (!whyPlanIsImpossible(op, plan).empty())
         return;
+      // It would spill in the main loop.
+      if (schedule == GPUSchedule::Simt &&
+          expectedRegisters(plan, bytes) == mostRegisters)
+        return;
       // Products of tf32 are not those of f32.
       bool rounds = schedule == GPUSchedule::Mma && bytes == 4;
-      GPUCandidate candidate{plan, predict(op, plan, chip), rounds};
+      GPUCandidate candidate{plan, predict(op, plan, chip, images), rounds};
       Key key{static_cast<int>(schedule),
               pixels,
               channels,
@@ -171,7 +188,7 @@ SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
     unit[rank] = 32;
     auto plan = GPUPlanAttr::get(context, GPUSchedule::Direct, unit, 1, 1, 1, 1,
                                  1, 1, false, 1);
-    list.push_back({plan, predict(op, plan, chip)});
+    list.push_back({plan, predict(op, plan, chip, images)});
   }
   auto sort = [&] {
     llvm::stable_sort(list, [](const GPUCandidate &a, const GPUCandidate &b) {
@@ -180,7 +197,7 @@ SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
     });
   };
   sort();
-  addSplits(op, chip, list);
+  addSplits(op, chip, images, list);
   sort();
   return list;
 }

@@ -41,13 +41,16 @@ struct Facts {
     bytes = input.getElementTypeBitWidth() / 8;
     sumBytes = std::max<int64_t>(bytes, 4);
     channelsLast = numbers.getInputFeature() == input.getRank() - 1;
+    wide = numbers.getInputBatch() != 0 || numbers.getOutputBatch() != 0;
+    imagesLast = numbers.getInputBatch() == input.getRank() - 1;
     outputLast = numbers.getOutputFeature() == output.getRank() - 1;
     outputElements = convjit::imageBytes(output) / bytes;
     imageBytes = convjit::imageBytes(input) +
                  convjit::imageBytes(output) * (op.getResidual() ? 2 : 1);
   }
   int64_t bytes, sumBytes, imageBytes, outputElements;
-  bool channelsLast, outputLast;
+  bool channelsLast, imagesLast, outputLast;
+  bool wide; ///< positions of 64 bits
 };
 
 /// One step of a block, in cycles of an SM and bytes of loads.
@@ -55,16 +58,32 @@ struct Step {
   double products, issue, shared = 0, loads;
   /// From its beginning to its end, if the SM has nothing else to do.
   double latency;
-  int64_t registers;
 };
 
 double number(int64_t value) { return static_cast<double>(value); }
+
+/// Blocks of an SM at a time, as far as registers and threads allow. Each of
+/// its four quarters has registers of its own.
+int64_t residentBlocks(int64_t threads, int64_t registers) {
+  constexpr int64_t quarters = 4, registersOfQuarter = 16384;
+  constexpr int64_t threadsOfSM = 2048, blocksOfSM = 32;
+  int64_t warps = registersOfQuarter / (32 * registers) * quarters;
+  return std::min<int64_t>(
+      {warps / ((threads + 31) / 32), threadsOfSM / threads, blocksOfSM});
+}
 
 /// Products a cycle of an SM, at most.
 double peakProducts(GPUPlanAttr plan, const Facts &facts, const Chip &chip) {
   if (plan.getSchedule() == GPUSchedule::Mma)
     return 2 * number(chip.tensor) / number(facts.bytes);
   return number(facts.bytes == 8 ? chip.doubles : chip.floats);
+}
+
+/// Instructions of a step that go into one position in the reduction that is
+/// kept digit by digit: what is added, carries, offsets.
+double positionCost(GPUPlanAttr plan, const Facts &facts) {
+  auto digits = static_cast<double>(plan.getBox().size());
+  return (facts.wide ? 15 : 6) * digits;
 }
 
 Step directStep(GPUPlanAttr plan, const Facts &facts, const Chip &chip,
@@ -82,8 +101,6 @@ Step directStep(GPUPlanAttr plan, const Facts &facts, const Chip &chip,
   step.issue = warps * (ownPixels * own + perThread) / 4;
   step.loads = products / own * vector * number(facts.bytes) * scattered;
   step.latency = 200;
-  step.registers = static_cast<int64_t>(24 + (2 * ownPixels + 1) * own *
-                                                 number(facts.sumBytes) / 4);
   return step;
 }
 
@@ -104,23 +121,26 @@ Step simtStep(GPUPlanAttr plan, const Facts &facts, const Chip &chip,
   double moved = pixels * depth / threads;
   double input = moved / vector, stored = moved;
   double filter = columns * depth * words / 4 / threads;
-  double positions = plan.getMixed() ? 12 * input : 8;
+  double positions = 8;
+  if (plan.getMixed()) {
+    double own = facts.channelsLast ? 1 : std::min(depth, moved);
+    positions = (own + filter) * positionCost(plan, facts);
+  }
   step.products =
       products / number(facts.bytes == 8 ? chip.doubles : chip.floats);
   step.issue = warps *
                (ownPixels * own * depth + fragments + 6 * input + stored +
                 3 * filter + positions + 16) /
                4;
-  // A warp reads its rows and columns once, 4 x 8 threads of them.
-  double perWarp = depth * (4 * ownPixels + 8 * own) * number(facts.sumBytes);
-  step.shared = (warps * perWarp +
-                 2 * (pixels + columns) * depth * number(facts.sumBytes)) /
-                128;
+  // Lanes at one word share it within a quarter of a warp, which is what reads
+  // 16 bytes each at a time: as the emulator counts.
+  double perWarp = 32 * depth * (ownPixels + own) * number(facts.sumBytes);
+  step.shared =
+      (warps * perWarp + (pixels + columns) * depth * number(facts.sumBytes)) /
+      128;
   step.loads =
       (pixels * depth * scattered + columns * depth) * number(facts.bytes);
   step.latency = 60;
-  step.registers = static_cast<int64_t>(
-      (ownPixels * own + 2 * (ownPixels + own) + 2 * moved) * words + 36);
   return step;
 }
 
@@ -138,10 +158,15 @@ Step mmaStep(GPUPlanAttr plan, const Facts &facts, const Chip &chip,
   double deep = depth * bytes / 32;
   double inputCopies = pixels * depth / number(plan.getVector()) / threads;
   double filterCopies = columns * depth * bytes / 16 / threads;
-  double positions = plan.getMixed() ? 12 * std::min(inputCopies, depth) : 12;
+  // Each copy has an address of 64 bits on both sides and a condition. Fitted
+  // to what ptxas made of bench/layers in f16, within a tenth for most.
+  double positions = 12;
+  if (plan.getMixed())
+    positions = (facts.channelsLast ? 1 : std::min(inputCopies, depth) + 1) *
+                positionCost(plan, facts);
   step.products = pixels * columns * depth / peakProducts(plan, facts, chip);
   double perWarp = deep * (down * across + down + std::max(1.0, across / 2)) +
-                   5 * inputCopies + 2 * filterCopies + positions + 24;
+                   12 * inputCopies + 11 * filterCopies + positions + 34;
   step.issue = warps * perWarp / 4;
   step.shared = (warps * deep * 32 * (16 * down + 8 * across) +
                  (pixels + columns) * depth * bytes) /
@@ -152,12 +177,46 @@ Step mmaStep(GPUPlanAttr plan, const Facts &facts, const Chip &chip,
   constexpr double memoryLatency = 700;
   step.latency =
       std::max(memoryLatency / number(plan.getStages() - 1), 60 + 30 * deep);
-  step.registers = static_cast<int64_t>(4 * down * across + 8 * down +
-                                        4 * across + 2 * inputCopies + 48);
   return step;
 }
 
 } // namespace
+
+int64_t convjit::expectedRegisters(GPUPlanAttr plan, int64_t elementBytes) {
+  double words = number(std::max<int64_t>(elementBytes, 4)) / 4;
+  double threads = number(plan.getThreads());
+  double ownPixels = number(plan.getThreadPixels());
+  double own = number(plan.getThreadChannels());
+  double moved = number(plan.getPixels() * plan.getDepth()) / threads;
+  double registers = 0;
+  switch (plan.getSchedule()) {
+  case GPUSchedule::Direct:
+    registers = 24 + (2 * ownPixels + 1) * own * words;
+    break;
+  case GPUSchedule::Simt:
+    registers =
+        (ownPixels * own + 2 * (ownPixels + own) + 2 * moved) * words + 36;
+    break;
+  case GPUSchedule::Mma:
+    registers = ownPixels * own + 4 * ownPixels + 2 * own +
+                2 * moved / number(plan.getVector()) + 48;
+    break;
+  }
+  return std::min<int64_t>(llvm::alignTo(static_cast<int64_t>(registers), 8),
+                           mostRegisters);
+}
+
+int64_t convjit::leastResident(GPUPlanAttr plan, int64_t elementBytes) {
+  // ptxas prefers one more block to a few registers, and spills in the main
+  // loop. What it took, left alone, was 54 more than expected at most
+  // (bench/layers/networks.csv, sm_90).
+  if (plan.getSchedule() != GPUSchedule::Simt)
+    return 0;
+  constexpr int64_t margin = 56;
+  int64_t registers =
+      std::min(expectedRegisters(plan, elementBytes) + margin, mostRegisters);
+  return std::max<int64_t>(1, residentBlocks(plan.getThreads(), registers));
+}
 
 /// Taps that an average box of a dimension goes through: border boxes skip
 /// those that none of their pixels has.
@@ -184,7 +243,7 @@ static double averageTaps(PhaseSplitAttr split, int64_t phases, int64_t size) {
 }
 
 GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
-                               const Chip &chip) {
+                               const Chip &chip, int64_t images) {
   Facts facts(op);
   BlockSpace space = blockSpace(op, plan);
   GPUPrediction result;
@@ -200,7 +259,8 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
   // Sectors of 32 bytes that neighbouring threads share.
   double scattered = 1;
   if (!facts.channelsLast) {
-    double neighbours = number(plan.getBox().back());
+    double neighbours =
+        number(facts.imagesLast ? plan.getBox().front() : plan.getBox().back());
     if (plan.getSchedule() == GPUSchedule::Mma)
       neighbours = std::min(neighbours, 8.0);
     scattered = std::max(1.0, 32 / (neighbours * number(facts.bytes)));
@@ -220,21 +280,19 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
   if (plan.getSchedule() != GPUSchedule::Direct)
     steps = std::ceil(taps * number(paddedReduction(plan, space.reduction)) /
                       number(plan.getDepth()) / number(plan.getSplit()));
-  result.registers = step.registers;
-  result.registers = std::min<int64_t>(llvm::alignTo(result.registers, 8), 255);
+  result.registers = expectedRegisters(plan, facts.bytes);
   int64_t sharedBytes =
       convjit::sharedBytes(plan, facts.bytes, facts.channelsLast);
-  constexpr int64_t registersOfSM = 65536, threadsOfSM = 2048, blocksOfSM = 32;
-  result.resident = std::max<int64_t>(
-      1, std::min({registersOfSM / (result.registers * plan.getThreads()),
-                   threadsOfSM / plan.getThreads(), blocksOfSM,
-                   sharedBytes ? chip.shared / sharedBytes : blocksOfSM}));
+  result.resident = residentBlocks(plan.getThreads(), result.registers);
+  if (sharedBytes)
+    result.resident = std::min(result.resident, chip.shared / sharedBytes);
+  result.resident = std::max<int64_t>(1, result.resident);
 
   // What an SM does: its share of blocks at the rate of the busiest unit, and
   // for each set of resident blocks the latency of their beginning and end, and
   // of each step as far as too few warps hide it.
   double blocks = number(space.blocksPerImages()) *
-                  std::ceil(number(predictedImages) / number(plan.getBox()[0]));
+                  std::ceil(number(images) / number(plan.getBox()[0]));
   double share = std::ceil(blocks / number(chip.processors));
   // The first-level cache serves what taps read again.
   double once = footprint * number(space.reduction * facts.bytes) * scattered /
@@ -242,15 +300,12 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
   if (plan.getSchedule() != GPUSchedule::Direct)
     once += number(plan.getChannels() * plan.getDepth() * facts.bytes);
   double cache = std::max(step.loads / 128, once / chip.cache);
-  struct {
-    const char *name;
-    double cycles;
-  } units[] = {{"multiply-adds", step.products},
-               {"instructions", step.issue},
-               {"shared memory", step.shared},
-               {"cache", cache}};
+  result.units = {{{"multiply-adds", step.products},
+                   {"instructions", step.issue},
+                   {"shared memory", step.shared},
+                   {"cache", cache}}};
   double most = 0, sum = 0;
-  for (auto [name, cycles] : units) {
+  for (auto [name, cycles] : result.units) {
     sum += cycles;
     if (cycles > most) {
       most = cycles;
@@ -271,17 +326,17 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
     result.microseconds +=
         launchMicroseconds + 2 *
                                  number(plan.getSplit() * facts.outputElements *
-                                        facts.sumBytes * predictedImages) /
+                                        facts.sumBytes * images) /
                                  chip.memory * 1e-3;
   }
-  double traffic =
-      number(facts.imageBytes * predictedImages) / chip.memory * 1e-3;
+  double traffic = number(facts.imageBytes * images) / chip.memory * 1e-3;
+  result.memoryMicroseconds = traffic;
   if (traffic > result.microseconds) {
     result.microseconds = traffic;
     result.bound = "memory";
   }
   double products =
-      number(facts.outputElements * predictedImages) * number(space.reduction);
+      number(facts.outputElements * images) * number(space.reduction);
   for (auto [dim, split] : llvm::enumerate(space.splits))
     products *= averageTaps(split, space.phases(dim), /*size=*/1);
   double peak = peakProducts(plan, facts, chip) * number(chip.processors);

@@ -11,6 +11,8 @@
 
 #include "BlockSpace.h"
 
+#include <array>
+
 namespace convjit {
 
 /// A chip as the cost model sees it: vendors' data sheets.
@@ -30,6 +32,16 @@ struct Chip {
 /// The chip of that name, or the one before it; never fails.
 const Chip &chipOf(llvm::StringRef name);
 
+/// A thread has no more registers.
+constexpr int64_t mostRegisters = 255;
+
+/// Registers that a thread of a plan is expected to need, up to mostRegisters.
+int64_t expectedRegisters(conv::GPUPlanAttr plan, int64_t elementBytes);
+
+/// Blocks that an SM is to have room for, which bounds a thread's registers; 0
+/// leaves it to the assembler.
+int64_t leastResident(conv::GPUPlanAttr plan, int64_t elementBytes);
+
 /// What a plan is predicted to do.
 struct GPUPrediction {
   double microseconds = 0;
@@ -41,6 +53,14 @@ struct GPUPrediction {
   const char *bound = "";
   /// Registers of a thread, blocks of an SM at a time.
   int64_t registers = 0, resident = 0;
+  /// Cycles of an SM that one step of a block's main loop takes of each unit.
+  struct Unit {
+    const char *name = "";
+    double cycles = 0;
+  };
+  std::array<Unit, 4> units;
+  /// The time in which memory moves each tensor once.
+  double memoryMicroseconds = 0;
 };
 
 struct GPUCandidate {
@@ -50,16 +70,17 @@ struct GPUCandidate {
   bool onlyIfAsked = false;
 };
 
-/// Images that predictions are made for; the batch is not known.
-constexpr int64_t predictedImages = 8;
+/// Images that predictions are made for where the batch is not known.
+constexpr int64_t usualImages = 8;
 
+/// `images` are those of the output.
 GPUPrediction predict(conv::ConvolutionOp op, conv::GPUPlanAttr plan,
-                      const Chip &chip);
+                      const Chip &chip, int64_t images);
 
 /// The best plan of each schedule and tile, the fastest first, then those that
 /// are only for who asks. The first is never one of those.
 llvm::SmallVector<GPUCandidate> gpuCandidates(conv::ConvolutionOp op,
-                                              const Chip &chip);
+                                              const Chip &chip, int64_t images);
 
 /// Why no plan of schedule = mma is among them.
 std::string whyNoTensorCores(conv::ConvolutionOp op);

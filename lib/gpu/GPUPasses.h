@@ -31,6 +31,9 @@ struct GPUPipelineOptions
   Option<std::string> chip{*this, "chip",
                            llvm::cl::desc("LLVM's name of the chip"),
                            llvm::cl::init("sm_80")};
+  Option<int64_t> images{
+      *this, "images", llvm::cl::desc("images of the output that are expected"),
+      llvm::cl::init(8)};
 };
 
 /// The pipeline in the pieces between which a stage can be printed: layer to

@@ -15,8 +15,9 @@ def ConvGPUPlan : Pass<"conv-gpu-plan"> {
   let summary = "choose how each convolution is carried out on a GPU";
   let description = [{
     Attaches a `#conv.gpu_plan` where there is none: the candidate with the
-    shortest predicted time for eight images on the chip (GPUCostModel.cpp). A
-    plan that is already there is kept, so it can be written by hand or replayed.
+    shortest predicted time for that number of images on the chip
+    (GPUCostModel.cpp). A plan that is already there is kept, so it can be written
+    by hand or replayed.
 
     After:
     ```mlir
@@ -26,7 +27,9 @@ def ConvGPUPlan : Pass<"conv-gpu-plan"> {
     ```
   }];
   let options = [Option<"chip", "chip", "std::string", "\"sm_80\"",
-                        "LLVM's name of the chip">];
+                        "LLVM's name of the chip">,
+                 Option<"images", "images", "int64_t", "8",
+                        "images of the output that are expected">];
   let dependentDialects = ["::convjit::conv::ConvDialect"];
 }
 

@@ -34,7 +34,7 @@ void convjit::buildGPUPlanPipeline(OpPassManager &pm,
                                    const GPUPipelineOptions &options) {
   pm.addPass(createConvLegalize());
   // Masks stay what filters are packed with; they are not folded into lists.
-  pm.addPass(createConvGPUPlan({options.chip}));
+  pm.addPass(createConvGPUPlan({options.chip, options.images}));
 }
 
 void convjit::buildGPUBlocksPipeline(OpPassManager &pm) {

@@ -26,7 +26,7 @@ struct ConvGPUPlanPass : convjit::impl::ConvGPUPlanBase<ConvGPUPlanPass> {
   void runOnOperation() override {
     getOperation()->walk([&](ConvolutionOp op) {
       if (!op.getGpuPlan())
-        op.setGpuPlanAttr(gpuCandidates(op, chipOf(chip)).front().plan);
+        op.setGpuPlanAttr(gpuCandidates(op, chipOf(chip), images).front().plan);
     });
   }
 };

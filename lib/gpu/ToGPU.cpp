@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "BlockSpace.h"
+#include "GPUCostModel.h"
 #include "GPUPasses.h"
 #include "IndexMath.h"
 #include "LowerPackFilter.h"
@@ -14,6 +15,7 @@
 #include "PhaseTables.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 namespace convjit {
 #define GEN_PASS_DEF_CONVTOGPU
@@ -241,11 +243,12 @@ void Outliner::outline(func::FuncOp func, PhasesOp op) {
         b, loc, scratchType,
         ValueRange{IndexMath{b, loc}.mul(images(b), parts)});
   }
-  // A kernel of `blocks` blocks for each `perBlock` images; `body` builds what
-  // a block does before its copy of the operation. Without an output there are
-  // no blocks, and digits have no radix.
+  // A kernel of `blocks` blocks for each `perBlock` images, of which an SM is
+  // to have room for `resident` (0: for any number); `body` builds what a block
+  // does before its copy of the operation. Without an output there are no
+  // blocks, and digits have no radix.
   auto outlined = [&](StringRef name, int64_t threads, int64_t shared,
-                      int64_t blocks, int64_t perBlock,
+                      int64_t blocks, int64_t perBlock, int64_t resident,
                       function_ref<void(PhasesOp, Value, OpBuilder &)> body) {
     gpu::GPUFuncOp device = kernel(func, name, threads, scratchType);
     OpBuilder b(func.getContext());
@@ -258,6 +261,9 @@ void Outliner::outline(func::FuncOp func, PhasesOp op) {
                     b.getI64IntegerAttr(op.getBatchGroupCount()));
     if (parts > 1)
       device->setAttr("conv.split", b.getI64IntegerAttr(parts));
+    if (resident)
+      device->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
+                      b.getI32IntegerAttr(static_cast<int32_t>(resident)));
     IRMapping mapping;
     mapping.map(func.getArguments(),
                 device.getArguments().take_front(func.getNumArguments()));
@@ -279,11 +285,12 @@ void Outliner::outline(func::FuncOp func, PhasesOp op) {
         scratch);
   };
   outlined("kernel", threads, shared, blocks, space.imagesPerBlock(),
+           leastResident(space.plan, type.getElementTypeBitWidth() / 8),
            [&](PhasesOp op, Value sums, OpBuilder &b) {
              buildBlock(op, space, sums, b);
            });
   if (parts > 1) {
-    outlined("add", addThreads, 0, addBlocksPerImage(op), 1, addParts);
+    outlined("add", addThreads, 0, addBlocksPerImage(op), 1, 0, addParts);
     memref::DeallocOp::create(b, loc, scratch);
   }
   op.erase();

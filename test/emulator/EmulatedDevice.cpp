@@ -19,7 +19,9 @@
 #include "llvm/Support/SourceMgr.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
+#include <iostream>
 #include <optional>
 
 using namespace convjit;
@@ -27,10 +29,15 @@ using emulator::Buffer;
 
 namespace {
 
+enum class Measures {
+  Nothing,
+  Conflicts, ///< bank conflicts of the main loop are an error, too
+  Steps      ///< says on standard error what a step of the main loop takes
+};
+
 class EmulatedDevice final : public cli::Device {
 public:
-  /// `measures`: bank conflicts of the main loop are an error, too.
-  explicit EmulatedDevice(bool measures) : measures(measures) {}
+  explicit EmulatedDevice(Measures measures) : measures(measures) {}
 
   std::string description() const override { return "the emulator"; }
   Status completeTarget(Target &target) const override { return {}; }
@@ -54,8 +61,8 @@ public:
     if (!module)
       return internalError("LLVM IR that does not parse: " +
                            diagnostic.getMessage().str());
-    Expected<emulator::Program> compiled =
-        emulator::Program::compile(*module, {.measure = measures});
+    Expected<emulator::Program> compiled = emulator::Program::compile(
+        *module, {.measure = measures != Measures::Nothing});
     if (!compiled)
       return compiled.takeError();
     program.emplace(std::move(*compiled));
@@ -99,19 +106,63 @@ private:
       return Error{ErrorKind::CheckFailed, report.error().message};
     if (!report->findings.empty() || !report->complete)
       return Error{ErrorKind::CheckFailed, step.entry + ": " + report->text()};
-    if (measures)
+    if (measures == Measures::Steps)
+      std::cerr << steps(step.entry, *report);
+    if (measures == Measures::Conflicts)
       if (std::string why = conflicts(*report); !why.empty())
         return Error{ErrorKind::CheckFailed, step.entry + ": " + why};
     return {};
   }
 
-  /// Accesses to shared memory in the innermost loops that take more passes
-  /// through the banks than they must.
-  static std::string conflicts(const emulator::Report &report) {
+  /// The depth of the loops that go through shared memory; 0 without any.
+  static unsigned mainLoopOf(const emulator::Report &report) {
     unsigned deepest = 0;
     for (const emulator::Profile &profile : report.profiles)
       if (profile.wavefronts)
         deepest = std::max(deepest, profile.loopDepth);
+    return deepest;
+  }
+
+  /// What the main loop did, by step of a block; empty for an entry without
+  /// one.
+  static std::string steps(const std::string &entry,
+                           const emulator::Report &report) {
+    unsigned depth = mainLoopOf(report);
+    if (depth == 0 || report.blocks == 0)
+      return "";
+    // Each step has one barrier.
+    uint64_t barriers = 0, passes = 0, fewestPasses = 0, sectors = 0,
+             fewestSectors = 0;
+    for (const emulator::Profile &profile : report.profiles) {
+      if (profile.loopDepth != depth)
+        continue;
+      if (profile.kind == "barrier")
+        barriers += profile.threads;
+      passes += profile.wavefronts;
+      fewestPasses += profile.idealWavefronts;
+      sectors += profile.sectors;
+      fewestSectors += profile.idealSectors;
+    }
+    double all = static_cast<double>(barriers) /
+                 static_cast<double>(report.threads / report.blocks);
+    char text[400];
+    auto each = [&](uint64_t count) {
+      return static_cast<double>(count) / all;
+    };
+    std::snprintf(
+        text, sizeof text,
+        "%s: %.0f steps of %llu blocks, of each %.6g passes of shared "
+        "memory (%.6g would do), %.6g sectors of global memory (%.6g "
+        "would do)\n",
+        entry.c_str(), all, static_cast<unsigned long long>(report.blocks),
+        each(passes), each(fewestPasses), each(sectors), each(fewestSectors));
+    return text;
+  }
+
+  /// Accesses to shared memory in the innermost loops that take more passes
+  /// through the banks than they must.
+  static std::string conflicts(const emulator::Report &report) {
+    unsigned deepest = mainLoopOf(report);
     std::string text;
     for (const emulator::Profile &profile : report.profiles)
       if (deepest && profile.loopDepth == deepest &&
@@ -149,7 +200,7 @@ private:
     return of(tensors.output, Write, "output");
   }
 
-  bool measures;
+  Measures measures;
   GPUKernel kernel;
   std::optional<emulator::Program> program;
   std::vector<std::byte> packed, scratch;
@@ -160,14 +211,18 @@ private:
 [[maybe_unused]] const bool registered = cli::registerDevice(
     "emulated",
     {[](const std::string &name) -> Status {
-       if (name == "emulated" || name == "emulated:conflicts")
+       if (name == "emulated" || name == "emulated:conflicts" ||
+           name == "emulated:steps")
          return {};
        return badInput("--device=" + name +
-                       ": valid: emulated, emulated:conflicts");
+                       ": valid: emulated, emulated:conflicts, "
+                       "emulated:steps");
      },
      [](const std::string &name) -> Expected<std::unique_ptr<cli::Device>> {
-       return std::unique_ptr<cli::Device>(
-           new EmulatedDevice(name == "emulated:conflicts"));
+       Measures measures = name == "emulated:conflicts" ? Measures::Conflicts
+                           : name == "emulated:steps"   ? Measures::Steps
+                                                        : Measures::Nothing;
+       return std::unique_ptr<cli::Device>(new EmulatedDevice(measures));
      }});
 
 } // namespace

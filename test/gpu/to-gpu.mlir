@@ -3,12 +3,13 @@
 #d = #conv.dims<[b, 0, f]x[0, o, i]->[b, 0, f]>
 
 // One launch has both phases: the block's number says channels, phase, box and
-// image. k 4, s 2: blocks away from both ends need no predicate.
+// image. k 4, s 2: blocks away from both ends need no predicate. An SM is to have room
+// for as many blocks as registers allow without spills.
 // CHECK-LABEL: gpu.func @kernel(
 // CHECK-SAME: memref<?x100x8xf32> {conv.operand = "input"}
 // CHECK-SAME: memref<2x4x8x16xf32> {conv.operand = "packed"}
 // CHECK-SAME: memref<?x200x32xf32> {conv.operand = "output"}
-// CHECK-SAME: kernel attributes {conv.batch_group_count = 1 : i64, conv.blocks = 16 : i64, conv.images_per_block = 1 : i64, conv.shared_bytes = 3328 : i64, known_block_size = array<i32: 32, 1, 1>}
+// CHECK-SAME: kernel attributes {conv.batch_group_count = 1 : i64, conv.blocks = 16 : i64, conv.images_per_block = 1 : i64, conv.shared_bytes = 3328 : i64, known_block_size = array<i32: 32, 1, 1>, nvvm.minctasm = 12 : i32}
 // CHECK: %[[N:.*]] = gpu.block_id x
 // CHECK: scf.if %{{.*}} {
 // CHECK: conv.block %{{.*}} image(%{{.*}}) phase(%{{.*}}) at(%{{.*}}) channels(%{{.*}}) interior

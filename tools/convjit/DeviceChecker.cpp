@@ -27,6 +27,10 @@ void DeviceChecker::setPlan(const std::string &plan) {
 /// replaced, so that schedules and tiles are met that are rarely picked. One
 /// that the convolution cannot have is given up.
 Expected<GPUKernel> DeviceChecker::compileCase(const NamedCase &item) {
+  CompileOptions options = this->options;
+  // Its images are the layer's channels.
+  if (item.forward)
+    options.images = item.forward->inChannels / item.forward->groups;
   if (item.planSeed == 0 || !options.plan.empty())
     return compiler.compileGPU(item.conv, options);
   Expected<PlanReport> report = compiler.plan(item.conv, options);
@@ -60,6 +64,28 @@ Expected<std::optional<Failure>> DeviceChecker::check(const NamedCase &item,
   position.threads = 0;
   std::strcpy(position.check, "compile");
   setPlan(options.plan);
+  if (item.forward) {
+    // One image, whose gradient is added to the others'; and all in one launch.
+    auto outcome = checkKernel(item, {1}, seed, nullptr);
+    for (int64_t images : imagesOf(item)) {
+      if (!outcome || *outcome)
+        break;
+      if (images == 0)
+        continue;
+      NamedCase all = item;
+      all.conv = gradientOfImages(item.conv, images);
+      outcome = checkKernel(all, {images}, seed, &*item.forward);
+    }
+    return outcome;
+  }
+  return checkKernel(item, imagesOf(item), seed, nullptr);
+}
+
+/// `layer` is the one whose weight's gradient the case is, of all images.
+Expected<std::optional<Failure>>
+DeviceChecker::checkKernel(const NamedCase &item,
+                           const std::vector<int64_t> &numbers, uint64_t seed,
+                           const Convolution *layer) {
   auto failed = [&](Error error) -> Expected<std::optional<Failure>> {
     if (error.kind == ErrorKind::Internal ||
         error.kind == ErrorKind::CheckFailed)
@@ -74,25 +100,39 @@ Expected<std::optional<Failure>> DeviceChecker::check(const NamedCase &item,
   own.plan = kernel->plan;
   if (Status s = device.load(compiler, *kernel, own); !s)
     return failed(s.takeError());
-  if (item.forward) {
-    auto outcome = checkBatch(*kernel, 1, item.forward->inChannels, seed);
+  for (int64_t images : numbers) {
+    int64_t batch = item.forward ? item.forward->inChannels
+                                 : images * item.conv.batchGroups;
+    auto outcome = checkBatch(*kernel, images, batch, seed, layer);
     if (!outcome || *outcome)
       return outcome;
   }
+  if (!item.forward || layer)
+    return std::optional<Failure>();
   for (int64_t images : imagesOf(item)) {
-    auto outcome =
-        item.forward
-            ? checkWeightGradient(*kernel, *item.forward, images, seed)
-            : checkBatch(*kernel, images, images * item.conv.batchGroups, seed);
+    auto outcome = checkWeightGradient(*kernel, *item.forward, images, seed);
     if (!outcome || *outcome)
       return outcome;
   }
   return std::optional<Failure>();
 }
 
+/// The weight's gradient in the window's order, from the layer's formula.
+static ReferenceResult gradientInWindowOrder(Convolution layer,
+                                             const ReferenceOperands &operands,
+                                             int64_t images) {
+  for (SpatialDim &dim : layer.dims)
+    dim.reversed = false;
+  // The mask is not the kernel's.
+  layer.mask.clear();
+  return weightGradientReference(layer, operands.input, operands.weights,
+                                 images);
+}
+
 Expected<std::optional<Failure>>
 DeviceChecker::checkBatch(const GPUKernel &kernel, int64_t images,
-                          int64_t batch, uint64_t seed) {
+                          int64_t batch, uint64_t seed,
+                          const Convolution *layer) {
   const Convolution &conv = kernel.conv;
   if (Status s = cli::checkBatch(conv, batch); !s)
     return s.takeError();
@@ -113,7 +153,9 @@ DeviceChecker::checkBatch(const GPUKernel &kernel, int64_t images,
     if (special)
       makeSpecial(operands.input, random);
     roundOperands(conv, operands);
-    ReferenceResult wanted = referenceConvolution(conv, operands, batch);
+    ReferenceResult wanted =
+        layer ? gradientInWindowOrder(*layer, operands, images)
+              : referenceConvolution(conv, operands, batch);
     auto filled = [&](const std::vector<double> &values) {
       std::vector<std::byte> bytes(values.size() *
                                    static_cast<size_t>(sizeOf(conv.dtype)));

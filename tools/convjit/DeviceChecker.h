@@ -35,7 +35,11 @@ private:
   Expected<GPUKernel> compileCase(const NamedCase &item);
   Expected<std::optional<Failure>> checkBatch(const GPUKernel &kernel,
                                               int64_t images, int64_t batch,
-                                              uint64_t seed);
+                                              uint64_t seed,
+                                              const Convolution *layer);
+  Expected<std::optional<Failure>>
+  checkKernel(const NamedCase &item, const std::vector<int64_t> &numbers,
+              uint64_t seed, const Convolution *layer);
   Expected<std::optional<Failure>> checkWeightGradient(const GPUKernel &kernel,
                                                        const Convolution &layer,
                                                        int64_t images,

@@ -12,6 +12,7 @@
 #include "LibraryText.h"
 #include "Ptxas.h"
 #include "Reproducer.h"
+#include "convjit/WeightGradient.h"
 
 #include <algorithm>
 #include <cctype>
@@ -32,6 +33,8 @@ struct EmitOptions {
   CommonOptions common;
   std::vector<std::string> problems, names;
   std::string file, stages, folder, prefix = "convjit";
+  int64_t batch = 1;
+  bool batchGiven = false;
 };
 
 /// A stage of one layer's compilation; the others are parts of a library.
@@ -185,6 +188,9 @@ private:
         return badInput(std::string("--emit=") + binary +
                         ": needs -o DIR; valid without it: the stages that are "
                         "text");
+    if (options.batchGiven && !options.common.isGPU())
+      return badInput("--batch=" + std::to_string(options.batch) +
+                      ": valid with --target=nvptx only");
     const CompileOptions &compile = options.common.compile;
     for (const std::string &cpu : splitAtCommas(compile.target.cpu)) {
       targets.push_back(compile.target);
@@ -203,6 +209,9 @@ private:
     LibraryLayer item;
     item.problem = layer->text;
     item.name = name.empty() ? symbolName(layer->text) : name;
+    // CPUs add image to image, a GPU's launch takes all of them.
+    if (layer->isWeightGradient() && options.common.isGPU())
+      layer->conv = gradientOfImages(layer->conv, options.batch);
     item.conv = layer->conv;
     if (layer->isWeightGradient())
       item.mask = layer->forward.mask;
@@ -287,6 +296,7 @@ private:
       if (const StageName *stage = stageOf(name))
         for (const Layer &layer : layers) {
           noteLayer(layer.text, compile);
+          compile.images = expectedImages(layer);
           Expected<std::string> text =
               compiler->emit(layer.conv, stage->stage, compile,
                              layer.problem ? &*layer.problem : nullptr);
@@ -342,8 +352,10 @@ private:
     CompileOptions compile = options.common.compile;
     compile.target = targets[0];
     std::vector<NamedGPUKernel> kernels;
-    for (const LibraryLayer &item : items) {
+    for (size_t i = 0; i < items.size(); ++i) {
+      const LibraryLayer &item = items[i];
       noteLayer(item.problem, compile);
+      compile.images = expectedImages(layers[i]);
       Expected<GPUKernel> kernel = compiler->compileGPU(item.conv, compile);
       if (!kernel)
         return kernel.takeError();
@@ -351,6 +363,13 @@ private:
     }
     return give("header", options.prefix + "_gpu_kernels.h",
                 gpuHeader(options.prefix, kernels));
+  }
+
+  /// What a GPU's plan is made for: of a weight gradient, images are channels.
+  int64_t expectedImages(const Layer &layer) const {
+    if (layer.isWeightGradient())
+      return layer.forward.inChannels / layer.forward.groups;
+    return options.batchGiven ? options.batch : 0;
   }
 
   const EmitOptions &options;
@@ -384,6 +403,10 @@ Verb convjit::cli::addEmit(CLI::App &parent) {
                   "a layer's name in symbols; once for each layer, in order")
       ->allow_extra_args(false)
       ->take_all();
+  app->add_option("--batch", options->batch,
+                  "images that a GPU's plan is made for, eight without; those "
+                  "that a launch sums a weight's gradient over, one without")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 20));
   options->common.addTo(*app);
   app->get_option("--target-cpu")
       ->description("compile for this CPU (LLVM's name) instead of the host's; "
@@ -396,5 +419,8 @@ Verb convjit::cli::addEmit(CLI::App &parent) {
               "         convjit emit conv1d:in=64x16,oc=16,k=3 --name up "
               "--emit=archive,header --prefix net "
               "--target-cpu=x86-64-v2,haswell,znver4 -o kernels");
-  return {app, [options] { return Emitter(*options).run(); }};
+  return {app, [options, app] {
+            options->batchGiven = app->count("--batch") > 0;
+            return Emitter(*options).run();
+          }};
 }

@@ -8,7 +8,9 @@
 
 #include "Common.h"
 #include "Reproducer.h"
+#include "convjit/WeightGradient.h"
 
+#include <algorithm>
 #include <iostream>
 
 using namespace convjit;
@@ -20,6 +22,7 @@ struct PlanOptions {
   CommonOptions common;
   std::string problem;
   int64_t batch = 1;
+  bool batchGiven = false;
 };
 
 /// What runs at once: tasks of a CPU, blocks of a GPU.
@@ -54,10 +57,14 @@ Expected<int> run(const PlanOptions &options) {
   Expected<Layer> layer = readLayer(options.problem);
   if (!layer)
     return layer.takeError();
-  const Convolution &conv = layer->conv;
+  Convolution conv = layer->conv;
   int64_t batch = options.batch * conv.batchGroups;
+  // CPUs add image to image, a GPU's launch takes all of them.
+  bool atOnce = layer->isWeightGradient() && options.common.isGPU();
   if (layer->isWeightGradient())
     batch = layer->problem->inChannels;
+  if (atOnce)
+    conv = gradientOfImages(conv, std::max<int64_t>(options.batch, 1));
   const Convolution &whole =
       layer->isWeightGradient() ? layer->forward : layer->conv;
   if (Status s = checkBatch(whole, options.batch * whole.batchGroups); !s)
@@ -66,7 +73,10 @@ Expected<int> run(const PlanOptions &options) {
   Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
   if (!compiler)
     return compiler.takeError();
-  Expected<PlanReport> report = (*compiler)->plan(conv, options.common.compile);
+  CompileOptions compile = options.common.compile;
+  if (atOnce || options.batchGiven)
+    compile.images = batch / conv.batchGroups;
+  Expected<PlanReport> report = (*compiler)->plan(conv, compile);
   if (!report)
     return report.takeError();
   Json padding = Json::array();
@@ -76,8 +86,8 @@ Expected<int> run(const PlanOptions &options) {
     paddingText +=
         " " + std::to_string(dim.padLow) + ":" + std::to_string(dim.padHigh);
   }
-  // The weight gradient's convolution is of one image.
-  int64_t images = layer->isWeightGradient() ? options.batch : 1;
+  // The weight gradient's convolution may be of one image.
+  int64_t images = layer->isWeightGradient() && !atOnce ? options.batch : 1;
   int64_t flops = flopsOf(*layer, options.batch);
   int64_t bytes = bytesTouched(conv, report->packedWeightBytes, batch) * images;
   double intensity =
@@ -138,5 +148,8 @@ Verb convjit::cli::addPlan(CLI::App &parent) {
       ->check(CLI::Range(int64_t(0), int64_t(1) << 20));
   options->common.addTo(*app);
   app->footer("Example: convjit plan convT3d:in=8x16x16x64,oc=32,k=4,s=2");
-  return {app, [options] { return run(*options); }};
+  return {app, [options, app] {
+            options->batchGiven = app->count("--batch") > 0;
+            return run(*options);
+          }};
 }

@@ -77,6 +77,8 @@ struct CompileOptions {
   /// Text of a plan attribute (`#conv.plan<...>`), or empty to let the cost
   /// model choose.
   std::string plan;
+  /// GPU: images of the output that the plan is to be good for; 0: eight.
+  int64_t images = 0;
 };
 
 struct Library;

@@ -16,6 +16,11 @@
 
 namespace convjit {
 
+/// The gradient of `images` images (at least one) as one convolution, for GPUs:
+/// `gradient` is that of one image (lowerWeightGradient), whose input channels
+/// the images become. It adds to nothing.
+Convolution gradientOfImages(Convolution gradient, int64_t images);
+
 /// Writes the weight's gradient of `layer`, as the layer stores its weight, to
 /// `result`. `kernel` was compiled from lowerWeightGradient: it treats one
 /// image and adds to what the images before it gave. The layer's mask
