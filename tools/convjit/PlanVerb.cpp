@@ -54,14 +54,21 @@ Expected<int> run(const PlanOptions &options) {
   Expected<Layer> layer = readLayer(options.problem);
   if (!layer)
     return layer.takeError();
-  const Convolution &conv = layer->conv;
-  int64_t batch = options.batch * conv.batchGroups;
-  if (layer->isWeightGradient())
-    batch = layer->problem->inChannels;
   const Convolution &whole =
       layer->isWeightGradient() ? layer->forward : layer->conv;
   if (Status s = checkBatch(whole, options.batch * whole.batchGroups); !s)
     return s.takeError();
+  if (layer->isWeightGradient()) {
+    Expected<Convolution> sum =
+        lowerWeightGradient(*layer->problem, options.batch);
+    if (!sum)
+      return sum.takeError();
+    layer->conv = std::move(*sum);
+  }
+  const Convolution &conv = layer->conv;
+  int64_t batch = options.batch * conv.batchGroups;
+  if (layer->isWeightGradient())
+    batch = layer->problem->inChannels;
   noteLayer(layer->text, options.common.compile);
   Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
   if (!compiler)
@@ -76,10 +83,8 @@ Expected<int> run(const PlanOptions &options) {
     paddingText +=
         " " + std::to_string(dim.padLow) + ":" + std::to_string(dim.padHigh);
   }
-  // The weight gradient's convolution is of one image.
-  int64_t images = layer->isWeightGradient() ? options.batch : 1;
   int64_t flops = flopsOf(*layer, options.batch);
-  int64_t bytes = bytesTouched(conv, report->packedWeightBytes, batch) * images;
+  int64_t bytes = bytesTouched(conv, report->packedWeightBytes, batch);
   double intensity =
       bytes > 0 ? static_cast<double>(flops) / static_cast<double>(bytes) : 0;
   std::vector<int64_t> output = conv.outputShape(batch);

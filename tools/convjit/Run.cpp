@@ -190,6 +190,13 @@ Expected<int> run(const RunOptions &options) {
   Expected<Tensors> tensors = readTensors(options, *layer);
   if (!tensors)
     return tensors.takeError();
+  if (layer->isWeightGradient() && tensors->batch > 1) {
+    Expected<Convolution> whole =
+        lowerWeightGradient(*layer->problem, tensors->batch);
+    if (!whole)
+      return whole.takeError();
+    layer->conv = std::move(*whole);
+  }
   noteLayer(layer->text, options.common.compile);
   KernelCacheOptions place;
   place.compile = options.common.compile;
