@@ -16,7 +16,7 @@ using namespace convjit;
 namespace {
 
 constexpr std::string_view magic = "convjitK";
-constexpr uint32_t version = 2;
+constexpr uint32_t version = 3;
 constexpr size_t headerBytes = 8 + 4 + 4 + 8 + 32;
 
 void put(std::string &to, uint64_t value, int bytes = 8) {
@@ -59,13 +59,14 @@ struct Reader {
 std::string convjit::encodeEntry(const StoredKernel &kernel, DigestFn digest) {
   std::string body;
   body.reserve(kernel.key.size() + kernel.plan.size() + kernel.object.size() +
-               9 * 8);
+               10 * 8);
   put(body, kernel.key);
   put(body, kernel.plan);
   put(body, kernel.object);
   put(body, kernel.packedWeightBytes);
   put(body, kernel.scratchBytes);
   put(body, static_cast<uint64_t>(kernel.tasksPerImage));
+  put(body, static_cast<uint64_t>(kernel.pieces));
   put(body, kernel.codeBytes);
   put(body, std::bit_cast<uint64_t>(kernel.compileMilliseconds));
   put(body, static_cast<uint64_t>(kernel.created));
@@ -105,12 +106,14 @@ Expected<StoredKernel> convjit::decodeEntry(std::string_view bytes,
   kernel.packedWeightBytes = body.number();
   kernel.scratchBytes = body.number();
   kernel.tasksPerImage = static_cast<int64_t>(body.number());
+  kernel.pieces = static_cast<int64_t>(body.number());
   kernel.codeBytes = body.number();
   kernel.compileMilliseconds = std::bit_cast<double>(body.number());
   kernel.created = static_cast<int64_t>(body.number());
   if (!body.good || !body.rest.empty() || kernel.object.empty() ||
-      kernel.tasksPerImage < 0 || kernel.packedWeightBytes >> 62 ||
-      kernel.scratchBytes >> 31 || !std::isfinite(kernel.compileMilliseconds))
+      kernel.tasksPerImage < 0 || kernel.pieces < 1 ||
+      kernel.packedWeightBytes >> 62 || kernel.scratchBytes >> 31 ||
+      !std::isfinite(kernel.compileMilliseconds))
     return bad("is malformed");
   return kernel;
 }

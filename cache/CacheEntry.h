@@ -9,13 +9,14 @@
 // An entry of the cache on disk, little-endian:
 //
 //     8 bytes   "convjitK"
-//     4         version, 2
+//     4         version, 3
 //     4         0
 //     8         bytes of the body
 //     32        digest of the body
 //     body      texts and bytes after their length (8 bytes each), numbers as
 //               8 bytes: key, plan, object, packedWeightBytes, scratchBytes,
-//               tasksPerImage, codeBytes, milliseconds (a double), created
+//               tasksPerImage, pieces, codeBytes, milliseconds (a double),
+//               created
 //
 // The key is the whole text that the file is named after, so that a file under
 // another's name is noticed as well as one with a bit turned.
@@ -47,6 +48,7 @@ struct StoredKernel {
   uint64_t packedWeightBytes = 0;
   uint64_t scratchBytes = 0; ///< for each thread
   int64_t tasksPerImage = 0;
+  int64_t pieces = 1; ///< as in Kernel
   uint64_t codeBytes = 0;
   double compileMilliseconds = 0;
   int64_t created = 0; ///< seconds since 1970

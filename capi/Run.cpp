@@ -176,7 +176,11 @@ private:
         total += roundUp(operand->bytes());
       }
     kernelScratch = total;
-    total += kernelScratchBytes(kernel, threads.get().concurrency());
+    // A weight's gradient has the layer's input channels as its batch.
+    kernelScratchSize = kernelScratchBytes(
+        kernel, threads.get().concurrency(),
+        layer.isWeightGradient() ? conv().inChannels : batch);
+    total += kernelScratchSize;
     gradientScratch = total;
     if (layer.isWeightGradient())
       total += roundUp(weightGradientScratchBytes(kernel, conv()));
@@ -190,7 +194,7 @@ private:
     auto at = [&](size_t offset) {
       return static_cast<std::byte *>(scratch) + offset;
     };
-    void *own = kernel.scratchBytes ? at(kernelScratch) : nullptr;
+    void *own = kernelScratchSize ? at(kernelScratch) : nullptr;
     Status result;
     if (layer.isWeightGradient())
       result = runWeightGradient(kernel, conv(), input.at(scratch),
@@ -216,7 +220,8 @@ private:
   Threads threads;
   Operand input, gradOutput, bias, residual, output;
   int64_t batch = 0;
-  size_t kernelScratch = 0, gradientScratch = 0, total = 0;
+  size_t kernelScratch = 0, kernelScratchSize = 0, gradientScratch = 0,
+         total = 0;
 };
 
 } // namespace
@@ -268,9 +273,11 @@ convjit_status convjit_kernel_run_dense(const convjit_kernel *kernel,
     if (Outcome o = threads.choose(*kernel->host, executor); !o)
       return o;
     const Kernel &code = *kernel->kernel;
-    Memory scratch(*kernel->host,
-                   kernelScratchBytes(code, threads.get().concurrency()));
-    if (code.scratchBytes && !scratch.get())
+    // A batch that is no good is runKernel's to refuse.
+    size_t bytes = kernelScratchBytes(code, threads.get().concurrency(),
+                                      std::max<int64_t>(0, args->batch));
+    Memory scratch(*kernel->host, bytes);
+    if (bytes && !scratch.get())
       return outOfMemory();
     return threads.finish(
         runKernel(code,

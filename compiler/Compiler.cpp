@@ -89,7 +89,7 @@ public:
 
   TargetInfo target;
   CPUPipelineOptions options;
-  int64_t tasksPerImage = 0;
+  int64_t tasksPerImage = 0, pieces = 1;
   size_t packedWeightBytes = 0;
 
 private:
@@ -104,6 +104,8 @@ private:
       if (auto tasks =
               func->getAttrOfType<mlir::IntegerAttr>("conv.tasks_per_image")) {
         tasksPerImage = tasks.getInt();
+        if (auto count = func->getAttrOfType<mlir::IntegerAttr>("conv.pieces"))
+          pieces = count.getInt();
         auto packed = llvm::cast<mlir::MemRefType>(func.getArgumentTypes()[1]);
         packedWeightBytes =
             packed.getNumElements() * packed.getElementTypeBitWidth() / 8;
@@ -267,6 +269,7 @@ Expected<LoweredKernel> Compiler::Impl::lower(const Convolution &conv,
     return unit.takeError();
   kernel.unit = std::move(*unit);
   kernel.tasksPerImage = compilation->tasksPerImage;
+  kernel.pieces = compilation->pieces;
   kernel.packedWeightBytes = compilation->packedWeightBytes;
   return kernel;
 }
@@ -295,6 +298,7 @@ Compiler::Impl::compile(const Convolution &conv,
   kernel.codeBytes = sectionBytes(kernel.object);
   kernel.packedWeightBytes = lowered->packedWeightBytes;
   kernel.tasksPerImage = lowered->tasksPerImage;
+  kernel.pieces = lowered->pieces;
   kernel.compileMilliseconds = now() - start;
   return kernel;
 }

@@ -95,11 +95,11 @@ Expected<Kernel> KernelCache::Impl::make(const Convolution &conv) {
     else if (*stored) {
       StoredKernel &from = **stored;
       Expected<Kernel> kernel = loadKernel(
-          conv,
-          {std::move(from.object), std::move(from.plan),
-           static_cast<size_t>(from.packedWeightBytes),
-           static_cast<size_t>(from.scratchBytes), from.tasksPerImage,
-           static_cast<size_t>(from.codeBytes), from.compileMilliseconds});
+          conv, {std::move(from.object), std::move(from.plan),
+                 static_cast<size_t>(from.packedWeightBytes),
+                 static_cast<size_t>(from.scratchBytes), from.tasksPerImage,
+                 from.pieces, static_cast<size_t>(from.codeBytes),
+                 from.compileMilliseconds});
       if (kernel) {
         std::unique_lock lock(counting);
         ++counts.found;
@@ -128,6 +128,7 @@ Expected<Kernel> KernelCache::Impl::compile(const Convolution &conv,
     kept.packedWeightBytes = compiled->packedWeightBytes;
     kept.scratchBytes = compiled->scratchBytes;
     kept.tasksPerImage = compiled->tasksPerImage;
+    kept.pieces = compiled->pieces;
     kept.codeBytes = compiled->codeBytes;
     kept.compileMilliseconds = compiled->compileMilliseconds;
     kept.created = std::time(nullptr);

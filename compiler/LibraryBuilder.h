@@ -31,6 +31,7 @@ struct LoweredKernel {
   Leaky<MachineUnit> unit;
   std::string plan;
   int64_t tasksPerImage = 0;
+  int64_t pieces = 1;
   size_t packedWeightBytes = 0;
   size_t scratchBytes = 0;
 };

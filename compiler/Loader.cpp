@@ -233,6 +233,7 @@ Expected<Kernel> convjit::loadKernel(const Convolution &conv,
   kernel.packedWeightBytes = compiled.packedWeightBytes;
   kernel.scratchBytes = compiled.scratchBytes;
   kernel.tasksPerImage = compiled.tasksPerImage;
+  kernel.pieces = compiled.pieces;
   kernel.plan = std::move(compiled.plan);
   kernel.compileMilliseconds = compiled.compileMilliseconds;
   kernel.codeBytes = compiled.codeBytes;

@@ -234,11 +234,11 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     With `row = outer` a register tile is `pixels` images by `width` output
     channels, or, where images are last in memory in the input and the output,
     the other way about, with as many pixels of a row as fit when it is smaller;
-    with `lanes = groups`, `pixels` by `width` groups of one channel. The window's
-    taps (and the channels summed over) are the long loop: `unroll` of them are an
-    iteration, and `chunks` pieces of them follow each other, outside of the loop
-    over a call's tasks. With the order `filter` tasks that share what is in the
-    lanes are neighbours, with others those whose outputs are.
+    with `lanes = groups`, `width` channels of whole groups by as many images as a
+    group has channels. The window's taps (and the channels summed over) are the
+    long loop: `unroll` of them are an iteration, and `chunks` pieces of them are
+    outside of the loop over a call's tasks. With the order `filter` tasks that
+    share what is in the lanes are neighbours, with others those whose outputs are.
 
     ```mlir
     #conv.plan<lanes = channels, width = 32, pixels = 8, unroll = 4,

@@ -369,12 +369,12 @@ def Conv_OuterTileOp : Conv_Op<"outer_tile", [AttrSizedOperandSegments]> {
     each other in theirs. The last of `input_steps` is `input_pixel_step` pixels
     of `input_pixel` elements.
 
-    With `lanes_of_groups`, lanes are neighbouring groups of one channel each,
-    and follow each other in both operands: there is one row.
+    With `lanes_of_groups`, lanes are neighbouring groups, next to each other in
+    both operands: `rows` lanes each, and as many images, which are the rows.
 
-    With `first`, sums start from the residual, or from zero, else from what the
-    output holds. Of the `lanes`, the first `valid` exist. There are `copies` of
-    the sums, each of every so manieth j, that are added at the end.
+    With `first`, sums start from the residual, or from zero, and replace the
+    output; else from zero, and are added to it. Of `lanes` the first `valid`
+    exist. `copies` of the sums, each of every so manieth j, add up at the end.
 
     With `tap_ranges` (lo and hi of j in the innermost dimension for each pixel
     of the tile), pixel t reads at `input_taps[t]` input pixels and

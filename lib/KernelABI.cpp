@@ -27,6 +27,7 @@ int64_t fieldOf(StringRef operand) {
       .Case("bias", 2)
       .Case("residual", 3)
       .Case("output", 4)
+      .Case("scratch", 5)
       .Default(-1);
 }
 constexpr int64_t batchField = 6;

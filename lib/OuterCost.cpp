@@ -30,6 +30,10 @@ constexpr double tileStart = 60, rowStart = 10;
 /// further away.
 constexpr double nearBytes = 20, farBytes = 4;
 
+/// Tasks that keep the threads of a large machine busy, and cycles that telling
+/// one out is worth.
+constexpr double manyTasks = 64, worthTelling = 3e4;
+
 /// Values of j: those of one output on average, and of the whole box.
 struct Pixels {
   double each = 1, box = 1, row = 1;
@@ -58,13 +62,14 @@ void convjit::addOuterCandidates(ConvolutionOp op, const Machine &machine,
     return;
   auto filter = cast<RankedTensorType>(op.getFilter().getType());
   Pixels pixels;
-  double outputs = 1;
+  double outputs = 1, rowOutputs = 1;
   for (auto [dim, split] : llvm::enumerate(shape.splits)) {
     OuterDim here(split, filter.getDimSize(numbers.getKernelSpatial()[dim]),
                   /*reversed=*/false);
     double sum = 0;
     for (auto [lo, hi] : llvm::zip(here.lo, here.hi))
       sum += hi - lo;
+    rowOutputs = std::max<int64_t>(1, here.outputs());
     outputs *= here.outputs();
     pixels.row = sum / std::max<int64_t>(1, here.outputs());
     pixels.each *= pixels.row;
@@ -81,22 +86,33 @@ void convjit::addOuterCandidates(ConvolutionOp op, const Machine &machine,
   double pixelBytes = all / pixels.box + shape.channels.perGroup *
                                              shape.channels.groups *
                                              shape.elementBytes;
-  if (allowsOuterGroups(op)) {
+  int64_t few = shape.channels.perGroup;
+  // Groups of more than half a vector are as well off by themselves.
+  if (allowsOuterGroups(op) && (few == 1 || 2 * few <= shape.lanes)) {
     // Few products for what is loaded: pieces stay in the nearest cache for all
     // taps.
-    int64_t all = shape.channels.groups, vectors = all <= shape.lanes ? 1 : 2;
-    int64_t width = vectors * shape.lanes;
+    int64_t all = shape.channels.groups * few;
+    // With one vector groups need not end where it does.
+    bool divides = shape.lanes % few == 0;
+    int64_t vectors = all <= shape.lanes || !divides || few > 4 ? 1 : 2;
+    int64_t width = vectors * (shape.lanes / few * few);
     int64_t chunks = std::clamp<int64_t>(
         std::llround(pixels.box /
                      (vectorCache / 2 / (width * shape.elementBytes))),
         1, 1 << 20);
-    auto plan = PlanAttr::get(op.getContext(), Lanes::Groups, width,
-                              /*pixels=*/machine.registers / vectors / 2,
+    // Of the registers, what several taps of a row may have as sums, beside a
+    // shuffle for each row.
+    int64_t sums = machine.registers * (few == 1 ? 2 : 3) / 4 / vectors;
+    auto plan = PlanAttr::get(op.getContext(), Lanes::Groups, width, sums,
                               /*unroll=*/2, RowForm::Outer, chunks,
                               /*merged=*/0, Order::Filter, /*fold=*/1);
-    double cycles = outputs * llvm::divideCeil(all, width) *
-                    (pixels.each * shape.fmaCycles(width) * 2 +
-                     chunks * (tileStart + 4 * vectors));
+    // For one image, of as many as a group has channels.
+    double step = shape.fmaCycles(llvm::alignTo(width, shape.lanes));
+    double cycles =
+        outputs * llvm::divideCeil(all, width) *
+        (pixels.each * step * (1 + few) +
+         static_cast<double>(chunks) * (tileStart + 4 * vectors * few)) /
+        few;
     if (whyPlanIsImpossible(op, plan).empty())
       found.push_back({plan, cycles});
   }
@@ -119,28 +135,36 @@ void convjit::addOuterCandidates(ConvolutionOp op, const Machine &machine,
       rows = rows >= 12 ? llvm::bit_floor<uint64_t>(rows) : rows / 4 * 4;
     if (rows < 1)
       continue;
-    int64_t used = ofImages ? std::min(rows, perGroup) : rows;
+    // A group has about as many images as channels.
+    int64_t used = ofImages || groups > 1 ? std::min(rows, perGroup) : rows;
     double fmas = used * shape.fmaCycles(width);
     double step = std::max(fmas, load * (used + vectors));
     // For one image: of lanes, a part of a tile.
     double share =
         ofImages
             ? static_cast<double>(llvm::divideCeil(perGroup, rows)) / width
-            : static_cast<double>(llvm::divideCeil(perGroup, width)) / rows;
+            : static_cast<double>(llvm::divideCeil(perGroup, width)) / used;
+    // Where tasks are few the pieces are what threads share.
+    double blocks = llvm::divideCeil(perGroup, ofImages ? rows : width);
+    double tasks = groups * blocks * outputs / rowOutputs;
+    double fewestPieces =
+        std::min(manyTasks / tasks,
+                 tasks * rowOutputs * pixels.each * step / worthTelling);
     PlanAttr best;
     double fewest = std::numeric_limits<double>::infinity();
     for (double piece = 32;; piece *= 2) {
-      int64_t chunks =
-          std::clamp<int64_t>(std::llround(pixels.box / piece), 1, 1 << 20);
+      double wanted = pixels.box / piece;
+      int64_t chunks = std::clamp<int64_t>(
+          std::llround(std::max(wanted, fewestPieces)), 1, 1 << 20);
       double size = pixels.box / chunks;
+      bool isNear = outputBytes + size * pixelBytes < 0.75 * machine.l2Bytes;
       // The vectors come from further where they do not stay.
       double place = size * width * shape.elementBytes < vectorCache ? 1
                      : size * pixelBytes < 0.5 * machine.l2Bytes     ? 1.3
                                                                      : 2;
       double inPiece = pixels.each / chunks;
-      double sums =
-          2.0 * used * width * shape.elementBytes /
-          (outputBytes < 0.5 * machine.l2Bytes ? nearBytes : farBytes);
+      double sums = 2.0 * used * width * shape.elementBytes /
+                    (isNear ? nearBytes : farBytes);
       double tile = tileStart + sums + inPiece * step * place +
                     inPiece / std::max(1.0, pixels.row) * rowStart;
       double cycles = chunks * tile * outputs * groups * share;
@@ -148,11 +172,10 @@ void convjit::addOuterCandidates(ConvolutionOp op, const Machine &machine,
         fewest = cycles;
         best = PlanAttr::get(op.getContext(), Lanes::Channels, width, rows,
                              /*unroll=*/1, RowForm::Outer, chunks, /*merged=*/0,
-                             outputBytes < 0.5 * machine.l2Bytes ? Order::Filter
-                                                                 : Order::Block,
+                             isNear ? Order::Filter : Order::Block,
                              /*fold=*/1);
       }
-      if (chunks == 1)
+      if (wanted < 1.5)
         break;
     }
     if (whyPlanIsImpossible(op, best).empty())

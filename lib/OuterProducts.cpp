@@ -106,8 +106,8 @@ bool convjit::allowsOuterGroups(ConvolutionOp op) {
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
   int64_t last = numbers.getRank() + 1;
   int64_t channels = filter.getDimSize(numbers.getKernelOutputFeature());
-  return channels > 1 &&
-         channels == static_cast<int64_t>(op.getBatchGroupCount()) &&
+  auto groups = static_cast<int64_t>(op.getBatchGroupCount());
+  return groups > 1 && channels / groups <= maxChannelsOfOuterGroups &&
          numbers.getInputBatch() == last &&
          numbers.getKernelOutputFeature() == last;
 }

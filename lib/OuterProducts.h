@@ -54,9 +54,11 @@ OuterLanes outerLanes(conv::DimensionNumbersAttr numbers);
 /// without epilogue, bias, mask and feature groups.
 bool allowsOuterProducts(conv::ConvolutionOp op);
 
-/// Whether lanes may then be neighbouring groups: these have one output channel
-/// each, and both operands have them last in memory.
+/// Whether lanes may then be neighbouring groups: these have few output
+/// channels each, and both operands have them last in memory. Tiles are so
+/// where groups have as many images, which only a call tells.
 bool allowsOuterGroups(conv::ConvolutionOp op);
+constexpr int64_t maxChannelsOfOuterGroups = 8;
 
 } // namespace convjit
 

@@ -7,11 +7,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "CarriedLoop.h"
-#include "IndexMath.h"
-#include "LaneMasks.h"
+#include "OuterSums.h"
 #include "Passes.h"
-#include "VectorPieces.h"
-#include "Views.h"
+#include "TileOuter.h"
 
 #include <map>
 
@@ -27,13 +25,10 @@ using namespace convjit::conv;
 namespace {
 
 /// Expands one conv.outer_tile.
-class OuterTile {
+class OuterTile : OuterSums {
 public:
   OuterTile(OuterTileOp op, OpBuilder &b, LaneMasks &masks)
-      : op(op), b(b), loc(op.getLoc()), math{b, loc}, masks(masks),
-        element(cast<MemRefType>(op.getInput().getType()).getElementType()),
-        pieces(lanePieces(op.getLanes())), pixels(op.getPixels()),
-        rows(op.getRows()), dims(op.getFilterSteps().size()) {
+      : OuterSums(op, b, masks), dims(op.getFilterSteps().size()) {
     inputTaps.assign(pixels, 0);
     filterTaps.assign(pixels, 0);
     if (op.getInputTaps()) {
@@ -43,6 +38,8 @@ public:
   }
 
   void run() {
+    if (op->hasAttr(farSumsAttr))
+      prefetch();
     Sums sums = initial();
     int64_t one = sums.size();
     for (int64_t copy = 1, end = op.getCopies(); copy < end; ++copy)
@@ -53,151 +50,10 @@ public:
       for (int64_t i = 0; i < one; ++i)
         sums[i] = arith::AddFOp::create(b, loc, sums[i], sums[copy * one + i]);
     sums.truncate(one);
-    store(sums);
+    store(total(sums));
   }
 
 private:
-  using Sums = SmallVector<Value>;
-
-  VectorType typeOf(LanePiece piece) const {
-    return VectorType::get({piece.size}, element);
-  }
-  Value zeroOf(Type type) {
-    return arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
-  }
-  /// Lanes of a piece that exist.
-  int64_t validOf(LanePiece piece) {
-    return std::clamp<int64_t>(
-        static_cast<int64_t>(op.getValid()) - piece.first, 0, piece.size);
-  }
-
-  /// The elements of a tensor from `at` on.
-  Value view(Value tensor, Value at) {
-    auto layout =
-        StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, {1});
-    auto type = MemRefType::get({ShapedType::kDynamic}, element, layout);
-    OpFoldResult size = math.constant(1), one = b.getIndexAttr(1);
-    return memref::ReinterpretCastOp::create(b, loc, type, tensor,
-                                             OpFoldResult(at), size, one);
-  }
-
-  //===--------------------------------------------------------------------===//
-  // Sums in memory
-  //===--------------------------------------------------------------------===//
-
-  Value outputPlace(int64_t pixel, int64_t row) {
-    return math.add(op.getOutputAt(),
-                    math.add(math.mul(op.getOutputPixel(), pixel),
-                             math.mul(op.getOutputRow(), row)));
-  }
-  bool lanesAreNeighbours() {
-    return getConstantIntValue(op.getOutputLane()) == 1;
-  }
-  Value laneBuffer() {
-    auto type = MemRefType::get(
-        {pixels * rows, static_cast<int64_t>(op.getLanes())}, element);
-    return entryBuffer(op->getParentOfType<func::FuncOp>(), type,
-                       "sums on their way");
-  }
-  /// body(place in the output, row of the buffer, lane), for each sum.
-  void eachSum(llvm::function_ref<void(Value, Value, Value)> body) {
-    Value zero = math.constant(0);
-    math.loop(zero, math.constant(pixels), 1, [&](Value pixel) {
-      math.loop(zero, math.constant(rows), 1, [&](Value row) {
-        math.loop(zero, math.constant(op.getValid()), 1, [&](Value lane) {
-          Value at =
-              math.add(op.getOutputAt(),
-                       math.add(math.mul(op.getOutputPixel(), pixel),
-                                math.add(math.mul(op.getOutputRow(), row),
-                                         math.mul(op.getOutputLane(), lane))));
-          body(at, math.add(math.mul(pixel, rows), row), lane);
-        });
-      });
-    });
-  }
-
-  Sums load(Value tensor) {
-    Sums sums;
-    bool direct = lanesAreNeighbours();
-    Value buffer = direct ? Value() : laneBuffer();
-    if (!direct)
-      eachSum([&](Value at, Value row, Value lane) {
-        Value sum = memref::LoadOp::create(b, loc, view(tensor, at),
-                                           ValueRange{math.constant(0)});
-        memref::StoreOp::create(b, loc, sum, buffer, ValueRange{row, lane});
-      });
-    for (int64_t pixel = 0; pixel < pixels; ++pixel)
-      for (int64_t row = 0; row < rows; ++row) {
-        Value from = direct ? view(tensor, outputPlace(pixel, row)) : buffer;
-        for (LanePiece piece : pieces) {
-          SmallVector<Value> at = {math.constant(piece.first)};
-          if (!direct)
-            at.insert(at.begin(), math.constant(pixel * rows + row));
-          sums.push_back(masks.loadFirst(b, loc, typeOf(piece), from, at, 1,
-                                         validOf(piece)));
-        }
-      }
-    return sums;
-  }
-
-  void store(ArrayRef<Value> sums) {
-    bool direct = lanesAreNeighbours();
-    Value buffer = direct ? Value() : laneBuffer();
-    size_t next = 0;
-    for (int64_t pixel = 0; pixel < pixels; ++pixel)
-      for (int64_t row = 0; row < rows; ++row) {
-        Value to =
-            direct ? view(op.getOutput(), outputPlace(pixel, row)) : buffer;
-        for (LanePiece piece : pieces)
-          storePieces(b, loc, sums[next++], validOf(piece),
-                      [&](LanePiece part, Value value) {
-                        SmallVector<Value> at = {
-                            math.constant(piece.first + part.first)};
-                        if (!direct)
-                          at.insert(at.begin(),
-                                    math.constant(pixel * rows + row));
-                        vector::StoreOp::create(b, loc, value, to, at);
-                      });
-      }
-    if (!direct)
-      eachSum([&](Value at, Value row, Value lane) {
-        Value sum =
-            memref::LoadOp::create(b, loc, buffer, ValueRange{row, lane});
-        memref::StoreOp::create(b, loc, sum, view(op.getOutput(), at),
-                                ValueRange{math.constant(0)});
-      });
-  }
-
-  Sums start() {
-    if (op.getResidual())
-      return load(op.getResidual());
-    Sums sums;
-    for (int64_t row = 0; row < pixels * rows; ++row)
-      for (LanePiece piece : pieces)
-        sums.push_back(zeroOf(typeOf(piece)));
-    return sums;
-  }
-
-  Sums initial() {
-    if (getConstantIntValue(op.getFirst()))
-      return start();
-    SmallVector<Type> types;
-    for (int64_t row = 0; row < pixels * rows; ++row)
-      for (LanePiece piece : pieces)
-        types.push_back(typeOf(piece));
-    auto branch = scf::IfOp::create(b, loc, types, op.getFirst(),
-                                    /*addThenBlock=*/true,
-                                    /*addElseBlock=*/true);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(branch.thenBlock());
-    Sums fresh = start();
-    scf::YieldOp::create(b, loc, fresh);
-    b.setInsertionPointToStart(branch.elseBlock());
-    Sums old = load(op.getOutput());
-    scf::YieldOp::create(b, loc, old);
-    return Sums(branch.getResults());
-  }
-
   //===--------------------------------------------------------------------===//
   // Loops
   //===--------------------------------------------------------------------===//
@@ -307,6 +163,7 @@ private:
       return known;
     };
     std::map<std::pair<Operation *, int64_t>, Value> scalars, vectors;
+    std::map<std::tuple<Operation *, int64_t, int64_t>, Value> rowsOfGroups;
     bool ofImages = op.getLanesOfImages();
     int64_t each = rows * pieces.size(), one = pixels * each;
     int64_t copies = op.getCopies();
@@ -330,8 +187,15 @@ private:
               return lanes;
             };
             Value lanes = vector(vectorsFrom);
+            auto spread = [&] {
+              Value &spread =
+                  rowsOfGroups[{scalarsFrom.getDefiningOp(), row, i}];
+              if (!spread)
+                spread = imageOfGroups(vector(scalarsFrom), row);
+              return spread;
+            };
             Value x = op.getLanesOfGroups()
-                          ? vector(scalarsFrom)
+                          ? spread()
                           : vector::BroadcastOp::create(b, loc, typeOf(piece),
                                                         scalar);
             int64_t copy = count > 1 ? u % copies : 0;
@@ -341,6 +205,18 @@ private:
           }
         }
       }
+  }
+
+  /// In the lanes of each group, its image `row`; a group has so many lanes as
+  /// images, and `lanes` whole groups, or the last ones.
+  Value imageOfGroups(Value lanes, int64_t row) {
+    if (rows == 1)
+      return lanes;
+    int64_t size = cast<VectorType>(lanes.getType()).getNumElements();
+    SmallVector<int64_t> from;
+    for (int64_t lane = 0; lane < size; ++lane)
+      from.push_back(std::min(lane / rows * rows + row, size - 1));
+    return vector::ShuffleOp::create(b, loc, lanes, lanes, from);
   }
 
   Value loadLanes(Value from, LanePiece piece) {
@@ -355,14 +231,7 @@ private:
     return masks.load(b, loc, typeOf(piece), from, at, 1, lanes);
   }
 
-  OuterTileOp op;
-  OpBuilder &b;
-  Location loc;
-  IndexMath math;
-  LaneMasks &masks;
-  Type element;
-  SmallVector<LanePiece> pieces;
-  int64_t pixels, rows, dims;
+  int64_t dims;
   SmallVector<int64_t> inputTaps, filterTaps;
 };
 

@@ -5,32 +5,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-//
-// The last axis of a packed filter is a row of lanes. Cut into segments within
-// which nothing but the channel changes, a row comes from filter elements at
-// one distance. What they are moved with depends on the filter's axis order:
-//
-//     copies      the distance is 1: [.., i, o], as JAX stores weights
-//     transposed  what follows each other in memory are taps or input channels:
-//                 [o, i, ..], [.., o, i]. Blocks of lanes of a run of those are
-//                 transposed in registers (TransposedMove)
-//     elements    neither; phases in the lanes with taps last in memory
-//
-// An item is the work of one step of the only loop outside; the items of a part
-// follow each other.
-//
-//===----------------------------------------------------------------------===//
 
 #include "IndexMath.h"
-#include "LowerPackFilter.h"
+#include "PackShape.h"
 #include "TransposedMove.h"
 #include "VectorPieces.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "llvm/ADT/bit.h"
-
-#include <numeric>
 
 using namespace mlir;
 using namespace convjit;
@@ -38,40 +20,17 @@ using namespace convjit::conv;
 
 namespace {
 
-/// Elements of a copying item: enough that finding its place costs nothing.
-constexpr int64_t itemElements = 1024;
-/// Places of a transposed run of input channels, whose rows follow each other:
-/// two lines of f32.
-constexpr int64_t maxRun = 32, minRun = 4;
-/// Those of taps lie a power of two apart as often as not, in one set of the
-/// first-level cache. No more lines than that has ways are written together,
-/// and each line as a whole: of OIDHW filters k 3 packs at 9 GB/s with 27
-/// places and four lanes at a time.
-constexpr int64_t maxTapRun = 9;
-
-/// A filter axis, or that of the packed filter, with its distance in elements.
-SmallVector<int64_t> stridesOf(MemRefType type) {
-  SmallVector<int64_t> strides(type.getRank(), 1);
-  for (int64_t axis = type.getRank() - 2; axis >= 0; --axis)
-    strides[axis] = strides[axis + 1] * type.getDimSize(axis + 1);
-  return strides;
-}
-
-class RowPacker {
+class RowPacker : PackShape {
 public:
   RowPacker(PackSource &source, OpBuilder &b)
-      : source(source), op(source.op), b(b), loc(op.getLoc()), math{b, loc},
-        element(source.filter.getElementType()),
-        fromStrides(stridesOf(source.filter)),
-        toStrides(stridesOf(source.packed)) {}
+      : PackShape(source), b(b), loc(op.getLoc()), math{b, loc},
+        element(source.filter.getElementType()) {}
 
   void run(Value part, Value parts) {
     weights = flat(op.getFilter());
     packed = flat(op.getPacked());
     if (source.mask)
       mask = flat(source.mask);
-    chooseRows();
-    chooseRun();
     SmallVector<Digit> digits = itemDigits();
     int64_t items = 1;
     for (Digit digit : digits)
@@ -89,141 +48,12 @@ public:
   }
 
 private:
-  /// One of the numbers that say which item it is: a position on an axis of the
-  /// packed filter, or of chunks of it.
-  struct Digit {
-    int64_t axis, count;
-  };
-  /// Part of a run: `size` of the elements of a filter axis, which is `axis` of
-  /// the packed filter, where it proceeds by `step`.
-  struct RunAxis {
-    int64_t axis, size, step;
-  };
-
   Value flat(Value buffer) {
     auto type = cast<MemRefType>(buffer.getType());
     SmallVector<ReassociationIndices> all(1);
     for (int64_t axis = 0; axis < type.getRank(); ++axis)
       all.front().push_back(axis);
     return memref::CollapseShapeOp::create(b, loc, buffer, all);
-  }
-
-  /// What rows and their segments are.
-  void chooseRows() {
-    DimensionNumbersAttr numbers = op.getDimensionNumbers();
-    const ChannelBlocks &channels = source.channels;
-    inputStride = fromStrides[numbers.getKernelInputFeature()];
-    int64_t outputStride = fromStrides[numbers.getKernelOutputFeature()];
-    row = source.packed.getShape().back();
-    if (channels.lanes == Lanes::Reduction) {
-      segment = row;
-      sizes = {source.reduction};
-      laneStride = inputStride;
-      return;
-    }
-    bool acrossGroups =
-        channels.lanes == Lanes::Groups && op.getSwappedFilter();
-    laneStride = outputStride;
-    if (acrossGroups && channels.perGroup == 1)
-      laneStride = source.reduction * inputStride;
-    else if (acrossGroups || channels.phases > 1)
-      segment = std::gcd(row, channels.perGroup);
-    if (!segment)
-      segment = row;
-    // A segment that is not the row lies inside the lanes or outside.
-    int64_t tail = segment == row ? channels.tail() : 0;
-    hasTail = tail != 0;
-    if (channels.hasFullBlock() || !hasTail)
-      sizes.push_back(segment);
-    if (hasTail)
-      sizes.push_back(tail);
-  }
-
-  /// The elements that follow each other in the filter, if a transposed move
-  /// can use them.
-  void chooseRun() {
-    if (laneStride == 1)
-      return;
-    DimensionNumbersAttr numbers = op.getDimensionNumbers();
-    bool lanesAreInputs = source.channels.lanes == Lanes::Reduction;
-    int64_t product = 1;
-    for (int64_t axis = source.rank + 1; axis >= 0; --axis) {
-      int64_t size = source.filter.getDimSize(axis), whole = size;
-      RunAxis next{0, size, 1};
-      if (axis == numbers.getKernelInputFeature()) {
-        if (lanesAreInputs)
-          break;
-        next.axis = source.inputAxis;
-        size = source.reduction;
-      } else if (axis == numbers.getKernelOutputFeature()) {
-        if (size == 1 && !lanesAreInputs)
-          continue;
-        break;
-      } else {
-        auto dim = llvm::find(numbers.getKernelSpatial(), axis) -
-                   numbers.getKernelSpatial().begin();
-        if (source.splits[dim])
-          break;
-        next.axis = 1 + dim;
-        next.step = op.getReversal()[dim] ? -1 : 1;
-      }
-      if (whole == 1)
-        continue;
-      if (product == 1)
-        scattered = next.axis != source.inputAxis;
-      int64_t most = (scattered ? maxTapRun : maxRun) / product;
-      // 8 channels are half a line.
-      next.size =
-          size <= most ? size : int64_t(llvm::bit_floor(uint64_t(most)));
-      if (product > 1 && size > most)
-        next.size = most;
-      if (next.size < 2 && size > 1)
-        break;
-      runAxes.push_back(next);
-      product *= next.size;
-      if (next.size != whole)
-        break;
-    }
-    if (product < minRun)
-      runAxes.clear();
-  }
-
-  int64_t sizeOf(int64_t axis) const { return source.packed.getDimSize(axis); }
-
-  /// Slowest first.
-  SmallVector<Digit> itemDigits() {
-    int64_t blocks = sizeOf(0), other = source.packed.getRank() - 2;
-    SmallVector<Digit> digits;
-    if (runAxes.empty() && laneStride != 1) {
-      // Taps last: those of one channel are in the lines that were just read.
-      digits.push_back({0, blocks});
-      digits.push_back({other, sizeOf(other)});
-      for (int64_t axis = 1; axis < other; ++axis)
-        digits.push_back({axis, sizeOf(axis)});
-      return digits;
-    }
-    if (runAxes.empty()) {
-      // Rows of a filter hold all blocks of lanes: those are read one after
-      // another.
-      chunk = source.channels.lanes == Lanes::Reduction
-                  ? 1
-                  : std::clamp<int64_t>(itemElements / row, 1, sizeOf(other));
-      for (int64_t axis = 1; axis < other; ++axis)
-        digits.push_back({axis, sizeOf(axis)});
-      digits.push_back(
-          {other, int64_t(llvm::divideCeil(sizeOf(other), chunk))});
-      digits.push_back({0, blocks});
-      return digits;
-    }
-    digits.push_back({0, blocks});
-    for (int64_t axis = 1; axis <= other; ++axis) {
-      int64_t each = 1;
-      for (RunAxis run : runAxes)
-        if (run.axis == axis)
-          each = run.size;
-      digits.push_back({axis, int64_t(llvm::divideCeil(sizeOf(axis), each))});
-    }
-    return digits;
   }
 
   Value linear(ArrayRef<Value> at, ArrayRef<int64_t> strides) {
@@ -273,22 +103,6 @@ private:
         math.compare(arith::CmpIPredicate::sle, first,
                      math.constant(size - cut.size)),
         [&] { places(cut.size); }, [&] { places(rest); });
-  }
-
-  int64_t runPlaces() const {
-    int64_t product = 1;
-    for (RunAxis run : runAxes)
-      product *= run.size;
-    return product;
-  }
-  /// Distance in the packed filter of place `j` of a run's whole axes.
-  int64_t place(int64_t j) const {
-    int64_t offset = 0;
-    for (RunAxis run : ArrayRef(runAxes).drop_back()) {
-      offset += j % run.size * run.step * toStrides[run.axis];
-      j /= run.size;
-    }
-    return offset;
   }
 
   /// For each segment of the rows at `to`: body(first filter element, first
@@ -417,22 +231,11 @@ private:
     pad(at, lanes, places);
   }
 
-  PackSource &source;
-  PackFilterOp op;
   OpBuilder &b;
   Location loc;
   IndexMath math;
   Type element;
-  SmallVector<int64_t> fromStrides, toStrides;
   Value weights, packed, mask;
-  int64_t row = 0, segment = 0;
-  /// Lanes of a segment that exist: a full one, that of the last block.
-  SmallVector<int64_t> sizes;
-  bool hasTail = false; ///< the last block's lanes are fewer
-  int64_t laneStride = 0, inputStride = 0;
-  SmallVector<RunAxis> runAxes; ///< fastest in the filter first
-  bool scattered = false;       ///< rows of a run do not follow each other
-  int64_t chunk = 1;            ///< rows of a copying item
 };
 
 } // namespace

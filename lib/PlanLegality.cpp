@@ -107,7 +107,24 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
     if ((plan.getLanes() != Lanes::Channels && !acrossGroups) ||
         plan.getMerged())
       return "row = outer; valid with merged = 0 and lanes = channels, or with "
-             "batch groups of one output channel groups";
+             "batch groups of up to " +
+             std::to_string(maxChannelsOfOuterGroups) +
+             " output channels groups";
+    if (acrossGroups) {
+      auto filter = cast<RankedTensorType>(op.getFilter().getType());
+      auto perGroup = static_cast<int64_t>(
+          filter.getDimSize(op.getDimensionNumbers().getKernelOutputFeature()) /
+          op.getBatchGroupCount());
+      int64_t lanes = lineElements(filter.getElementTypeBitWidth());
+      // A vector of either operand has whole groups.
+      if (plan.getWidth() % perGroup ||
+          (lanes % perGroup && plan.getWidth() > lanes))
+        return "width = " + std::to_string(plan.getWidth()) +
+               "; valid with row = outer and lanes = groups: a multiple of "
+               "the " +
+               std::to_string(perGroup) + " output channels of a group" +
+               (lanes % perGroup ? ", up to " + std::to_string(lanes) : "");
+    }
   }
   if (plan.getRow() == RowForm::Unrolled && op.getLive())
     return "row = unrolled; valid with a mask: ranged";

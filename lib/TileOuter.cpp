@@ -7,14 +7,14 @@
 //===----------------------------------------------------------------------===//
 
 // Tasks are (taps of the outer dimensions, channel block, image). Those of one
-// call run over the pixels piece by piece, all of them on one piece before the
-// next: what a piece reads stays in the caches, and the outputs keep the sums
-// in between. So the order of each sum does not depend on how tasks are shared
-// out.
+// call run over the pixels piece by piece (OuterPieces.h), all of them on one
+// piece before the next: what a piece reads stays in the caches, and the
+// outputs keep the sums in between.
 
 #include "TileOuter.h"
 #include "IndexMath.h"
 #include "LiveTable.h"
+#include "OuterPieces.h"
 #include "OuterProducts.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -30,38 +30,6 @@ namespace {
 
 using Predicate = arith::CmpIPredicate;
 
-/// Elements from one index of an axis to the next, in a contiguous tensor of
-/// which one axis may be dynamic.
-class Strides {
-public:
-  Strides(OpBuilder &b, Location loc, Value tensor) : math{b, loc} {
-    auto type = cast<MemRefType>(tensor.getType());
-    int64_t rank = type.getRank();
-    known.assign(rank, 1);
-    scaled.assign(rank, false);
-    for (int64_t axis = rank - 1, stride = 1; axis >= 0; --axis) {
-      known[axis] = stride;
-      scaled[axis] = static_cast<bool>(size);
-      if (type.isDynamicDim(axis))
-        size = memref::DimOp::create(b, loc, tensor, axis);
-      else
-        stride *= type.getDimSize(axis);
-    }
-  }
-  Value of(int64_t axis) {
-    Value stride = math.constant(known[axis]);
-    return scaled[axis] ? math.mul(size, stride) : stride;
-  }
-  /// Of an axis of a tensor without dynamic ones.
-  int64_t constant(int64_t axis) const { return known[axis]; }
-
-private:
-  IndexMath math;
-  SmallVector<int64_t> known;
-  SmallVector<bool> scaled;
-  Value size;
-};
-
 class OuterTiler {
 public:
   OuterTiler(PhasesOp op, OpBuilder &b)
@@ -72,17 +40,19 @@ public:
         input(b, loc, op.getInput()), filter(b, loc, op.getFilter()),
         output(b, loc, op.getOutput()) {
     auto filterType = cast<MemRefType>(op.getFilter().getType());
-    // Across groups, of one channel each, blocks are cut like those of one.
-    groups = ofGroups ? 1 : op.getBatchGroupCount();
-    perGroup = filterType.getDimSize(numbers.getKernelOutputFeature()) / groups;
-    extents.push_back(std::max<int64_t>(
-        1, filterType.getDimSize(numbers.getKernelInputFeature())));
+    int64_t outputs = filterType.getDimSize(numbers.getKernelOutputFeature());
+    auto count = static_cast<int64_t>(op.getBatchGroupCount());
+    channelsOfGroup = outputs / count;
+    // Across groups, blocks are cut like those of one.
+    groups = ofGroups ? 1 : count;
+    perGroup = outputs / groups;
     channels = filterType.getDimSize(numbers.getKernelInputFeature());
+    box.push_back({0, std::max<int64_t>(1, channels)});
     for (int64_t dim = 0; dim < rank; ++dim) {
       dims.emplace_back(op.getSplit(dim),
                         filterType.getDimSize(numbers.getKernelSpatial()[dim]),
                         op.getReversal()[dim]);
-      extents.push_back(dims.back().last() - dims.back().first());
+      box.push_back({dims.back().first(), dims.back().last()});
     }
   }
 
@@ -97,11 +67,6 @@ public:
       return 0;
     images =
         memref::DimOp::create(b, loc, op.getOutput(), numbers.getOutputBatch());
-    int64_t all = 1;
-    for (int64_t extent : extents)
-      all *= extent;
-    block = outerBlock(extents, llvm::divideCeil(all, plan.getChunks()));
-    ranges.resize(rank + 1);
     inputSteps.push_back(input.of(numbers.getInputFeature()));
     filterSteps.push_back(filter.constant(numbers.getKernelInputFeature()));
     for (int64_t dim = 0; dim < rank; ++dim) {
@@ -110,36 +75,16 @@ public:
       filterSteps.push_back(filter.constant(numbers.getKernelSpatial()[dim]) *
                             dims[dim].filterStep);
     }
-    pieces(0, arith::ConstantIntOp::create(b, loc, b.getI1Type(), 1), [&] {
-      math.loop(op.getFirstTask(), op.getLastTask(), 1,
-                [&](Value task) { this->task(task, blocks); });
-    });
+    forOuterPieces(op, b, box, plan.getChunks(), math.mul(images, tasks),
+                   [&](const OuterPiece &here) {
+                     piece = here;
+                     math.loop(piece.firstTask, piece.lastTask, 1,
+                               [&](Value task) { this->task(task, blocks); });
+                   });
     return tasks;
   }
 
 private:
-  int64_t firstOf(int64_t dim) { return dim ? dims[dim - 1].first() : 0; }
-  int64_t lastOf(int64_t dim) { return firstOf(dim) + extents[dim]; }
-
-  /// Loops over pieces of the box; `isFirst` so far.
-  void pieces(int64_t dim, Value isFirst, llvm::function_ref<void()> body) {
-    for (int64_t after = dim; after <= rank; ++after)
-      if (dim > block.dim)
-        ranges[after] = {math.constant(firstOf(after)),
-                         math.constant(lastOf(after))};
-    if (dim > block.dim) {
-      first = isFirst;
-      return body();
-    }
-    Value lo = math.constant(firstOf(dim)), hi = math.constant(lastOf(dim));
-    int64_t size = dim == block.dim ? block.size : 1;
-    math.loop(lo, hi, size, [&](Value at) {
-      ranges[dim] = {at, math.min(math.add(at, size), hi)};
-      Value start = math.compare(Predicate::eq, at, lo);
-      pieces(dim + 1, b.createOrFold<arith::AndIOp>(loc, isFirst, start), body);
-    });
-  }
-
   void task(Value task, int64_t blocks) {
     Value rest = task, image, which;
     taps.assign(rank, Value());
@@ -185,35 +130,57 @@ private:
     });
   }
 
-  /// Groups of one output channel, whose input channels are neighbours if there
-  /// is one of each; else one by one.
+  /// Groups of a few channels. If there are as many images of each, one task
+  /// has a tile of all of them; else groups go one by one.
   void acrossGroups(Value which, int64_t blocks, Value image) {
+    int64_t few = channelsOfGroup;
+    auto isImage = [&](Value x, int64_t y) {
+      return math.compare(Predicate::eq, x, math.constant(y));
+    };
+    blockVariants(which, blocks, plan.getWidth(), [&](int64_t, int64_t valid) {
+      math.branch(
+          isImage(images, few),
+          [&] {
+            math.branch(isImage(image, 0), [&] {
+              firstImage = math.constant(0);
+              enterRow();
+              // The groups before have so many images each as channels.
+              inputRow =
+                  math.add(inputRow, math.mul(input.of(numbers.getInputBatch()),
+                                              channel));
+              tiles(few, lanesAcrossGroups(), valid);
+            });
+          },
+          [&] { groupByGroup(image, valid); });
+    });
+  }
+
+  /// Whole vectors: a group does not end in the middle of one.
+  int64_t lanesAcrossGroups() {
+    auto type = cast<MemRefType>(op.getInput().getType());
+    return llvm::alignTo(
+        plan.getWidth(),
+        std::min(lineElements(type.getElementTypeBitWidth()),
+                 int64_t(llvm::PowerOf2Ceil(plan.getWidth()))));
+  }
+
+  /// The groups of one block, for one image.
+  void groupByGroup(Value image, int64_t valid) {
+    int64_t few = channelsOfGroup;
     firstImage = image;
-    blockVariants(
-        which, blocks, plan.getWidth(), [&](int64_t width, int64_t valid) {
-          math.branch(
-              math.compare(Predicate::eq, images, math.constant(1)),
-              [&] {
-                enterRow();
-                // `images` times the group, of which each is one.
-                inputRow = math.add(
-                    inputRow,
-                    math.mul(input.of(numbers.getInputBatch()), channel));
-                tiles(1, width, valid);
-              },
-              [&] {
-                llvm::SaveAndRestore all(ofGroups, false);
-                llvm::SaveAndRestore one(perGroup, int64_t(1));
-                Value begin = channel;
-                llvm::SaveAndRestore first(channel, math.constant(0));
-                llvm::SaveAndRestore own(group);
-                math.loop(begin, math.add(begin, valid), 1, [&](Value which) {
-                  group = which;
-                  enterRow();
-                  tiles(1, 1, 1);
-                });
-              });
-        });
+    llvm::SaveAndRestore all(ofGroups, false);
+    llvm::SaveAndRestore one(perGroup, few);
+    Value begin = channel;
+    llvm::SaveAndRestore first(channel, math.constant(0));
+    llvm::SaveAndRestore own(group);
+    int64_t lanes =
+        ChannelBlocks{Lanes::Channels, 1, few, plan.getWidth()}.vectorWidth(
+            few);
+    math.loop(math.constant(0), math.constant(valid / few), 1, [&](Value at) {
+      group = math.add(math.floorDiv(begin, few), at);
+      enterRow();
+      tiles(1, lanes, few);
+    });
   }
 
   /// Whole blocks of channels, and the last.
@@ -270,7 +237,9 @@ private:
         vectorsOf(plan.getPixels(), plan.getWidth()) / vectorsOf(rows, lanes);
     // With a quarter of the registers a tile hides the latency of FMAs by
     // itself; each tile has code of its own.
-    constexpr int64_t worthwhile = 4, mostTiles = 4;
+    // Across groups, pixels share shuffles.
+    int64_t worthwhile = ofGroups ? 2 : 4;
+    constexpr int64_t mostTiles = 4;
     if (!alike || row.outputs() > mostSpelled || room < worthwhile)
       return 1;
     int64_t tiles = llvm::divideCeil(row.outputs(), room);
@@ -303,8 +272,9 @@ private:
     Value feature = math.add(math.mul(group, perGroup), channel);
     filterRow =
         math.mul(feature, filter.constant(numbers.getKernelOutputFeature()));
-    outputRow = math.mul(output.of(numbers.getOutputFeature()), feature);
-    bounds = {ranges[0].first, ranges[0].second};
+    outputRow = math.add(
+        piece.at, math.mul(output.of(numbers.getOutputFeature()), feature));
+    bounds = {piece.ranges[0].first, piece.ranges[0].second};
     if (channels == 0)
       bounds[1] = bounds[0];
     for (int64_t dim = 0; dim + 1 < rank; ++dim)
@@ -319,8 +289,9 @@ private:
     auto table = [&](ArrayRef<int64_t> values, StringRef name) {
       return lookUp(op, b, values, taps[dim], (name + suffix).str());
     };
-    bounds.append({math.max(ranges[dim + 1].first, table(here.lo, "lo")),
-                   math.min(ranges[dim + 1].second, table(here.hi, "hi"))});
+    bounds.append(
+        {math.max(piece.ranges[dim + 1].first, table(here.lo, "lo")),
+         math.min(piece.ranges[dim + 1].second, table(here.hi, "hi"))});
     inputAt =
         math.add(inputAt, math.mul(input.of(numbers.getInputSpatial()[dim]),
                                    table(here.input, "input")));
@@ -345,7 +316,7 @@ private:
     if (pixels == 1) {
       enterPixel(rank - 1, inputAt, filterAt, outputAt);
     } else {
-      bounds.append({ranges.back().first, ranges.back().second});
+      bounds.append({piece.ranges.back().first, piece.ranges.back().second});
       outputAt =
           math.add(outputAt,
                    math.mul(output.of(numbers.getOutputSpatial().back()), tap));
@@ -375,14 +346,17 @@ private:
         ofImages
             ? math.constant(filter.constant(numbers.getKernelOutputFeature()))
             : input.of(numbers.getInputBatch());
-    OuterTileOp::create(
+    auto made = OuterTileOp::create(
         b, loc, op.getInput(), inputAt, op.getFilter(), filterAt,
-        op.getResidual(), op.getOutput(), outputAt, first, bounds, inputSteps,
-        input.of(numbers.getInputSpatial().back()), scalarStep,
+        op.getResidual(), piece.output, outputAt, piece.first, bounds,
+        inputSteps, input.of(numbers.getInputSpatial().back()), scalarStep,
         ofImages ? channelStep : imageStep, ofImages ? imageStep : channelStep,
         output.of(numbers.getOutputSpatial().back()), dims.back().inputStep,
         b.getDenseI64ArrayAttr(filterSteps), rows, lanes, valid, unroll, copies,
         ofImages, ofGroups, tapRanges, inputTaps, filterTaps);
+    // The plan's order says that outputs outgrow the caches.
+    if (plan.getOrder() == Order::Block)
+      made->setAttr(farSumsAttr, b.getUnitAttr());
   }
 
   PhasesOp op;
@@ -394,20 +368,19 @@ private:
   int64_t rank;
   bool ofGroups;
   OuterLanes lanesHold;
-  Strides input, filter, output;
-  int64_t groups, perGroup, channels;
+  TensorStrides input, filter, output;
+  int64_t groups, perGroup, channelsOfGroup, channels;
   std::vector<OuterDim> dims;
-  /// Of the channels summed over, and of each spatial dimension.
-  SmallVector<int64_t> extents;
-  OuterBlock block{};
+  /// The j of the channels summed over, and of each spatial dimension.
+  SmallVector<std::pair<int64_t, int64_t>> box;
   SmallVector<Value> inputSteps;
   SmallVector<int64_t> filterSteps;
   Value images;
 
   // The state of the nest at the point of insertion.
-  SmallVector<std::pair<Value, Value>> ranges;
+  OuterPiece piece;
   SmallVector<Value> taps;
-  Value first, group, channel, firstImage;
+  Value group, channel, firstImage;
   Value inputRow, filterRow, outputRow;
   SmallVector<Value> bounds;
 };
@@ -422,22 +395,7 @@ void addCopy(func::FuncOp func, MemRefType type) {
   packer->setAttr("conv.pack", b.getUnitAttr());
   Block *body = packer.addEntryBlock();
   b.setInsertionPointToStart(body);
-  IndexMath math{b, loc};
-  SmallVector<Value> at;
-  std::function<void(int64_t)> nest = [&](int64_t axis) {
-    if (axis == type.getRank()) {
-      Value element = memref::LoadOp::create(b, loc, body->getArgument(0), at);
-      memref::StoreOp::create(b, loc, element, body->getArgument(1), at);
-      return;
-    }
-    math.loop(math.constant(0), math.constant(type.getDimSize(axis)), 1,
-              [&](Value index) {
-                at.push_back(index);
-                nest(axis + 1);
-                at.pop_back();
-              });
-  };
-  nest(0);
+  memref::CopyOp::create(b, loc, body->getArgument(0), body->getArgument(1));
   func::ReturnOp::create(b, loc);
 }
 

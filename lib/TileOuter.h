@@ -13,6 +13,9 @@
 
 namespace convjit {
 
+/// On a conv.outer_tile: its sums come from far and go there.
+constexpr llvm::StringLiteral farSumsAttr = "conv.far_sums";
+
 /// Replaces a conv.phases whose plan says `row = outer` by loops around
 /// conv.outer_tile, and adds a function that copies the filter, which is read
 /// as it is, for callers that pack. Returns the tasks for one image.

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <new>
 #include <thread>
 
@@ -53,8 +54,43 @@ constexpr size_t packPartBytes = 128 << 10;
 /// Enough for the largest machines; claims are cheap, but not free.
 constexpr size_t maxPackParts = 1024;
 
-size_t convjit::kernelScratchBytes(const Kernel &kernel, unsigned concurrency) {
-  return (kernel.scratchBytes + 63) / 64 * 64 * concurrency;
+static size_t roundUp(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/// Elements of the output; -1 if they cannot be counted.
+static int64_t outputElements(const Convolution &conv, int64_t batch) {
+  int64_t elements = 1;
+  for (int64_t size : conv.outputShape(batch))
+    if (__builtin_mul_overflow(elements, size, &elements))
+      return -1;
+  return elements;
+}
+
+/// Bytes of the sums of all pieces but the first, where these are told out to
+/// threads: the tasks alone would leave some idle, and adding what the pieces
+/// give takes no time to speak of. The bits do not depend on it.
+static size_t pieceSumBytes(const Kernel &kernel, unsigned concurrency,
+                            int64_t batch) {
+  // Of a tile of images only the first one's task does something.
+  constexpr int64_t tasksPerThread = 32;
+  constexpr int64_t mostBytes = 4 << 20;
+  int64_t images = batch / kernel.conv.batchGroups, tasks;
+  if (kernel.pieces < 2 || concurrency < 2 ||
+      __builtin_mul_overflow(kernel.tasksPerImage, images, &tasks) ||
+      tasks < 1 || tasks >= tasksPerThread * int64_t(concurrency))
+    return 0;
+  int64_t bytes = outputElements(kernel.conv, batch);
+  if (bytes < 0 ||
+      __builtin_mul_overflow(bytes, sizeOf(kernel.conv.dtype), &bytes) ||
+      __builtin_mul_overflow(bytes, kernel.pieces - 1, &bytes) ||
+      bytes > mostBytes)
+    return 0;
+  return static_cast<size_t>(bytes);
+}
+
+size_t convjit::kernelScratchBytes(const Kernel &kernel, unsigned concurrency,
+                                   int64_t batch) {
+  return std::max(roundUp(kernel.scratchBytes) * concurrency,
+                  roundUp(pieceSumBytes(kernel, concurrency, batch)));
 }
 
 namespace {
@@ -63,7 +99,7 @@ namespace {
 class ScratchParts {
 public:
   ScratchParts(const Kernel &kernel, unsigned count, void *memory)
-      : bytes(kernelScratchBytes(kernel, 1)), taken(count),
+      : bytes(roundUp(kernel.scratchBytes)), taken(count),
         memory(static_cast<std::byte *>(memory)) {}
 
   size_t take() {
@@ -91,19 +127,60 @@ struct AlignedDelete {
   }
 };
 
+/// Adds to `output`, in their order, the sums of the pieces after the first.
+template <typename T>
+void addPieces(T *output, const T *sums, int64_t pieces, int64_t elements,
+               Executor &executor) {
+  // Stays in the nearest cache for all pieces.
+  constexpr int64_t block = 1024;
+  executor.parallelFor((elements + block - 1) / block, [&](int64_t begin,
+                                                           int64_t end) {
+    for (; begin < end; ++begin) {
+      int64_t first = begin * block, last = std::min(first + block, elements);
+      for (int64_t piece = 0; piece + 1 < pieces; ++piece)
+        for (int64_t i = first; i < last; ++i)
+          output[i] += sums[piece * elements + i];
+    }
+  });
+}
+
 } // namespace
 
-/// runKernel for a kernel that needs scratch.
+/// runKernel with the pieces of the reduction told out to the threads.
+static void runPieces(const Kernel &kernel, ConvjitKernelArgs args,
+                      void *memory, int64_t tasks, Executor &executor) {
+  // The others start from nothing.
+  if (kernel.conv.residual)
+    std::memset(memory, 0,
+                pieceSumBytes(kernel, executor.concurrency(), args.batch));
+  args.scratch = memory;
+  executor.parallelFor(tasks * kernel.pieces, [&](int64_t begin, int64_t end) {
+    kernel.run(&args, begin, end);
+  });
+  int64_t elements = outputElements(kernel.conv, args.batch);
+  if (kernel.conv.dtype == DataType::F32)
+    addPieces(static_cast<float *>(args.output), static_cast<float *>(memory),
+              kernel.pieces, elements, executor);
+  else
+    addPieces(static_cast<double *>(args.output), static_cast<double *>(memory),
+              kernel.pieces, elements, executor);
+}
+
+/// runKernel for a call that needs scratch.
 static Status runWithScratch(const Kernel &kernel, ConvjitKernelArgs args,
                              void *memory, int64_t tasks, Executor &executor) {
   unsigned width = std::max(1u, executor.concurrency());
   std::unique_ptr<void, AlignedDelete> owned;
   if (!memory) {
-    owned.reset(::operator new(kernelScratchBytes(kernel, width),
+    owned.reset(::operator new(kernelScratchBytes(kernel, width, args.batch),
                                std::align_val_t(64), std::nothrow));
     memory = owned.get();
     if (!memory)
       return environmentError("not enough memory for scratch");
+  }
+  if (kernel.scratchBytes == 0) {
+    runPieces(kernel, args, memory, tasks, executor);
+    return {};
   }
   ScratchParts parts(kernel, width, memory);
   executor.parallelFor(tasks, [&](int64_t begin, int64_t end) {
@@ -141,7 +218,8 @@ Status convjit::runKernel(const Kernel &kernel, const Operands &operands,
   if (__builtin_mul_overflow(kernel.tasksPerImage, images, &tasks))
     return badInput("batch=" + std::to_string(operands.batch) +
                     ": makes more than 2^63 tasks; valid: fewer images");
-  if (kernel.scratchBytes > 0 && tasks > 0)
+  if (tasks > 0 &&
+      kernelScratchBytes(kernel, executor.concurrency(), operands.batch) > 0)
     return runWithScratch(kernel, args, operands.scratch, tasks, executor);
   if (executor.concurrency() == 1) {
     // No std::function on the path that small layers take.

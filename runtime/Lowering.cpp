@@ -138,13 +138,16 @@ Expected<Convolution> convjit::lower(const Problem &problem) {
   return conv;
 }
 
-Expected<Convolution> convjit::lowerWeightGradient(const Problem &problem) {
+Expected<Convolution> convjit::lowerWeightGradient(const Problem &problem,
+                                                   int64_t images) {
   Convolution forward = forwardOf(problem);
   if (problem.batchGroups > 1)
     return badInput("bg=" + std::to_string(problem.batchGroups) +
                     ": valid: 1 with grad=weight");
   if (problem.gradient != Gradient::Weight)
     return badInput("grad: valid: weight");
+  if (images < 1)
+    return badInput("images=" + std::to_string(images) + ": valid: from 1 on");
   // dW[o, i, t] = sum over q of x[i, q*ws + t*rd] * g[o, q]: the input channels
   // of x are the batch, the output's gradient is the kernel. With feature
   // groups, channels of group j only meet outputs of group j: batch groups.
@@ -164,11 +167,11 @@ Expected<Convolution> convjit::lowerWeightGradient(const Problem &problem) {
                   from.padLow - 1;
     conv.dims.push_back(dim);
   }
-  conv.inChannels = 1;
+  conv.inChannels = images;
   conv.outChannels = forward.outChannels;
   conv.batchGroups = forward.groups;
   const DimensionNumbers &n = forward.numbers;
-  // One image: its batch axis has length 1 and serves as the feature axis.
+  // The batch axis serves as the feature axis.
   conv.numbers.inputBatch = n.inputFeature;
   conv.numbers.inputFeature = n.inputBatch;
   conv.numbers.inputSpatial = n.inputSpatial;
@@ -178,8 +181,8 @@ Expected<Convolution> convjit::lowerWeightGradient(const Problem &problem) {
   conv.numbers.outputBatch = n.kernelInputFeature;
   conv.numbers.outputFeature = n.kernelOutputFeature;
   conv.numbers.outputSpatial = n.kernelSpatial;
-  // The sum over images is kept by adding what is there.
-  conv.residual = true;
+  // The sum over images that come one by one is kept by adding what is there.
+  conv.residual = images == 1;
   for (const SpatialDim &dim : conv.dims)
     if (dim.kernel < 1)
       return badInput("in: the layer has no output; valid: at least one "

@@ -29,26 +29,47 @@ static int64_t elementCount(const std::vector<int64_t> &shape) {
 
 /// Copies a weight with its spatial axes reversed where the layer's window is:
 /// from the window's order to the stored one.
-static void copyFlipped(const std::byte *from, const Convolution &layer,
-                        std::byte *to) {
-  std::vector<int64_t> shape = layer.kernelShape();
-  auto element = static_cast<size_t>(sizeOf(layer.dtype));
-  for (int64_t index = 0, end = elementCount(shape); index < end; ++index) {
-    int64_t rest = index, target = 0, stride = 1;
+class FlippedCopy {
+public:
+  FlippedCopy(const Convolution &layer) : shape(layer.kernelShape()) {
+    reversed.assign(shape.size(), false);
+    for (size_t i = 0; i < layer.dims.size(); ++i)
+      reversed[static_cast<size_t>(layer.numbers.kernelSpatial[i])] =
+          layer.dims[i].reversed && layer.dims[i].kernel > 1;
+    auto run = static_cast<size_t>(sizeOf(layer.dtype));
+    strides.assign(shape.size(), 0);
     for (size_t axis = shape.size(); axis-- > 0;) {
-      int64_t at = rest % shape[axis];
-      rest /= shape[axis];
-      for (size_t i = 0; i < layer.dims.size(); ++i)
-        if (layer.dims[i].reversed &&
-            layer.numbers.kernelSpatial[i] == static_cast<int64_t>(axis))
-          at = shape[axis] - 1 - at;
-      target += at * stride;
-      stride *= shape[axis];
+      strides[axis] = run;
+      run *= static_cast<size_t>(shape[axis]);
     }
-    std::memcpy(to + static_cast<size_t>(target) * element,
-                from + static_cast<size_t>(index) * element, element);
+    // The axes after the last reversed one are copied as they are.
+    for (whole = shape.size(); whole > 0 && !reversed[whole - 1];)
+      --whole;
+    bytes = whole ? strides[whole - 1] : run;
   }
-}
+
+  /// Whether both orders are one.
+  bool isPlain() const { return whole == 0; }
+
+  void copy(const std::byte *from, std::byte *to, size_t axis = 0) const {
+    if (axis == whole) {
+      std::memcpy(to, from, bytes);
+      return;
+    }
+    auto size = static_cast<size_t>(shape[axis]);
+    for (size_t at = 0; at < size; ++at)
+      copy(from + at * strides[axis],
+           to + (reversed[axis] ? size - 1 - at : at) * strides[axis],
+           axis + 1);
+  }
+
+private:
+  std::vector<int64_t> shape;
+  std::vector<bool> reversed;
+  std::vector<size_t> strides; ///< in bytes
+  size_t whole = 0;            ///< axes that are walked over
+  size_t bytes = 0;            ///< of what follows them
+};
 
 /// The gradient of a weight that its mask's factor multiplies. That of an
 /// absent weight is zero even where the data is not finite.
@@ -69,9 +90,11 @@ static void applyMask(const std::vector<double> &mask, uint16_t *gradient) {
 }
 
 /// The sum of all images, in the order of windows, as the layer's gradient.
-static void finish(const Convolution &layer, const void *sum, void *result) {
-  copyFlipped(static_cast<const std::byte *>(sum), layer,
-              static_cast<std::byte *>(result));
+static void finish(const Convolution &layer, const std::byte *sum,
+                   void *result) {
+  auto *to = static_cast<std::byte *>(result);
+  if (sum != to)
+    FlippedCopy(layer).copy(sum, to);
   switch (layer.dtype) {
   case DataType::F32:
     return applyMask(layer.mask, static_cast<float *>(result));
@@ -94,27 +117,36 @@ static size_t bytesOf(const Convolution &layer,
 /// Parts of the scratch start at cache lines.
 static size_t roundUp(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+/// A kernel for one image adds to a residual.
+static bool takesOneImage(const Kernel &kernel) { return kernel.conv.residual; }
+
 size_t convjit::weightGradientScratchBytes(const Kernel &kernel,
                                            const Convolution &layer) {
-  return (kernel.readsStoredWeights() ? 0 : roundUp(kernel.packedWeightBytes)) +
-         2 * roundUp(bytesOf(layer, layer.kernelShape()));
+  size_t weight = roundUp(bytesOf(layer, layer.kernelShape()));
+  // Two buffers: a kernel may not read as residual what it writes.
+  size_t sums = takesOneImage(kernel) ? 2 * weight : weight;
+  return sums +
+         (kernel.readsStoredWeights() ? 0 : roundUp(kernel.packedWeightBytes));
 }
 
-Status convjit::runWeightGradient(const Kernel &kernel,
-                                  const Convolution &layer, const void *input,
-                                  const void *gradOutput, int64_t batch,
-                                  Executor &executor, void *result,
-                                  void *scratch, void *kernelScratch) {
+/// The sum over the images, in the order of the layer's window: in `sum`, or in
+/// one of two buffers of which it is the first.
+static Expected<std::byte *>
+sumImages(const Kernel &kernel, const Convolution &layer, const void *input,
+          const void *gradOutput, int64_t batch, Executor &executor,
+          std::byte *packed, std::byte *sum, void *kernelScratch) {
+  bool one = takesOneImage(kernel), asStored = kernel.readsStoredWeights();
+  if (!one && batch != kernel.conv.inChannels)
+    return badInput("batch=" + std::to_string(batch) +
+                    ": valid: " + std::to_string(kernel.conv.inChannels) +
+                    ", which the kernel was made for");
   size_t imageBytes = bytesOf(layer, layer.inputShape(1));
   size_t gradientBytes = bytesOf(layer, layer.outputShape(1));
   size_t weightBytes = bytesOf(layer, layer.kernelShape());
-  auto *packed = static_cast<std::byte *>(scratch);
-  // Two buffers: a kernel may not read as residual what it writes.
-  bool asStored = kernel.readsStoredWeights();
-  std::byte *sum = packed + (asStored ? 0 : roundUp(kernel.packedWeightBytes));
-  std::byte *next = sum + roundUp(weightBytes);
-  std::memset(sum, 0, weightBytes);
-  for (int64_t image = 0; image < batch; ++image) {
+  std::byte *next = one ? sum + roundUp(weightBytes) : sum;
+  if (one)
+    std::memset(sum, 0, weightBytes);
+  for (int64_t image = 0, end = one ? batch : 1; image < end; ++image) {
     auto at = static_cast<size_t>(image);
     const auto *gradient =
         static_cast<const std::byte *>(gradOutput) + at * gradientBytes;
@@ -123,15 +155,35 @@ Status convjit::runWeightGradient(const Kernel &kernel,
     Operands operands{static_cast<const std::byte *>(input) + at * imageBytes,
                       asStored ? gradient : packed,
                       nullptr,
-                      sum,
+                      one ? sum : nullptr,
                       next,
                       layer.inChannels,
                       kernelScratch};
     if (Status s = runKernel(kernel, operands, executor); !s)
-      return s;
+      return s.takeError();
     std::swap(sum, next);
   }
-  finish(layer, sum, result);
+  return sum;
+}
+
+Status convjit::runWeightGradient(const Kernel &kernel,
+                                  const Convolution &layer, const void *input,
+                                  const void *gradOutput, int64_t batch,
+                                  Executor &executor, void *result,
+                                  void *scratch, void *kernelScratch) {
+  auto *packed = static_cast<std::byte *>(scratch);
+  auto *to = static_cast<std::byte *>(result);
+  std::byte *sums =
+      packed +
+      (kernel.readsStoredWeights() ? 0 : roundUp(kernel.packedWeightBytes));
+  // What is the result as it comes need not be copied.
+  if (!takesOneImage(kernel) && FlippedCopy(layer).isPlain())
+    sums = to;
+  Expected<std::byte *> sum = sumImages(kernel, layer, input, gradOutput, batch,
+                                        executor, packed, sums, kernelScratch);
+  if (!sum)
+    return sum.takeError();
+  finish(layer, *sum, to);
   return {};
 }
 

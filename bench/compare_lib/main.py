@@ -13,6 +13,7 @@ from .check import check_layer
 from .layers import read_layers
 from .measure import Effort, Outcome, measure_layer, start_workers
 from .places import LAYERS, BenchError, convjit_binary
+from .realtime import realtime
 from .progress import progress
 from .registry import CONVJIT, choose_peers
 from .result import Result
@@ -40,6 +41,9 @@ def arguments(argv):
                         help="seconds one peer may take for one layer, compilation included")
     parser.add_argument("--statistic", choices=("median", "min"), default="median",
                         help="over the calls; min where other work disturbs")
+    parser.add_argument("--realtime", action="store_true",
+                        help="calls go before all other work on their CPUs, which this"
+                             " needs the right to (SCHED_FIFO)")
     parser.add_argument("--check", action="store_true",
                         help="compare every peer's result with convjit's before timing it")
     parser.add_argument("--check-only", action="store_true",
@@ -54,6 +58,12 @@ def arguments(argv):
         raise BenchError(f"--rounds={options.rounds}: valid: at least 1")
     if not (options.seconds > 0 and options.limit_s > 0):
         raise BenchError("--seconds and --limit-s: valid: above 0")
+    if options.realtime:
+        try:
+            with realtime():
+                pass
+        except OSError as e:
+            raise BenchError(f"--realtime: {e.strerror}; valid: for users who may, as root") from None
     return options
 
 
@@ -138,7 +148,7 @@ def _one_layer(layer, workers, section, options, write):
             return
         outcomes = {name: outcome if outcome.status != "ok" else Outcome(details=outcome.details)
                     for name, outcome in outcomes.items()}
-    effort = Effort(options.rounds, options.seconds, options.limit_s)
+    effort = Effort(options.rounds, options.seconds, options.limit_s, options.realtime)
     outcomes = measure_layer(layer, workers, effort, outcomes)
     roof = roof_of(section["roofs"], layer.problem, layer.batch)
     result = Result(layer, roof, outcomes, options.statistic)

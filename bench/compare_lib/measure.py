@@ -40,11 +40,13 @@ class Outcome:
 @dataclasses.dataclass(frozen=True)
 class Effort:
     """Rounds a layer; seconds of calls a round; seconds that one peer may take for
-    one layer altogether, its preparation included."""
+    one layer altogether, its preparation included; whether calls go before all other
+    work on their CPUs."""
 
     rounds: int
     seconds: float
     limit_s: float
+    realtime: bool = False
 
 
 def start_workers(workers, report_missing):
@@ -97,7 +99,8 @@ def measure_layer(layer, workers, effort, outcomes=None):
             outcome = outcomes[worker.peer.name]
             if outcome.status != "ok" or outcome.spent_s >= effort.limit_s:
                 continue
-            answer = _ask(worker, outcome, effort, "sample", seconds=effort.seconds)
+            answer = _ask(worker, outcome, effort, "sample", seconds=effort.seconds,
+                          realtime=effort.realtime)
             if answer is not None:
                 _keep(outcome, answer)
     for worker in active:

@@ -6,7 +6,7 @@ Reads a JSON object a line from standard input and answers each with one a line:
 
     (at the start)                            {"version": ...} or {"missing": why}
     {"do": "prepare", "problem", "batch"}     {"note", "prepare_ms"}
-    {"do": "sample", "seconds"}               {"samples_ms": [...]} and what else it knows
+    {"do": "sample", "seconds", "realtime"}   {"samples_ms": [...]} and what else it knows
     {"do": "compute", "problem", "batch", "operands", "output"}
                                               {"note"}; the operands' .npy files by name
     {"do": "release"}                         {}
@@ -28,6 +28,7 @@ import numpy as np
 from compare_lib.arrays import make_operands
 from compare_lib.fit import Unsupported
 from compare_lib.problem import parse
+from compare_lib.realtime import realtime
 
 
 class Session:
@@ -47,7 +48,8 @@ class Session:
         return {"note": self.prepared.note, "prepare_ms": (time.perf_counter() - start) * 1e3}
 
     def sample(self, message):
-        return self.prepared.sample(message["seconds"])
+        with realtime(message["realtime"]):
+            return self.prepared.sample(message["seconds"])
 
     def compute(self, message):
         operands = {name: np.load(path) for name, path in message["operands"].items()}

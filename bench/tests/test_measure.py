@@ -12,6 +12,7 @@ from compare_lib.problem import parse
 from compare_lib.registry import Peer, choose_peers
 from compare_lib.places import BenchError
 from compare_lib.workers import Worker
+from compare_lib.realtime import realtime
 
 EFFORT = Effort(rounds=2, seconds=0.002, limit_s=20)
 
@@ -92,3 +93,14 @@ def test_peers_are_chosen_by_name_family_or_pattern():
     assert len(choose_peers("*")) == 8 and choose_peers("none") == []
     with pytest.raises(BenchError, match="--peers=nobody"):
         choose_peers("nobody")
+
+
+def test_realtime_lasts_as_long_as_it_is_wanted():
+    try:
+        with realtime():
+            assert os.sched_getscheduler(0) == os.SCHED_FIFO
+    except PermissionError:
+        pytest.skip("not allowed here")
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    with realtime(False):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER

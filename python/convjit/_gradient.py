@@ -26,6 +26,8 @@ class WeightGradient(Kernel):
         # The mask multiplies the sum. The kernel knows nothing of it.
         super().__init__(problem, convolution, plan)
         self._layer, self._factors = layer, mask
+        # Kernels for whole batches, by the number of images.
+        self._sums: dict[int, Any] = {1: self._kernel}
         self._images = int(np.flatnonzero(np.subtract(
             _convjit.shapes(layer, 2)[0], _convjit.shapes(layer, 1)[0]))[0])
 
@@ -86,7 +88,11 @@ class WeightGradient(Kernel):
                         f"out shares memory with {name}; valid: an array of its own"
                     )
         mask = None if self._factors is None else self._factors.ravel().tolist()
-        self._kernel.run_weight_gradient(
+        if batch > 1 and batch not in self._sums:
+            text = _convjit.lower(self.problem, batch)[1]
+            self._sums[batch] = _convjit.compile(text, self._plan)
+        kernel = self._sums.get(batch, self._kernel)
+        kernel.run_weight_gradient(
             self._layer, np.ascontiguousarray(x), np.ascontiguousarray(gradient), result,
             mask,
         )

@@ -16,6 +16,13 @@
 using namespace convjit;
 using namespace convjit::python;
 
+unsigned convjit::python::usableProcessors() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    return static_cast<unsigned>(CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
 Expected<const Compiler *> convjit::python::compiler() {
   // Never destroyed: kernels may run while the process ends.
   static auto *created =
@@ -26,13 +33,6 @@ Expected<const Compiler *> convjit::python::compiler() {
 }
 
 namespace {
-
-unsigned usableProcessors() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0)
-    return static_cast<unsigned>(CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
-}
 
 struct Threads {
   std::mutex mutex;

@@ -24,6 +24,9 @@
 
 namespace convjit::python {
 
+/// CPUs that this process may run on.
+unsigned usableProcessors();
+
 /// The process's compiler. Errors: a host CPU that it cannot compile for.
 Expected<const Compiler *> compiler();
 

@@ -118,7 +118,7 @@ void run(const BoundKernel &self, const Array &input, const Array &packed,
     raise(done.error());
 }
 
-nb::tuple lowered(std::string_view text) {
+nb::tuple lowered(std::string_view text, int64_t images) {
   Problem problem = valueOf(parseProblem(text));
   std::string mask = problem.mask;
   if (problem.gradient != Gradient::Weight) {
@@ -126,7 +126,7 @@ nb::tuple lowered(std::string_view text) {
     return nb::make_tuple(printProblem(problem), describe({conv, ""}), mask,
                           "");
   }
-  Convolution conv = valueOf(lowerWeightGradient(problem));
+  Convolution conv = valueOf(lowerWeightGradient(problem, images));
   Problem layer = problem;
   layer.gradient = Gradient::None;
   Convolution forward = valueOf(lower(layer));
@@ -290,6 +290,12 @@ NB_MODULE(_convjit, m) {
                    [](const BoundKernel &self) {
                      return self.kernel->packedWeightBytes;
                    })
+      .def(
+          "xla_scratch_bytes",
+          [](const BoundKernel &self, int64_t batch) {
+            return xlaScratchBytes(*self.kernel, batch);
+          },
+          "batch"_a)
       .def_prop_ro(
           "tasks_per_image",
           [](const BoundKernel &self) { return self.kernel->tasksPerImage; })
@@ -339,7 +345,7 @@ NB_MODULE(_convjit, m) {
 
   m.def("compile", &compile, "convolution"_a, "plan"_a = "",
         "mask"_a = nb::none());
-  m.def("lower", &lowered, "problem"_a);
+  m.def("lower", &lowered, "problem"_a, "images"_a = 1);
   m.def("shapes", &shapes, "convolution"_a, "batch"_a);
   m.def("emit", &emit, "convolution"_a, "stage"_a, "plan"_a = "", "cpu"_a = "",
         "features"_a = "", "problem"_a = nb::none(), "mask"_a = nb::none());

@@ -130,6 +130,13 @@ void useLargePages(void *data, size_t bytes) {
     madvise(reinterpret_cast<void *>(begin), end - begin, MADV_HUGEPAGE);
 }
 
+/// Of the scratch, what packed weights take.
+size_t packBytes(const Kernel &kernel) {
+  if (kernel.readsStoredWeights())
+    return 0;
+  return (kernel.packedWeightBytes + 63) / 64 * 64;
+}
+
 Status run(const Call &call, ffi::ThreadPool &pool, const ffi::AnyBuffer &input,
            const ffi::AnyBuffer &weights, ffi::AnyBuffer &output,
            ffi::Buffer<ffi::U8> &scratch) {
@@ -141,12 +148,14 @@ Status run(const Call &call, ffi::ThreadPool &pool, const ffi::AnyBuffer &input,
     return images.takeError();
   int64_t batch = *images;
 
-  // An executable from a machine with shorter vectors may bring less scratch
-  // than this machine's kernel packs into.
+  // An executable from another machine may bring less scratch than this one's
+  // kernel and threads want.
   std::unique_ptr<std::byte[]> own;
   const void *packed = call.asStored ? weights.untyped_data() : nullptr;
-  void *place = scratch.untyped_data();
-  if (!packed && scratch.element_count() < kernel.packedWeightBytes) {
+  std::byte *place = static_cast<std::byte *>(scratch.untyped_data());
+  std::byte *sums = place + packBytes(kernel);
+  size_t scratchBytes = scratch.element_count();
+  if (!packed && scratchBytes < kernel.packedWeightBytes) {
     own = std::make_unique<std::byte[]>(kernel.packedWeightBytes);
     place = own.get();
   }
@@ -163,8 +172,15 @@ Status run(const Call &call, ffi::ThreadPool &pool, const ffi::AnyBuffer &input,
     packed = place;
   }
   int64_t ready = now();
-  Operands operands{input.untyped_data(),  packed, nullptr, nullptr,
-                    output.untyped_data(), batch};
+  size_t wanted = kernelScratchBytes(kernel, executor.concurrency(), batch);
+  bool fits = wanted > 0 && scratchBytes >= packBytes(kernel) + wanted;
+  Operands operands{input.untyped_data(),
+                    packed,
+                    nullptr,
+                    nullptr,
+                    output.untyped_data(),
+                    batch,
+                    fits ? sums : nullptr};
   Status done = runKernel(kernel, operands, executor);
   call.counters->add(now() - start, ready - start);
   return done;
@@ -215,6 +231,11 @@ XLA_FFI_Error *instantiateEntry(XLA_FFI_CallFrame *frame) {
 XlaEntryPoints convjit::python::xlaEntryPoints() {
   return {reinterpret_cast<void *>(instantiateEntry),
           reinterpret_cast<void *>(executeHandler)};
+}
+
+size_t convjit::python::xlaScratchBytes(const Kernel &kernel, int64_t batch) {
+  return packBytes(kernel) +
+         kernelScratchBytes(kernel, usableProcessors(), batch);
 }
 
 XlaCalls convjit::python::xlaCalls(std::string_view convolution) {

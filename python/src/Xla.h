@@ -11,7 +11,7 @@
 // file says all that is needed to compile its kernels again.
 //
 //     operands   input, weights          row-major in the text's axis orders
-//     results    output, packed weights  u8[packedWeightBytes], XLA's scratch
+//     results    output, scratch         u8[xlaScratchBytes], XLA's memory
 //
 // The kernel is compiled when XLA makes the executable (the instantiate stage);
 // a call finds it in its state, takes no lock and allocates nothing.
@@ -21,7 +21,8 @@
 #ifndef CONVJIT_PYTHON_XLA_H
 #define CONVJIT_PYTHON_XLA_H
 
-#include <cstdint>
+#include "convjit/Kernel.h"
+
 #include <string_view>
 
 namespace convjit::python {
@@ -32,6 +33,10 @@ struct XlaEntryPoints {
   void *execute;
 };
 XlaEntryPoints xlaEntryPoints();
+
+/// Bytes of the scratch of one call: for packed weights, where the kernel wants
+/// them packed, and for what else it needs with the threads of this machine.
+size_t xlaScratchBytes(const Kernel &kernel, int64_t batch);
 
 /// Sums over all calls of a convolution in this process.
 struct XlaCalls {

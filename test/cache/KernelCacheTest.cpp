@@ -111,6 +111,7 @@ TEST_F(KernelCacheTest, FindsKernelsInMemoryAndOnDisk) {
   EXPECT_EQ(later->stats().found, 1u);
   EXPECT_EQ((*found)->plan, (*first)->plan);
   EXPECT_EQ((*found)->tasksPerImage, (*first)->tasksPerImage);
+  EXPECT_EQ((*found)->pieces, (*first)->pieces);
   EXPECT_EQ((*found)->packedWeightBytes, (*first)->packedWeightBytes);
   EXPECT_EQ((*found)->codeBytes, (*first)->codeBytes);
 

@@ -3,14 +3,24 @@
 
 // The gradient of the weight of a layer of 16 pixels to 32 channels, k 3: the
 // filter, 16 long, is the output's gradient, and is read as it is. Two pieces
-// of 8 pixels, in each of which all tasks run before the next; the sums start
-// in the first piece only. Eight images are a tile, what remains goes by powers
-// of two, and the fewer images, the more of the three outputs share a tile.
+// of 8 pixels, in each of which all tasks run before the next; the sums of the
+// first are stored, those of the second added. With scratch a call's tasks are
+// those of both pieces, and the second's sums go there. Eight images are a tile,
+// what remains goes by powers of two, and the fewer images, the more of the
+// three outputs share a tile.
 // CHECK-LABEL: func.func @channels(
 // CHECK-SAME: memref<1x16x32xf32>
+// CHECK-SAME: %[[SCRATCH:arg[0-9]+]]: memref<?xf32> {conv.operand = "scratch"}
+// CHECK-SAME: conv.pieces = 2
 // CHECK-SAME: conv.tasks_per_image = 1
-// CHECK: scf.for %[[PIECE:.*]] = %c{{.*}} to %c{{.*}} step %c8
-// CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[PIECE]], %c0
+// CHECK: %[[ADDRESS:.*]] = memref.extract_aligned_pointer_as_index %[[SCRATCH]]
+// CHECK: %[[SHARED:.*]] = arith.cmpi ne, %[[ADDRESS]], %c0
+// CHECK: scf.for %[[PIECE:.*]] = %{{.*}} to %{{.*}} step %c1
+// CHECK: %[[ZERO:.*]] = arith.cmpi eq, %[[PIECE]], %c0
+// CHECK: %[[FIRST:.*]] = arith.ori %[[ZERO]], %[[SHARED]]
+// CHECK: %[[NEXT:.*]] = arith.cmpi ne, %[[PIECE]], %c0
+// CHECK: %[[APART:.*]] = arith.andi %[[SHARED]], %[[NEXT]]
+// CHECK: arith.select %[[APART]], {{.*}} : memref<?xf32
 // CHECK: scf.for
 // CHECK: arith.remui %{{.*}}, %c8
 // CHECK: scf.if
@@ -67,4 +77,27 @@ func.func @depthwise(%x: tensor<1x16x?xf32>, %g: tensor<1x16x16xf32>) -> tensor<
       {batch_group_count = 16 : i64}
       : (tensor<1x16x?xf32>, tensor<1x16x16xf32>) -> tensor<3x?x16xf32>
   return %y : tensor<3x?x16xf32>
+}
+
+// -----
+
+// Groups of three channels and as many images: a vector has five of them, and
+// the image of each row is spread over its group's lanes.
+// CHECK-LABEL: func.func @groups(
+// CHECK: %[[FEW:.*]] = arith.cmpi eq, %{{.*}}, %c3
+// CHECK: scf.if %[[FEW]]
+// CHECK: conv.outer_tile {{.*}} lanes = 16 : i64, lanes_of_groups, rows = 3 : i64, {{.*}} valid = 15 : i64
+// CHECK: else
+// CHECK: conv.outer_tile {{.*}} rows = 1 : i64, {{.*}} valid = 3 : i64
+// VECTOR-LABEL: func.func @groups(
+// VECTOR: vector.shuffle %[[X:.*]], %[[X]] [0, 0, 0, 3, 3, 3, 6, 6, 6, 9, 9, 9, 12, 12, 12, 15]
+// VECTOR: vector.fma
+// VECTOR: vector.shuffle %[[X]], %[[X]] [1, 1, 1, 4, 4, 4, 7, 7, 7, 10, 10, 10, 13, 13, 13, 15]
+// VECTOR: vector.shuffle %[[X]], %[[X]] [2, 2, 2, 5, 5, 5, 8, 8, 8, 11, 11, 11, 14, 14, 14, 15]
+func.func @groups(%x: tensor<1x16x?xf32>, %g: tensor<1x16x15xf32>) -> tensor<3x?x15xf32> {
+  %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, 0, b]x[i, 0, o]->[0, b, f]>
+      plan <lanes = groups, width = 15, pixels = 8, unroll = 1, row = outer, chunks = 1>
+      {batch_group_count = 5 : i64}
+      : (tensor<1x16x?xf32>, tensor<1x16x15xf32>) -> tensor<3x?x15xf32>
+  return %y : tensor<3x?x15xf32>
 }

@@ -272,6 +272,41 @@ def test_too_little_scratch_is_no_error(convjit_jax):
     np.testing.assert_array_equal(y, x @ w[0])
 
 
+def test_scratch_is_what_kernels_use():
+    """Packed weights, where a kernel wants them; nothing for weights read in place."""
+    from convjit import _convjit
+
+    layer = "convolution:n=8x9,k=3x3,ws=1x1,ld=1x1,rd=1x1,pad=1:1x1:1,rev=0x0," \
+            "ic=16,oc=32,x=b01f,w=01io,y=b01f"
+    kernel = _convjit.compile(layer)
+    assert kernel.xla_scratch_bytes(2) == kernel.packed_weight_bytes == 4 * 9 * 16 * 32
+    gradient = "convolution:n=8x9,k=8x9,ws=1x1,ld=1x1,rd=1x1,pad=1:1x1:1,rev=0x0," \
+               "ic=2,oc=32,x=f01b,w=i01o,y=01bf"
+    kernel = _convjit.compile(gradient)
+    assert "row = outer" in kernel.plan
+    # So many images are tasks enough for any machine.
+    assert kernel.packed_weight_bytes > 0 == kernel.xla_scratch_bytes(100_000)
+
+
+def test_small_gradients_share_pieces(convjit_jax):
+    """Sums of pieces go to XLA's scratch; where it is too small, to the handler's."""
+    from convjit import _convjit
+
+    convjit_jax.install()
+    x, g = integers((2, 3000, 3)), integers((2, 2992, 16))
+    text = "convolution:n=3000,k=2992,ws=1,ld=1,rd=1,pad=0:0,rev=0,ic=2,oc=16," \
+           "x=f0b,w=i0o,y=0bf"
+    kernel = _convjit.compile(text)
+    expected = np.einsum("ntki,nto->kio", np.stack(
+        [x[:, k:k + 2992] for k in range(9)], 2).astype(float), g.astype(float))
+    for scratch in (0, kernel.xla_scratch_bytes(3), 1 << 22):
+        out = (jax.ShapeDtypeStruct((9, 3, 16), jnp.float32),
+               jax.ShapeDtypeStruct((scratch,), jnp.uint8))
+        call = jax.jit(lambda x, g: jax.ffi.ffi_call(convjit_jax.TARGET, out)(
+            x, g, convolution=text)[0])
+        np.testing.assert_array_equal(call(x, g), expected)
+
+
 def test_many_threads_at_once(convjit_jax):
     convjit_jax.install()
     step = jax.jit(jax.grad(lambda w, x: jnp.sum(conv(x, w) ** 2)))

@@ -265,6 +265,28 @@ def test_weight_gradient_of_channels_first_in_groups():
     np.testing.assert_array_equal(gradient(x, g), expected)
 
 
+@pytest.mark.parametrize("problem", [
+    "conv1d:in=3000x3,oc=16,k=9,grad=weight",
+    "conv2d:in=40x30x12,oc=12,k=3,g=3,pad=1,grad=weight",
+])
+def test_small_weight_gradients_do_not_depend_on_threads(problem):
+    """Pieces of the reduction are told out to threads, and added in their order."""
+    gradient = convjit.compile(problem)
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal(gradient.input_shape(3), np.float32)
+    g = rng.standard_normal(gradient.output_shape(3), np.float32)
+    try:
+        for batch in (1, 3):
+            found = []
+            for count in (1, 2, 3, 16):
+                convjit.set_threads(count)
+                found.append(gradient(x[:batch], g[:batch]))
+            for other in found[1:]:
+                np.testing.assert_array_equal(found[0], other)
+    finally:
+        convjit.set_threads(0)
+
+
 def test_weight_gradient_with_a_mask():
     mask = integers(W.shape, 5) * (integers(W.shape, 6) > 0)
     x = X.copy()

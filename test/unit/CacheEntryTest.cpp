@@ -25,6 +25,7 @@ StoredKernel sample() {
   kernel.packedWeightBytes = 4096;
   kernel.scratchBytes = 640;
   kernel.tasksPerImage = 17;
+  kernel.pieces = 5;
   kernel.codeBytes = 333;
   kernel.compileMilliseconds = 12.5;
   kernel.created = 1'700'000'000;
@@ -66,6 +67,7 @@ TEST(CacheEntry, RefusesWhatItsChecksumCannotKnow) {
   };
   EXPECT_TRUE(refused([](StoredKernel &k) { k.object.clear(); }));
   EXPECT_TRUE(refused([](StoredKernel &k) { k.tasksPerImage = -1; }));
+  EXPECT_TRUE(refused([](StoredKernel &k) { k.pieces = 0; }));
   EXPECT_TRUE(refused([](StoredKernel &k) { k.packedWeightBytes = ~0ull; }));
   EXPECT_TRUE(refused([](StoredKernel &k) { k.scratchBytes = 1u << 31; }));
   EXPECT_TRUE(refused([](StoredKernel &k) { k.compileMilliseconds = 1 / 0.; }));
@@ -86,7 +88,7 @@ TEST(CacheEntry, NamesTheVersionItDoesNotKnow) {
   bytes[8] = 1;
   Expected<StoredKernel> kernel = decodeEntry(bytes, testDigest);
   ASSERT_FALSE(kernel);
-  EXPECT_EQ(kernel.error().message, "has version 1; valid: 2");
+  EXPECT_EQ(kernel.error().message, "has version 1; valid: 3");
 }
 
 TEST(CacheEntry, HexadecimalDigits) {

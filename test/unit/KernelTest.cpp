@@ -37,6 +37,30 @@ static void fakeKernel(const ConvjitKernelArgs *args, int64_t begin,
     ++taskCounts[static_cast<size_t>(task)];
 }
 
+/// Three pieces of one task each, whose sums are told apart by their bits: the
+/// residual or 0, plus 1, 2 or 4 for each piece.
+static void piecesKernel(const ConvjitKernelArgs *args, int64_t begin,
+                         int64_t end) {
+  auto *output = static_cast<float *>(args->output);
+  auto *scratch = static_cast<float *>(args->scratch);
+  const auto *residual = static_cast<const float *>(args->residual);
+  constexpr int64_t elements = 4;
+  int64_t first = scratch ? begin : 0, last = scratch ? end : 3;
+  for (int64_t piece = first; piece < last; ++piece)
+    for (int64_t i = 0; i < elements; ++i) {
+      auto sum = static_cast<float>(1 << piece);
+      if (piece == 0)
+        output[i] = (residual ? residual[i] : 0) + sum;
+      else if (!scratch)
+        output[i] += sum;
+      else if (residual)
+        scratch[(piece - 1) * elements + i] += sum;
+      else
+        scratch[(piece - 1) * elements + i] = sum;
+    }
+  ++calls;
+}
+
 namespace {
 
 class KernelTest : public ::testing::Test {
@@ -86,6 +110,41 @@ protected:
   float input[1] = {}, weights[1] = {}, bias[1] = {}, residual[1] = {},
         output[1] = {};
 };
+
+TEST_F(KernelTest, PiecesAreToldOutAndAdded) {
+  for (const char *text :
+       {"conv1d:in=4x1,oc=1,k=1", "conv1d:in=4x1,oc=1,k=1,residual"}) {
+    Kernel kernel = kernelOf(text, 1);
+    kernel.run = piecesKernel;
+    kernel.pieces = 3;
+    ThreadPool four(4);
+    InlineExecutor one;
+    EXPECT_EQ(kernelScratchBytes(kernel, 1, 1), 0u);
+    // Two pieces of 16 bytes, rounded up.
+    EXPECT_EQ(kernelScratchBytes(kernel, 4, 1), 64u);
+    // As many tasks as threads could want; more than there is room for.
+    EXPECT_EQ(kernelScratchBytes(kernel, 4, 128), 0u);
+    EXPECT_EQ(kernelScratchBytes(kernel, 1000, 31000), 992000u);
+    EXPECT_EQ(kernelScratchBytes(kernel, 10000, 310000), 0u);
+    for (Executor *executor : {(Executor *)&one, (Executor *)&four}) {
+      std::vector<float> input(4), weights(1), residual(4, 100), output(4, -1);
+      alignas(64) float scratch[16];
+      std::fill(std::begin(scratch), std::end(scratch), 1000.f);
+      for (void *memory : {(void *)nullptr, (void *)scratch}) {
+        calls = 0;
+        Operands operands{input.data(),    weights.data(), nullptr,
+                          residual.data(), output.data(),  1,
+                          memory};
+        if (!kernel.conv.residual)
+          operands.residual = nullptr;
+        ASSERT_TRUE(runKernel(kernel, operands, *executor));
+        float wanted = kernel.conv.residual ? 107 : 7;
+        EXPECT_EQ(output, std::vector<float>(4, wanted));
+        EXPECT_EQ(calls, executor == &one ? 1 : 3);
+      }
+    }
+  }
+}
 
 } // namespace
 

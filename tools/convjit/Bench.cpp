@@ -80,6 +80,14 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
   Expected<Layer> layer = readLayer(item.problem);
   if (!layer)
     return layer.takeError();
+  if (layer->isWeightGradient()) {
+    // The kernel for so many images.
+    Expected<Convolution> whole =
+        lowerWeightGradient(*layer->problem, item.batch);
+    if (!whole)
+      return whole.takeError();
+    layer->conv = std::move(*whole);
+  }
   noteLayer(layer->text, options.common.compile);
   Expected<Kernel> compiled =
       compiler.compile(layer->conv, options.common.compile);
@@ -87,11 +95,10 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
     return compiled.takeError();
   const Kernel &kernel = *compiled;
   const Convolution &conv = kernel.conv;
-  // One image of a weight gradient has the input channels as its batch.
+  // A weight gradient has the input channels as its batch.
   int64_t batch = item.batch * conv.batchGroups;
   if (layer->isWeightGradient())
     batch = layer->problem->inChannels;
-  int64_t images = layer->isWeightGradient() ? item.batch : 1;
   auto tensor = [&](int64_t count) {
     auto memory = aligned(count * sizeOf(conv.dtype));
     fillBench(memory.get(), count, conv.dtype);
@@ -123,9 +130,8 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
   // The first call warms caches and is not counted.
   for (int call = 0; call < 3 || total < options.minMilliseconds; ++call) {
     Clock::time_point start = Clock::now();
-    for (int64_t image = 0; image < images; ++image)
-      if (Status s = runKernel(kernel, operands, executor); !s)
-        return s.takeError();
+    if (Status s = runKernel(kernel, operands, executor); !s)
+      return s.takeError();
     double ms =
         std::chrono::duration<double, std::milli>(Clock::now() - start).count();
     if (call == 0)
@@ -138,22 +144,21 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
   int64_t flops = flopsOf(*layer, item.batch);
   // The clock's step, so that an empty layer divides by something.
   double gflops = static_cast<double>(flops) / std::max(median, 1e-6) * 1e-6;
-  return Json{
-      {"problem", layer->text},
-      {"batch", item.batch},
-      {"threads", executor.concurrency()},
-      {"ms_median", median},
-      {"ms_min", times.front()},
-      {"gflops", gflops},
-      {"flops", flops},
-      {"bytes", bytesTouched(conv, kernel.packedWeightBytes, batch) * images},
-      {"peak_gflops", peak},
-      {"fraction_of_peak", gflops / peak},
-      {"pack_ms", packMs},
-      {"weight_copy_ms", copyMs},
-      {"compile_ms", kernel.compileMilliseconds},
-      {"code_bytes", kernel.codeBytes},
-      {"plan", kernel.plan}};
+  return Json{{"problem", layer->text},
+              {"batch", item.batch},
+              {"threads", executor.concurrency()},
+              {"ms_median", median},
+              {"ms_min", times.front()},
+              {"gflops", gflops},
+              {"flops", flops},
+              {"bytes", bytesTouched(conv, kernel.packedWeightBytes, batch)},
+              {"peak_gflops", peak},
+              {"fraction_of_peak", gflops / peak},
+              {"pack_ms", packMs},
+              {"weight_copy_ms", copyMs},
+              {"compile_ms", kernel.compileMilliseconds},
+              {"code_bytes", kernel.codeBytes},
+              {"plan", kernel.plan}};
 }
 
 Expected<int> runOnDevice(const Compiler &compiler, const BenchOptions &options,

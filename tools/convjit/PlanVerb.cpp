@@ -57,18 +57,24 @@ Expected<int> run(const PlanOptions &options) {
   Expected<Layer> layer = readLayer(options.problem);
   if (!layer)
     return layer.takeError();
-  Convolution conv = layer->conv;
-  int64_t batch = options.batch * conv.batchGroups;
-  // CPUs add image to image, a GPU's launch takes all of them.
-  bool atOnce = layer->isWeightGradient() && options.common.isGPU();
-  if (layer->isWeightGradient())
-    batch = layer->problem->inChannels;
-  if (atOnce)
-    conv = gradientOfImages(conv, std::max<int64_t>(options.batch, 1));
   const Convolution &whole =
       layer->isWeightGradient() ? layer->forward : layer->conv;
   if (Status s = checkBatch(whole, options.batch * whole.batchGroups); !s)
     return s.takeError();
+  if (layer->isWeightGradient() && options.common.isGPU()) {
+    // One launch takes all images, and has no sum to add to.
+    layer->conv = gradientOfImages(layer->conv, options.batch);
+  } else if (layer->isWeightGradient()) {
+    Expected<Convolution> sum =
+        lowerWeightGradient(*layer->problem, options.batch);
+    if (!sum)
+      return sum.takeError();
+    layer->conv = std::move(*sum);
+  }
+  const Convolution &conv = layer->conv;
+  int64_t batch = options.batch * conv.batchGroups;
+  if (layer->isWeightGradient())
+    batch = layer->problem->inChannels;
   noteLayer(layer->text, options.common.compile);
   Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
   if (!compiler)
@@ -86,10 +92,8 @@ Expected<int> run(const PlanOptions &options) {
     paddingText +=
         " " + std::to_string(dim.padLow) + ":" + std::to_string(dim.padHigh);
   }
-  // The weight gradient's convolution may be of one image.
-  int64_t images = layer->isWeightGradient() && !atOnce ? options.batch : 1;
   int64_t flops = flopsOf(*layer, options.batch);
-  int64_t bytes = bytesTouched(conv, report->packedWeightBytes, batch) * images;
+  int64_t bytes = bytesTouched(conv, report->packedWeightBytes, batch);
   double intensity =
       bytes > 0 ? static_cast<double>(flops) / static_cast<double>(bytes) : 0;
   std::vector<int64_t> output = conv.outputShape(batch);

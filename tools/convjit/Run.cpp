@@ -256,6 +256,14 @@ Expected<int> run(RunOptions &options) {
       openDeviceFor(options.device, options.common);
   if (!device)
     return device.takeError();
+  // CPUs sum over all images at once.
+  if (layer->isWeightGradient() && tensors->batch > 1 && !*device) {
+    Expected<Convolution> whole =
+        lowerWeightGradient(*layer->problem, tensors->batch);
+    if (!whole)
+      return whole.takeError();
+    layer->conv = std::move(*whole);
+  }
   noteLayer(layer->text, options.common.compile);
   Expected<Ran> ran =
       *device ? runOnGPU(*tensors, *layer, **device, options.common.compile)

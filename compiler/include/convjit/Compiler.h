@@ -92,6 +92,7 @@ struct CompiledKernel {
   size_t packedWeightBytes = 0;
   size_t scratchBytes = 0; ///< as in Kernel
   int64_t tasksPerImage = 0;
+  int64_t pieces = 1; ///< as in Kernel
   size_t codeBytes = 0;
   double compileMilliseconds = 0;
 };

@@ -199,12 +199,14 @@ def _rule(platform: str, ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
         _report.record(text, batch, str(reason).removeprefix(f"{text}: "))
         return _original(platform, ctx, lhs, rhs, **params)
     _report.record(text, batch, kernel=kernel)
-    return [with_sharding(ctx, emit(ctx, lhs, rhs, text, kernel), out_aval)]
+    call = emit(ctx, lhs, rhs, text, kernel, batch)
+    return [with_sharding(ctx, call, out_aval)]
 
 
-def emit(ctx: Any, lhs: Any, rhs: Any, text: str, kernel: Any) -> Any:
-    """The custom call; its second result is where the weights are packed."""
-    scratch = jax.core.ShapedArray((kernel.packed_weight_bytes,), np.dtype("uint8"))
+def emit(ctx: Any, lhs: Any, rhs: Any, text: str, kernel: Any, batch: int) -> Any:
+    """The custom call; its second result is what the kernel needs besides: where
+    weights are packed, and sums of pieces that threads share."""
+    scratch = jax.core.ShapedArray((kernel.xla_scratch_bytes(batch),), np.dtype("uint8"))
     ctx = ctx.replace(avals_out=[*ctx.avals_out, scratch])
     call = jax.ffi.build_ffi_lowering_function(TARGET)
     return call(ctx, lhs, rhs, convolution=text).results[0]

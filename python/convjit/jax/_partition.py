@@ -85,7 +85,7 @@ def _local(x: Any, w: Any, parameters: _Parameters) -> Any:
         _report.record(f"{x.shape}, {w.shape}", batch, str(reason))
         return _lowering.conv_general_dilated_p.bind(x, w, **params, out_sharding=None)
     _report.record(text, batch, kernel=kernel)
-    scratch = jax.ShapeDtypeStruct((kernel.packed_weight_bytes,), "uint8")
+    scratch = jax.ShapeDtypeStruct((kernel.xla_scratch_bytes(batch),), "uint8")
     call = jax.ffi.ffi_call(
         _lowering.TARGET, (jax.ShapeDtypeStruct(out.shape, out.dtype), scratch)
     )

@@ -116,7 +116,11 @@ Expected<Convolution> lower(const Problem &problem);
 /// reversed, its spatial axes are to be flipped. The layer's gradient is the
 /// sum over images, to which the convolution's residual adds; of a layer with a
 /// mask it is this times the mask, and zero where the mask is.
-Expected<Convolution> lowerWeightGradient(const Problem &problem);
+///
+/// Of `images` > 1 they are summed over like channels: a kernel for such a
+/// batch gives the whole sum, and adds nothing to it.
+Expected<Convolution> lowerWeightGradient(const Problem &problem,
+                                          int64_t images = 1);
 
 /// Padding that the layer adds to its (dilated) input, one pair a dimension.
 std::vector<PadPair> resolvedPadding(const Problem &problem);

@@ -57,6 +57,11 @@ public:
   size_t scratchBytes = 0;
   /// Tasks for one image of the output.
   int64_t tasksPerImage = 0;
+  /// Pieces of the reduction, whose sums are added in order. With
+  /// ConvjitKernelArgs::scratch the tasks of a call are those of all pieces,
+  /// the first one's before the next one's, and sums of all but the first piece
+  /// go to scratch, one output's size each; `runKernel` adds them up.
+  int64_t pieces = 1;
   /// The plan that was compiled, as the text of its attribute.
   std::string plan;
   /// Wall time that making it took, in milliseconds.
@@ -80,14 +85,16 @@ struct Operands {
   const void *residual = nullptr;
   void *output = nullptr;
   int64_t batch = 1;
-  /// kernelScratchBytes of the executor, at a multiple of 64; null where the
-  /// kernel needs none, or to have it allocated.
+  /// kernelScratchBytes of the executor and batch, at a multiple of 64; null
+  /// where that is 0, or to have it allocated.
   void *scratch = nullptr;
 };
 
 /// Bytes of Operands::scratch for `concurrency` threads: a part of
-/// Kernel::scratchBytes, rounded up to 64, for each.
-size_t kernelScratchBytes(const Kernel &kernel, unsigned concurrency);
+/// Kernel::scratchBytes, rounded up to 64, for each; and sums of pieces, where
+/// there are too few tasks for so many threads.
+size_t kernelScratchBytes(const Kernel &kernel, unsigned concurrency,
+                          int64_t batch);
 
 /// Packs the weights on the executor, small ones on the calling thread.
 void packWeights(const Kernel &kernel, const void *weights, void *packed,

@@ -22,11 +22,12 @@ namespace convjit {
 Convolution gradientOfImages(Convolution gradient, int64_t images);
 
 /// Writes the weight's gradient of `layer`, as the layer stores its weight, to
-/// `result`. `kernel` was compiled from lowerWeightGradient: it treats one
-/// image and adds to what the images before it gave. The layer's mask
+/// `result`. `kernel` was compiled from lowerWeightGradient: for one image,
+/// which it adds to what those before it gave, or for `batch`. The layer's mask
 /// multiplies the sum; where it is zero, so is the gradient. Tensors are
 /// contiguous, `batch` is not negative; of no images the gradient is zero.
-/// Thread-safe. Errors: those of runKernel.
+/// Thread-safe. Errors: those of runKernel;
+/// a kernel for another number of images.
 Status runWeightGradient(const Kernel &kernel, const Convolution &layer,
                          const void *input, const void *gradOutput,
                          int64_t batch, Executor &executor, void *result);
