@@ -80,7 +80,8 @@ Expected<int> run(const PlanOptions &options) {
   if (!compiler)
     return compiler.takeError();
   CompileOptions compile = options.common.compile;
-  if (atOnce || options.batchGiven)
+  if ((layer->isWeightGradient() && options.common.isGPU()) ||
+      options.batchGiven)
     compile.images = batch / conv.batchGroups;
   Expected<PlanReport> report = (*compiler)->plan(conv, compile);
   if (!report)
