@@ -266,7 +266,7 @@ Expected<std::optional<Failure>> Checker::check(const NamedCase &item,
             : checkBatch(*kernel, images, images * item.conv.batchGroups, seed);
     if (!outcome || *outcome)
       return outcome;
-    if (!item.forward || images < 2)
+    if (!item.forward || images < 2 || !kernelsOfAllImages)
       continue;
     // The same from one call for all images (lowerWeightGradient).
     NamedCase whole = item;

@@ -70,7 +70,12 @@ public:
   /// Nothing when all agrees. An error is one of the options or of memory.
   Expected<std::optional<Failure>> check(const NamedCase &item, uint64_t seed);
 
+  /// A weight's gradient is checked image by image only: where kernels come
+  /// ready made, there is none for several images at once.
+  void skipKernelsOfAllImages() { kernelsOfAllImages = false; }
+
   /// Largest error on float data in the last case, as a part of its bound.
+  bool kernelsOfAllImages = true;
   double worstError() const { return worst; }
 
 private:
