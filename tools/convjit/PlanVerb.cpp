@@ -61,12 +61,13 @@ Expected<int> run(const PlanOptions &options) {
       layer->isWeightGradient() ? layer->forward : layer->conv;
   if (Status s = checkBatch(whole, options.batch * whole.batchGroups); !s)
     return s.takeError();
+  // Of no images, what one would have.
+  int64_t images = std::max<int64_t>(options.batch, 1);
   if (layer->isWeightGradient() && options.common.isGPU()) {
     // One launch takes all images, and has no sum to add to.
-    layer->conv = gradientOfImages(layer->conv, options.batch);
+    layer->conv = gradientOfImages(layer->conv, images);
   } else if (layer->isWeightGradient()) {
-    Expected<Convolution> sum =
-        lowerWeightGradient(*layer->problem, options.batch);
+    Expected<Convolution> sum = lowerWeightGradient(*layer->problem, images);
     if (!sum)
       return sum.takeError();
     layer->conv = std::move(*sum);
