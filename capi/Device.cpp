@@ -14,18 +14,6 @@
 using namespace convjit;
 using namespace convjit::capi;
 
-/// Fills in what the caller's struct has room for.
-template <typename T> static Outcome fillIn(T *to, T made) {
-  size_t size = to->struct_size;
-  if (size < sizeof(size_t))
-    return invalid("info.struct_size=" + std::to_string(size) +
-                   ": valid: the sizeof of the struct, " +
-                   std::to_string(sizeof(T)));
-  made.struct_size = size;
-  std::memcpy(static_cast<void *>(to), &made, std::min(size, sizeof made));
-  return {};
-}
-
 convjit_status convjit_device_open(const char *name, convjit_device **device,
                                    convjit_error **error) {
   return guarded(error, [&]() -> Outcome {

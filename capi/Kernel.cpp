@@ -98,16 +98,10 @@ convjit_status convjit_kernel_get_info(const convjit_kernel *kernel,
       return missing("kernel", "a kernel");
     if (!info)
       return missing("info", "a struct to fill in");
-    size_t size = info->struct_size;
-    if (size < sizeof(size_t))
-      return invalid("info.struct_size=" + std::to_string(size) +
-                     ": valid: the sizeof of the struct, " +
-                     std::to_string(sizeof(convjit_kernel_info)));
     const Kernel &code = *kernel->kernel;
     const Convolution &conv = kernel->layer->weighted();
     bool gradient = kernel->layer->isWeightGradient();
     convjit_kernel_info made{};
-    made.struct_size = size;
     made.rank = conv.rank();
     made.dtype = conv.dtype == DataType::F64 ? CONVJIT_F64 : CONVJIT_F32;
     made.bias = conv.bias && !gradient;
@@ -121,8 +115,7 @@ convjit_status convjit_kernel_get_info(const convjit_kernel *kernel,
     made.batch_groups = conv.batchGroups;
     made.pack = gradient ? nullptr : code.pack;
     made.run = gradient ? nullptr : code.run;
-    std::memcpy(static_cast<void *>(info), &made, std::min(size, sizeof made));
-    return {};
+    return fillIn(info, made);
   });
 }
 

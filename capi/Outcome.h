@@ -12,6 +12,7 @@
 #include "convjit/Error.h"
 #include "convjit/convjit.h"
 
+#include <algorithm>
 #include <cstring>
 #include <exception>
 #include <new>
@@ -82,6 +83,18 @@ Outcome readStruct(const T *from, T &to, const char *name) {
                      "are not zero; valid: " +
                      std::to_string(sizeof(T)) + ", or zeros there");
   std::memcpy(&to, from, sizeof(T) < size ? sizeof(T) : size);
+  return {};
+}
+
+/// Fills in what the caller's `info` has room for.
+template <typename T> Outcome fillIn(T *to, T made) {
+  size_t size = to->struct_size;
+  if (size < sizeof(size_t))
+    return invalid("info.struct_size=" + std::to_string(size) +
+                   ": valid: the sizeof of the struct, " +
+                   std::to_string(sizeof(T)));
+  made.struct_size = size;
+  std::memcpy(static_cast<void *>(to), &made, std::min(size, sizeof made));
   return {};
 }
 

@@ -31,8 +31,6 @@ constexpr int64_t maxPhasesLookedAt = 32;
 /// it lose a tie.
 constexpr double latency = 5;
 constexpr double tileStart = 20, tapStart = 6;
-/// Bytes a cycle from the second-level cache.
-constexpr double nearRate = 32;
 /// Bytes that a tile stores while the next one computes: the store queue holds
 /// them. One input channel to 32, k 4 s 2: 12 vectors a tile and 16 are at 74 %
 /// of the peak, 24 at 56 %; k 2 s 2 with 64 channels: 12 at 90 %, 28 at 87 %.

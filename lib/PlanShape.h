@@ -13,6 +13,9 @@
 
 namespace convjit {
 
+/// Bytes a cycle from the second-level cache.
+constexpr double nearRate = 32;
+
 /// One convolution with some phases merged.
 struct PlanShape {
   const Machine &machine;

@@ -27,8 +27,6 @@ constexpr double tapStart = 6, chunkStart = 1;
 /// tile's FMAs.
 constexpr double laneSum = 1.5;
 constexpr double l1Bytes = 32 << 10;
-/// Bytes a cycle from the second-level cache.
-constexpr double nearRate = 32;
 
 /// The share of phases in the lanes of a dimension that have tap `tap`, or the
 /// mean over taps if that is negative.

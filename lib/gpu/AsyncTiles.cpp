@@ -134,25 +134,11 @@ SmallVector<Value> AsyncTiles::start() {
       for (Value unit : filter.unit)
         products.push_back(num.mul(unit, filter.vector));
   }
-  SmallVector<Value> list;
-  for (Value product : products)
-    llvm::append_range(list, reduction.start(product).digits);
-  return list;
-}
-
-SmallVector<ReductionPosition> AsyncTiles::unflatten(ValueRange position) {
-  size_t digits = block.rank + 1;
-  SmallVector<ReductionPosition> list;
-  for (; !position.empty(); position = position.drop_front(digits))
-    list.push_back({SmallVector<Value>(position.take_front(digits))});
-  return list;
+  return reduction.starts(products);
 }
 
 SmallVector<Value> AsyncTiles::next(ValueRange position) {
-  SmallVector<Value> list;
-  for (const ReductionPosition &from : unflatten(position))
-    llvm::append_range(list, reduction.next(from).digits);
-  return list;
+  return reduction.nexts(position);
 }
 
 void AsyncTiles::issue(Tile &tile, size_t row, size_t unit, Value stage,
@@ -210,7 +196,7 @@ void AsyncTiles::copyFilter(ArrayRef<ReductionPosition> positions,
 }
 
 void AsyncTiles::copy(ValueRange position, Value stage) {
-  SmallVector<ReductionPosition> positions = unflatten(position);
+  SmallVector<ReductionPosition> positions = reduction.split(position);
   auto guarded = [&](Value active, function_ref<void()> body) {
     if (active)
       math.branch(active, body);

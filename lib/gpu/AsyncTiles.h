@@ -65,7 +65,6 @@ private:
                   mlir::Value stage);
   void issue(Tile &tile, size_t row, size_t unit, mlir::Value stage,
              mlir::Value from, mlir::Value at, mlir::Value condition);
-  llvm::SmallVector<ReductionPosition> unflatten(mlir::ValueRange position);
 
   BlockBuilder &block;
   mlir::OpBuilder &b;

@@ -96,6 +96,28 @@ ReductionPosition Reduction::next(const ReductionPosition &position) {
   return result;
 }
 
+SmallVector<Value> Reduction::starts(ArrayRef<Value> ahead) {
+  SmallVector<Value> list;
+  for (Value products : ahead)
+    llvm::append_range(list, start(products).digits);
+  return list;
+}
+
+SmallVector<Value> Reduction::nexts(ValueRange positions) {
+  SmallVector<Value> list;
+  for (const ReductionPosition &from : split(positions))
+    llvm::append_range(list, next(from).digits);
+  return list;
+}
+
+SmallVector<ReductionPosition> Reduction::split(ValueRange positions) const {
+  size_t digits = block.rank + 1;
+  SmallVector<ReductionPosition> list;
+  for (; !positions.empty(); positions = positions.drop_front(digits))
+    list.push_back({SmallVector<Value>(positions.take_front(digits))});
+  return list;
+}
+
 Value Reduction::exists(const ReductionPosition &position) {
   if (!ragged)
     return Value();

@@ -38,6 +38,11 @@ public:
   ReductionPosition start(mlir::Value ahead);
   /// The position one step on.
   ReductionPosition next(const ReductionPosition &position);
+  /// Positions as lists of values that a loop can carry: those `ahead` of the
+  /// first, one step on, and each by itself.
+  llvm::SmallVector<mlir::Value> starts(llvm::ArrayRef<mlir::Value> ahead);
+  llvm::SmallVector<mlir::Value> nexts(mlir::ValueRange positions);
+  llvm::SmallVector<ReductionPosition> split(mlir::ValueRange positions) const;
   /// Whether the position exists, where the last step has some that do not;
   /// else null.
   mlir::Value exists(const ReductionPosition &position);

@@ -130,25 +130,11 @@ SmallVector<Value> RegisterTiles::start() {
     llvm::append_range(products, slotDepth);
     llvm::append_range(products, filterDepth);
   }
-  SmallVector<Value> list;
-  for (Value product : products)
-    llvm::append_range(list, reduction.start(product).digits);
-  return list;
-}
-
-SmallVector<ReductionPosition> RegisterTiles::unflatten(ValueRange position) {
-  size_t digits = block.rank + 1;
-  SmallVector<ReductionPosition> list;
-  for (; !position.empty(); position = position.drop_front(digits))
-    list.push_back({SmallVector<Value>(position.take_front(digits))});
-  return list;
+  return reduction.starts(products);
 }
 
 SmallVector<Value> RegisterTiles::next(ValueRange position) {
-  SmallVector<Value> list;
-  for (const ReductionPosition &from : unflatten(position))
-    llvm::append_range(list, reduction.next(from).digits);
-  return list;
+  return reduction.nexts(position);
 }
 
 void RegisterTiles::loadInput(ArrayRef<ReductionPosition> positions,
@@ -197,7 +183,7 @@ void RegisterTiles::loadFilter(ArrayRef<ReductionPosition> positions,
 }
 
 SmallVector<Value> RegisterTiles::load(ValueRange position) {
-  SmallVector<ReductionPosition> positions = unflatten(position);
+  SmallVector<ReductionPosition> positions = reduction.split(position);
   SmallVector<Value> values;
   loadInput(positions, values);
   loadFilter(positions, values);

@@ -49,7 +49,6 @@ private:
                  llvm::SmallVectorImpl<mlir::Value> &values);
   void loadFilter(llvm::ArrayRef<ReductionPosition> positions,
                   llvm::SmallVectorImpl<mlir::Value> &values);
-  llvm::SmallVector<ReductionPosition> unflatten(mlir::ValueRange position);
 
   BlockBuilder &block;
   mlir::OpBuilder &b;
