@@ -31,6 +31,54 @@ class Call:
             batch_group_count=self.batch_groups,
         )
 
+    def defined(self, x, w, g=None):
+        """The results y, dx and dw (the latter two if `g` is given, the gradient of y)
+        by the definition: in each dimension tap k of output o reads input i where
+        o * stride + k * rhs_dilation - low = i * lhs_dilation. y is linear in x and w,
+        so all three are one sum of products, over different indices.
+
+        Not XLA's results: in float32 it reads beside the input where the low padding
+        is negative and the high one positive (github.com/openxla/xla/issues/48713),
+        and it ends the process on some calls with batch groups (its algebraic
+        simplifier: "Window dimensions do not match RHS shape")."""
+        letters = [a for a in self.specs[1] if a not in "OI"]
+        axes = lambda spec, first, second: [spec.index(a) for a in (first, second, *letters)]
+        order = (axes(self.specs[0], "N", "C"), axes(self.specs[1], "O", "I"),
+                 axes(self.specs[2], "N", "C"))
+        x, w = (a.astype("float64").transpose(o) for a, o in zip((x, w), order))
+        # Groups become an axis (a) of x, of w and of y.
+        groups, batches = self.groups, self.batch_groups
+        split = lambda a, axis, n: a.reshape(*a.shape[:axis], n, -1, *a.shape[axis + 1:])
+        fold = lambda a, axis: a.reshape(*a.shape[:axis], -1, *a.shape[axis + 2:])
+        x = split(split(x, 1, groups), 0, batches)  # b n a c ...
+        w = split(split(w, 0, groups), 1, batches)  # a b o c ...
+        used = [
+            np.array([[[o * s + k * r - low == i * l for i in range(n)]
+                       for k in range(size)] for o in range(
+                           ((n - 1) * l + low + high - (size - 1) * r) // s + 1)], float)
+            for s, r, (low, high), l, n, size in zip(
+                self.strides, self.rhs_dilation, self.padding, self.lhs_dilation,
+                x.shape[4:], w.shape[4:])
+        ]
+        i, k, o = "ijlm"[: len(used)], "pqrs"[: len(used)], "uvxy"[: len(used)]
+        terms = [o[d] + k[d] + i[d] for d in range(len(used))]
+        names = {"x": "bnac" + i, "w": "abtc" + k, "g": "nabt" + o}
+
+        def product(result, **given):
+            text = ",".join([*(names[name] for name in given), *terms])
+            return np.einsum(f"{text}->{names[result]}", *given.values(), *used, optimize=True)
+
+        back = lambda a, order: np.ascontiguousarray(a.transpose(np.argsort(order)))
+        channels = lambda a: fold(fold(a, 1), 1)  # n (a b t) ...
+        results = {"y": back(channels(product("g", x=x, w=w)), order[2])}
+        if g is not None:
+            g = g.astype("float64").transpose(order[2])
+            g = split(split(g, 1, groups), 2, batches)
+            dx, dw = product("x", w=w, g=g), product("w", x=x, g=g)
+            results["dx"] = back(fold(fold(dx, 2), 0), order[0])
+            results["dw"] = back(fold(fold(dw, 0), 0), order[1])
+        return results
+
     def arrays(self):
         """Small integers: sums in float32 are exact in any order."""
         rng = np.random.default_rng(self.seed)
