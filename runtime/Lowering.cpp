@@ -140,20 +140,25 @@ Expected<Convolution> convjit::lower(const Problem &problem) {
 
 Expected<Convolution> convjit::lowerWeightGradient(const Problem &problem,
                                                    int64_t images) {
-  Convolution forward = forwardOf(problem);
   if (problem.batchGroups > 1)
     return badInput("bg=" + std::to_string(problem.batchGroups) +
                     ": valid: 1 with grad=weight");
   if (problem.gradient != Gradient::Weight)
     return badInput("grad: valid: weight");
-  if (images < 1)
-    return badInput("images=" + std::to_string(images) + ": valid: from 1 on");
+  return lowerWeightGradient(forwardOf(problem), images);
+}
+
+Expected<Convolution> convjit::lowerWeightGradient(const Convolution &layer,
+                                                   int64_t images) {
+  if (images < 0)
+    return badInput("images=" + std::to_string(images) +
+                    ": valid: their number, or 0 for one at a time");
   // dW[o, i, t] = sum over q of x[i, q*ws + t*rd] * g[o, q]: the input channels
   // of x are the batch, the output's gradient is the kernel. With feature
   // groups, channels of group j only meet outputs of group j: batch groups.
   Convolution conv;
-  conv.dtype = forward.dtype;
-  for (const SpatialDim &from : forward.dims) {
+  conv.dtype = layer.dtype;
+  for (const SpatialDim &from : layer.dims) {
     SpatialDim dim;
     int64_t out = from.output();
     int64_t outDilated = out == 0 ? 0 : (out - 1) * from.windowStride + 1;
@@ -167,10 +172,10 @@ Expected<Convolution> convjit::lowerWeightGradient(const Problem &problem,
                   from.padLow - 1;
     conv.dims.push_back(dim);
   }
-  conv.inChannels = images;
-  conv.outChannels = forward.outChannels;
-  conv.batchGroups = forward.groups;
-  const DimensionNumbers &n = forward.numbers;
+  conv.inChannels = std::max<int64_t>(images, 1);
+  conv.outChannels = layer.outChannels;
+  conv.batchGroups = layer.groups;
+  const DimensionNumbers &n = layer.numbers;
   // The batch axis serves as the feature axis.
   conv.numbers.inputBatch = n.inputFeature;
   conv.numbers.inputFeature = n.inputBatch;
@@ -182,7 +187,7 @@ Expected<Convolution> convjit::lowerWeightGradient(const Problem &problem,
   conv.numbers.outputFeature = n.kernelOutputFeature;
   conv.numbers.outputSpatial = n.kernelSpatial;
   // The sum over images that come one by one is kept by adding what is there.
-  conv.residual = images == 1;
+  conv.residual = images == 0;
   for (const SpatialDim &dim : conv.dims)
     if (dim.kernel < 1)
       return badInput("in: the layer has no output; valid: at least one "

@@ -9,15 +9,76 @@
 #include "convjit/WeightGradient.h"
 #include "SmallFloat.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 using namespace convjit;
 
-Convolution convjit::gradientOfImages(Convolution gradient, int64_t images) {
-  gradient.inChannels = images;
-  gradient.residual = false;
-  return gradient;
+/// A layer whose window is reversed scatters in the stored order of its weight:
+/// y[i*ld + t*rd - p] += x[i] * w[t], so that dW[t] = sum over i of
+/// x[i] * g[i*ld + t*rd - p], over g dilated by the window's stride. The
+/// gradient takes the input's part, and the input the weight's.
+static Convolution exchangedGradient(const Convolution &layer, int64_t images) {
+  Convolution conv;
+  conv.dtype = layer.dtype;
+  for (const SpatialDim &from : layer.dims) {
+    SpatialDim dim;
+    int64_t taps = (from.kernel - 1) * from.kernelDilation;
+    dim.input = from.output();
+    dim.inputDilation = from.windowStride;
+    dim.kernel = from.input;
+    dim.kernelDilation = from.inputDilation;
+    dim.windowStride = from.kernelDilation;
+    dim.padLow = taps - from.padLow;
+    dim.padHigh =
+        taps + dim.effectiveKernel() - dim.dilatedInput() - dim.padLow;
+    conv.dims.push_back(dim);
+  }
+  conv.inChannels = images;
+  conv.outChannels = layer.inChannels;
+  const DimensionNumbers &n = layer.numbers;
+  conv.numbers.inputBatch = n.outputFeature;
+  conv.numbers.inputFeature = n.outputBatch;
+  conv.numbers.inputSpatial = n.outputSpatial;
+  conv.numbers.kernelInputFeature = n.inputBatch;
+  conv.numbers.kernelOutputFeature = n.inputFeature;
+  conv.numbers.kernelSpatial = n.inputSpatial;
+  conv.numbers.outputBatch = n.kernelOutputFeature;
+  conv.numbers.outputFeature = n.kernelInputFeature;
+  conv.numbers.outputSpatial = n.kernelSpatial;
+  return conv;
+}
+
+Expected<GradientLaunch> convjit::gradientLaunch(const Convolution &layer,
+                                                 int64_t images) {
+  if (images < 1)
+    return badInput("images=" + std::to_string(images) + ": valid: from 1 on");
+  Expected<Convolution> conv = lowerWeightGradient(layer, images);
+  if (!conv)
+    return conv.takeError();
+  GradientLaunch launch{std::move(*conv), layer.inChannels};
+  auto isReversed = [](const SpatialDim &dim) {
+    return dim.reversed && dim.kernel > 1;
+  };
+  auto isEmpty = [](const SpatialDim &dim) { return dim.input == 0; };
+  // Zeros alone are the same either way.
+  if (std::none_of(layer.dims.begin(), layer.dims.end(), isReversed) ||
+      std::any_of(layer.dims.begin(), layer.dims.end(), isEmpty))
+    return launch;
+  auto isStored = [](const SpatialDim &dim) {
+    return dim.reversed || dim.kernel == 1;
+  };
+  launch.asStored = layer.groups == 1 &&
+                    std::all_of(layer.dims.begin(), layer.dims.end(), isStored);
+  if (!launch.asStored)
+    return launch;
+  launch.exchanged = true;
+  launch.batch = layer.outChannels;
+  launch.conv = exchangedGradient(layer, images);
+  if (Status valid = validate(launch.conv); !valid)
+    return valid.takeError();
+  return launch;
 }
 
 static int64_t elementCount(const std::vector<int64_t> &shape) {
@@ -50,6 +111,10 @@ public:
 
   /// Whether both orders are one.
   bool isPlain() const { return whole == 0; }
+
+  size_t bytesOfAll() const {
+    return shape.empty() ? bytes : strides[0] * static_cast<size_t>(shape[0]);
+  }
 
   void copy(const std::byte *from, std::byte *to, size_t axis = 0) const {
     if (axis == whole) {
@@ -89,12 +154,14 @@ static void applyMask(const std::vector<double> &mask, uint16_t *gradient) {
             : FromFloat(ToFloat(gradient[i]) * static_cast<float>(mask[i]));
 }
 
-/// The sum of all images, in the order of windows, as the layer's gradient.
-static void finish(const Convolution &layer, const std::byte *sum,
-                   void *result) {
-  auto *to = static_cast<std::byte *>(result);
-  if (sum != to)
-    FlippedCopy(layer).copy(sum, to);
+void convjit::finishWeightGradient(const Convolution &layer, const void *sum,
+                                   void *result, bool asStored) {
+  FlippedCopy flipped(layer);
+  if (!asStored && !flipped.isPlain())
+    flipped.copy(static_cast<const std::byte *>(sum),
+                 static_cast<std::byte *>(result));
+  else if (sum != result)
+    std::memcpy(result, sum, flipped.bytesOfAll());
   switch (layer.dtype) {
   case DataType::F32:
     return applyMask(layer.mask, static_cast<float *>(result));
@@ -183,28 +250,7 @@ Status convjit::runWeightGradient(const Kernel &kernel,
                                         executor, packed, sums, kernelScratch);
   if (!sum)
     return sum.takeError();
-  finish(layer, *sum, to);
-  return {};
-}
-
-Status convjit::runWeightGradient(const Convolution &layer, const void *input,
-                                  const void *gradOutput, int64_t batch,
-                                  const RunImage &run, void *result) {
-  size_t imageBytes = bytesOf(layer, layer.inputShape(1));
-  size_t gradientBytes = bytesOf(layer, layer.outputShape(1));
-  std::vector<std::byte> sum(bytesOf(layer, layer.kernelShape())),
-      next(sum.size());
-  for (int64_t image = 0; image < batch; ++image) {
-    auto at = static_cast<size_t>(image);
-    if (Status s =
-            run(static_cast<const std::byte *>(input) + at * imageBytes,
-                static_cast<const std::byte *>(gradOutput) + at * gradientBytes,
-                sum.data(), next.data());
-        !s)
-      return s;
-    std::swap(sum, next);
-  }
-  finish(layer, sum.data(), result);
+  finishWeightGradient(layer, *sum, to);
   return {};
 }
 

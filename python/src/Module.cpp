@@ -345,7 +345,7 @@ NB_MODULE(_convjit, m) {
 
   m.def("compile", &compile, "convolution"_a, "plan"_a = "",
         "mask"_a = nb::none());
-  m.def("lower", &lowered, "problem"_a, "images"_a = 1);
+  m.def("lower", &lowered, "problem"_a, "images"_a = 0);
   m.def("shapes", &shapes, "convolution"_a, "batch"_a);
   m.def("emit", &emit, "convolution"_a, "stage"_a, "plan"_a = "", "cpu"_a = "",
         "features"_a = "", "problem"_a = nb::none(), "mask"_a = nb::none());

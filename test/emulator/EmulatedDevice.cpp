@@ -41,7 +41,7 @@ public:
 
   std::string description() const override { return "the emulator"; }
   Status completeTarget(Target &target) const override { return {}; }
-  Expected<std::vector<double>> time(const cli::DeviceTensors &, int64_t,
+  Expected<std::vector<double>> time(const cli::DeviceTensors &,
                                      double) override {
     return badInput("--device=emulated: has no time; valid: cpu, cuda:0, "
                     "cuda:1, ...");

@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "RandomConvolution.h"
-#include "convjit/Reference.h"
+#include "convjit/WeightGradient.h"
 
 #include <gtest/gtest.h>
 
@@ -156,6 +156,54 @@ TEST(Gradient, OfTheWeightIsTheAdjoint) {
   EXPECT_GE(groups, 20);
   EXPECT_GE(transposed, 20);
   EXPECT_GE(refused, 1);
+}
+
+/// What one launch of a GPU computes of a batch, whichever operand it takes for
+/// its weight, is the gradient as the layer stores its weight.
+TEST(Gradient, OfAllImagesInOneLaunch) {
+  int exchanged = 0, plain = 0, reversed = 0;
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    Random random(seed);
+    Problem p = plainProblem(random, 20000);
+    p.dtype = DataType::F64;
+    Convolution forward = *lower(p);
+    int64_t images = 1 + static_cast<int64_t>(seed % 3);
+    Expected<GradientLaunch> launch = gradientLaunch(forward, images);
+    if (!launch)
+      continue;
+    ASSERT_EQ(launch->conv.residual, false);
+    ReferenceOperands data =
+        randomOperands(forward, images, DataKind::Exact, random);
+    auto count = [](const std::vector<int64_t> &shape) {
+      size_t product = 1;
+      for (int64_t size : shape)
+        product *= static_cast<size_t>(size);
+      return product;
+    };
+    Values g = integers(count(forward.outputShape(images)), random);
+    ReferenceOperands operands{data.input, g, {}, {}};
+    if (launch->exchanged)
+      std::swap(operands.input, operands.weights);
+    ASSERT_EQ(count(launch->conv.inputShape(launch->batch)),
+              operands.input.size());
+    ASSERT_EQ(count(launch->conv.kernelShape()), operands.weights.size());
+    Values sum =
+        referenceConvolution(launch->conv, operands, launch->batch).output;
+    Values result(sum.size());
+    finishWeightGradient(forward, sum.data(), result.data(), launch->asStored);
+    ASSERT_EQ(result,
+              weightGradientReference(forward, data.input, g, images).output)
+        << printProblem(p) << ", images " << images;
+    bool transposed = p.operation == Operation::ConvTranspose;
+    ASSERT_TRUE(launch->asStored || (transposed && p.groups > 1))
+        << printProblem(p);
+    exchanged += launch->exchanged;
+    plain += !transposed;
+    reversed += !launch->asStored;
+  }
+  EXPECT_GE(exchanged, 40);
+  EXPECT_GE(plain, 40);
+  EXPECT_GE(reversed, 10);
 }
 
 /// dW[i] = <conv(x, e_i), g>, one weight at a time: what the one number of the

@@ -83,7 +83,7 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
   if (layer->isWeightGradient()) {
     // The kernel for so many images.
     Expected<Convolution> whole =
-        lowerWeightGradient(*layer->problem, item.batch);
+        lowerWeightGradient(layer->forward, item.batch);
     if (!whole)
       return whole.takeError();
     layer->conv = std::move(*whole);
@@ -161,12 +161,47 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
               {"plan", kernel.plan}};
 }
 
+/// The head of the table, and a line.
+std::string benchHead(bool onCPU) {
+  return std::string("    ms median      ms min     GFLOP/s  % of peak        "
+                     "GB/s  ") +
+         (onCPU ? "   pack ms  % of copy  " : "") + "compile ms  layer\n";
+}
+
+std::string benchLine(const Json &result) {
+  std::string line;
+  auto add = [&](const char *format, double value) {
+    char text[40];
+    std::snprintf(text, sizeof text, format, value);
+    line += text;
+  };
+  auto number = [&](const char *field) { return result[field].get<double>(); };
+  // The clock's step, so that an empty layer divides by something.
+  constexpr double step = 1e-6;
+  add("%13.4f", number("ms_median"));
+  add(" %11.4f", number("ms_min"));
+  add(" %11.1f", number("gflops"));
+  add(" %10.1f", 100 * number("fraction_of_peak"));
+  add(" %11.1f", number("bytes") / std::max(number("ms_median"), step) * 1e-6);
+  // A GPU packs once.
+  if (result.contains("pack_ms")) {
+    add(" %11.4f", number("pack_ms"));
+    add(" %10.1f",
+        100 * number("weight_copy_ms") / std::max(number("pack_ms"), step));
+  }
+  add(" %11.1f  ", number("compile_ms"));
+  line += result["problem"].get<std::string>();
+  if (result["batch"] != 1)
+    line += " x " + std::to_string(result["batch"].get<int64_t>());
+  return line + "\n";
+}
+
 Expected<int> runOnDevice(const Compiler &compiler, const BenchOptions &options,
                           Device &device,
                           const std::vector<ListedLayer> &cases) {
   Json results = Json::array();
   if (!options.common.json)
-    std::cout << device.description() << "\n" << deviceBenchHead();
+    std::cout << device.description() << "\n" << benchHead(/*onCPU=*/false);
   for (const ListedLayer &item : cases) {
     Expected<Json> result =
         benchOnDevice(compiler, options.common.compile, device, item,
@@ -176,7 +211,7 @@ Expected<int> runOnDevice(const Compiler &compiler, const BenchOptions &options,
     if (options.common.json)
       results.push_back(std::move(*result));
     else
-      std::cout << deviceBenchLine(*result) << std::flush;
+      std::cout << benchLine(*result) << std::flush;
   }
   if (options.common.json)
     printJson(results);
@@ -224,9 +259,7 @@ Expected<int> run(BenchOptions &options) {
   double peaks[] = {0, 0};
   Json results = Json::array();
   if (!options.common.json)
-    std::cout
-        << "    ms median      ms min     GFLOP/s  % of peak        GB/s  "
-           "   pack ms  % of copy  compile ms  layer\n";
+    std::cout << benchHead(/*onCPU=*/true);
   for (const ListedLayer &item : cases) {
     DataType dtype = readLayer(item.problem)->conv.dtype;
     double &peak = peaks[static_cast<int>(dtype)];
@@ -235,27 +268,10 @@ Expected<int> run(BenchOptions &options) {
     Expected<Json> result = measure(**compiler, options, item, executor, peak);
     if (!result)
       return result.takeError();
-    if (options.common.json) {
-      results.push_back(*result);
-      continue;
-    }
-    auto number = [&](const char *field) {
-      return (*result)[field].get<double>();
-    };
-    char line[160];
-    std::snprintf(line, sizeof line,
-                  "%13.4f %11.4f %11.1f %10.1f %11.1f %11.4f %10.1f %11.1f  ",
-                  number("ms_median"), number("ms_min"), number("gflops"),
-                  100 * number("fraction_of_peak"),
-                  number("bytes") / std::max(number("ms_median"), 1e-6) * 1e-6,
-                  number("pack_ms"),
-                  100 * number("weight_copy_ms") /
-                      std::max(number("pack_ms"), 1e-6),
-                  number("compile_ms"));
-    std::cout << line << (*result)["problem"].get<std::string>();
-    if (item.batch != 1)
-      std::cout << " x " << item.batch;
-    std::cout << "\n" << std::flush;
+    if (options.common.json)
+      results.push_back(std::move(*result));
+    else
+      std::cout << benchLine(*result) << std::flush;
   }
   if (options.common.json)
     printJson(results);

@@ -8,6 +8,7 @@
 
 #include "Checker.h"
 #include "Comparison.h"
+#include "GradientData.h"
 #include "GuardedTensor.h"
 #include "convjit/WeightGradient.h"
 
@@ -35,8 +36,11 @@ NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU) {
       if (!layer || countMacs(layer->conv, layer->conv.batchGroups) > 2000000)
         continue;
       NamedCase item{layer->text, std::move(layer->conv), {}, {}};
-      if (problem.gradient == Gradient::Weight)
+      if (problem.gradient == Gradient::Weight) {
         item.forward = std::move(layer->forward);
+        if (onGPU && random.chance(50))
+          item.planSeed = random.next() | 1;
+      }
       return item;
     }
   NamedConvolution named = randomConvolution(random);
@@ -266,19 +270,25 @@ Expected<std::optional<Failure>> Checker::check(const NamedCase &item,
             : checkBatch(*kernel, images, images * item.conv.batchGroups, seed);
     if (!outcome || *outcome)
       return outcome;
-    if (!item.forward || images < 2 || !kernelsOfAllImages)
+  }
+  if (!item.forward || !kernelsOfAllImages)
+    return std::optional<Failure>();
+  // The same from one call for all images.
+  for (int64_t images : imagesOf(item)) {
+    if (images == 0)
       continue;
-    // The same from one call for all images (lowerWeightGradient).
     NamedCase whole = item;
-    whole.conv.inChannels = images;
-    whole.conv.residual = false;
+    Expected<Convolution> sum = lowerWeightGradient(*item.forward, images);
+    if (!sum)
+      return sum.takeError();
+    whole.conv = std::move(*sum);
     Expected<Kernel> all = compileCase(whole);
     if (!all)
       return all.takeError();
-    outcome = checkWeightGradient(*all, *item.forward, images, seed);
+    setPlan(all->plan);
+    auto outcome = checkWeightGradient(*all, *item.forward, images, seed);
     if (!outcome || *outcome)
       return outcome;
-    setPlan(kernel->plan);
   }
   return std::optional<Failure>();
 }
@@ -315,8 +325,8 @@ Expected<std::optional<Failure>> Checker::checkBatch(const Kernel &kernel,
         return call.takeError();
       if (Status s = runKernel(kernel, call->arguments(batch), executor); !s)
         return std::optional(fail(s.error().message));
-      std::string why = compareOutputs(conv, wanted, call->output.data(), kind,
-                                       /*scale=*/1, worst);
+      std::string why =
+          compareOutputs(conv, wanted, call->output.data(), kind, worst);
       if (why.empty())
         why = call->damage();
       if (why.empty() && run > 0 && !call->output.holds(first))
@@ -337,37 +347,19 @@ Checker::checkWeightGradient(const Kernel &kernel, const Convolution &layer,
   if (Status s = cli::checkBatch(layer, images); !s)
     return s.takeError();
   Random random(seed ^ static_cast<uint64_t>(images));
-  DataType dtype = layer.dtype;
-  for (DataKind kind : {DataKind::Exact, DataKind::Float}) {
+  for (const CheckRound &round : checkRounds) {
     enter("reference of gradient", images, 0);
-    std::vector<double> input, gradient;
-    for (int64_t image = 0; image < images; ++image) {
-      // What the one-image convolution calls its weights is the gradient.
-      Convolution each = kernel.conv;
-      each.inChannels = 1;
-      ReferenceOperands one =
-          randomOperands(each, layer.inChannels, kind, random);
-      input.insert(input.end(), one.input.begin(), one.input.end());
-      gradient.insert(gradient.end(), one.weights.begin(), one.weights.end());
-    }
-    for (auto *values : {&input, &gradient})
-      if (dtype == DataType::F32)
-        for (double &value : *values)
-          value = static_cast<float>(value);
-    ReferenceResult wanted =
-        weightGradientReference(layer, input, gradient, images);
-    // The bound counts the terms of one image.
-    auto scale = static_cast<double>(std::max<int64_t>(images, 1));
+    GradientData data(layer, images, round, /*specialWeights=*/true, random);
     std::vector<std::byte> first;
     for (size_t run = 0; run < placementCount; ++run) {
       Executor &executor = *executors[(run + turn) % executors.size()];
-      enter(kind == DataKind::Exact ? "exact gradient" : "float gradient",
-            images, executor.concurrency());
-      auto x = GuardedTensor::create(input, dtype, placements[run]);
-      auto g = GuardedTensor::create(gradient, dtype, placements[run]);
-      auto result = GuardedTensor::create(
-          wanted.output.size() * static_cast<size_t>(sizeOf(dtype)), dtype,
-          placements[run]);
+      enter((std::string(round.name) + " gradient").c_str(), images,
+            executor.concurrency());
+      auto x = GuardedTensor::create(data.input, layer.dtype, placements[run]);
+      auto g = GuardedTensor::create(data.outputGradient, layer.dtype,
+                                     placements[run]);
+      auto result = GuardedTensor::create(data.resultBytes(), layer.dtype,
+                                          placements[run]);
       for (auto *tensor : {&x, &g, &result})
         if (!*tensor)
           return tensor->takeError();
@@ -375,8 +367,7 @@ Checker::checkWeightGradient(const Kernel &kernel, const Convolution &layer,
                                        images, executor, result->data());
           !s)
         return std::optional(fail(s.error().message));
-      std::string why = compareOutputs(kernel.conv, wanted, result->data(),
-                                       kind, scale, worst);
+      std::string why = data.compare(result->data(), worst);
       if (why.empty() && run > 0 && !result->holds(first))
         why = "results depend on the threads or on the alignment";
       if (!why.empty())

@@ -72,8 +72,7 @@ void convjit::cli::roundOperands(const Convolution &conv,
 std::string convjit::cli::compareOutputs(const Convolution &conv,
                                          const ReferenceResult &wanted,
                                          const std::byte *got, DataKind kind,
-                                         double scale, double &worst,
-                                         double productError) {
+                                         double &worst, double productError) {
   bool exact = kind == DataKind::Exact && isExact(conv.activation);
   for (size_t i = 0; i < wanted.output.size(); ++i) {
     double value = elementAt(got, conv.dtype, i);
@@ -81,7 +80,7 @@ std::string convjit::cli::compareOutputs(const Convolution &conv,
     if (exact)
       reference = rounded(reference, conv.dtype);
     double bound =
-        exact ? 0 : scale * errorBound(conv, wanted.magnitude[i], productError);
+        exact ? 0 : errorBound(conv, wanted.magnitude[i], productError);
     if (exact && !std::isfinite(reference)) {
       if (std::isnan(reference) ? std::isnan(value) : value == reference)
         continue;

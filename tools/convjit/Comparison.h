@@ -38,13 +38,12 @@ void makeSpecial(std::vector<double> &values, Random &random);
 /// that a mask removes become NaN, as they must not be used, whatever they are.
 void roundOperands(const Convolution &conv, ReferenceOperands &operands);
 
-/// Compares an output with the reference; empty when it agrees. `scale` is what
-/// the bound of one convolution is to be multiplied by, `productError` what
-/// errorBound takes; `worst` rises to the
-/// largest error on float data, as a part of its bound.
+/// Compares an output with the reference; empty when it agrees. `productError`
+/// is what errorBound takes; `worst` rises to the largest error on float data,
+/// as a part of its bound.
 std::string compareOutputs(const Convolution &conv,
                            const ReferenceResult &wanted, const std::byte *got,
-                           DataKind kind, double scale, double &worst,
+                           DataKind kind, double &worst,
                            double productError = 0);
 
 /// `plan` with the value after `field` = replaced, or the field added.

@@ -115,7 +115,6 @@ public:
   bool isLost() const override { return lost; }
 
   Expected<std::vector<double>> time(const DeviceTensors &tensors,
-                                     int64_t launches,
                                      double milliseconds) override {
     Expected<Uploaded> memory = upload(tensors);
     if (!memory)
@@ -130,9 +129,8 @@ public:
     for (int call = 0; call < 3 || total < milliseconds; ++call) {
       if (Status s = timer->start(stream.get()); !s)
         return s.takeError();
-      for (int64_t launch = 0; launch < launches; ++launch)
-        if (Status s = kernel->run(operands, stream.get()); !s)
-          return s.takeError();
+      if (Status s = kernel->run(operands, stream.get()); !s)
+        return s.takeError();
       if (Status s = timer->stop(stream.get()); !s)
         return s.takeError();
       Expected<double> ms = timer->milliseconds();

@@ -7,10 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Device.h"
-#include "Layer.h"
-#include "convjit/WeightGradient.h"
 
-#include <cstring>
+#include <algorithm>
 #include <map>
 
 using namespace convjit;
@@ -49,28 +47,20 @@ convjit::cli::openDevice(const std::string &name) {
 
 Status convjit::cli::runWeightGradientOn(Device &device,
                                          const Convolution &layer,
-                                         const void *input,
-                                         const void *gradOutput, int64_t batch,
-                                         void *result) {
-  auto bytesOf = [&](const std::vector<int64_t> &shape) {
-    return static_cast<size_t>(elementCount(shape) * sizeOf(layer.dtype));
-  };
-  auto copy = [](const void *from, size_t bytes) {
-    auto *begin = static_cast<const std::byte *>(from);
-    return std::vector<std::byte>(begin, begin + bytes);
-  };
-  size_t weightBytes = bytesOf(layer.kernelShape());
-  auto runImage = [&](const void *image, const void *gradient, const void *sum,
-                      void *next) {
-    DeviceTensors call{copy(image, bytesOf(layer.inputShape(1))),
-                       copy(gradient, bytesOf(layer.outputShape(1))),
-                       {},
-                       copy(sum, weightBytes),
-                       std::vector<std::byte>(weightBytes),
-                       layer.inChannels};
-    Status done = device.run(call);
-    std::memcpy(next, call.output.data(), weightBytes);
-    return done;
-  };
-  return runWeightGradient(layer, input, gradOutput, batch, runImage, result);
+                                         const GradientLaunch &launch,
+                                         DeviceTensors &tensors) {
+  if (launch.exchanged)
+    std::swap(tensors.input, tensors.weights);
+  std::vector<std::byte> result(tensors.output.size());
+  if (tensors.batch > 0) {
+    tensors.batch = launch.batch;
+    if (Status s = device.run(tensors); !s)
+      return s;
+  } else {
+    std::fill(tensors.output.begin(), tensors.output.end(), std::byte());
+  }
+  finishWeightGradient(layer, tensors.output.data(), result.data(),
+                       launch.asStored);
+  tensors.output = std::move(result);
+  return {};
 }

@@ -10,6 +10,7 @@
 #define CONVJIT_TOOLS_DEVICE_H
 
 #include "convjit/Compiler.h"
+#include "convjit/WeightGradient.h"
 
 #include <cstddef>
 #include <functional>
@@ -44,11 +45,11 @@ public:
   /// Packs the weights, runs the layer, and returns when the output is there.
   /// An error of kind CheckFailed is one that the kernel was seen to make.
   virtual Status run(DeviceTensors &tensors) = 0;
-  /// Milliseconds of each of several calls, `launches` runs of the layer one
-  /// after the other, measured by the device, after one that is not counted.
-  /// Ends after `milliseconds` of them. Errors: a device without a clock.
-  virtual Expected<std::vector<double>>
-  time(const DeviceTensors &tensors, int64_t launches, double milliseconds) = 0;
+  /// Milliseconds of each of several runs of the layer, one after the other,
+  /// measured by the device, after one that is not counted. Ends after
+  /// `milliseconds` of them. Errors: a device without a clock.
+  virtual Expected<std::vector<double>> time(const DeviceTensors &tensors,
+                                             double milliseconds) = 0;
   /// Whether a kernel did what its process cannot recover from: an access to
   /// memory that is not there, for instance.
   virtual bool isLost() const { return false; }
@@ -56,11 +57,13 @@ public:
   virtual double gigacycles() const { return 0; }
 };
 
-/// The weight's gradient of `layer`, as runWeightGradient of the runtime, by
-/// the kernel of one image that the device has loaded, image by image.
+/// The weight's gradient of `layer`, as the layer stores its weight, by the
+/// kernel of `launch`, which the device has loaded, in one launch. The tensors
+/// are the layer's: weights is its output's gradient, output the result; batch
+/// is the launch's images, or 0 for a gradient of zeros.
 Status runWeightGradientOn(Device &device, const Convolution &layer,
-                           const void *input, const void *gradOutput,
-                           int64_t batch, void *result);
+                           const GradientLaunch &launch,
+                           DeviceTensors &tensors);
 
 /// Whether --device may name it, by its name alone: a process that will fork
 /// must not open a GPU, for CUDA does not work in a child of one that has.

@@ -11,7 +11,6 @@
 #include "Reproducer.h"
 
 #include <algorithm>
-#include <cstdio>
 
 using namespace convjit;
 using namespace convjit::cli;
@@ -37,20 +36,24 @@ Expected<Json> convjit::cli::benchOnDevice(const Compiler &compiler,
   if (!layer)
     return layer.takeError();
   noteLayer(layer->text, options);
-  Expected<GPUKernel> kernel = compiler.compileGPU(layer->conv, options);
+  CompileOptions own = options;
+  int64_t batch = item.batch * layer->conv.batchGroups;
+  if (layer->isWeightGradient()) {
+    Expected<GradientLaunch> launch =
+        gradientLaunch(layer->forward, item.batch);
+    if (!launch)
+      return launch.takeError();
+    layer->conv = launch->conv;
+    batch = launch->batch;
+    own.images = launch->images();
+  }
+  Expected<GPUKernel> kernel = compiler.compileGPU(layer->conv, own);
   if (!kernel)
     return kernel.takeError();
-  CompileOptions own = options;
   own.plan = kernel->plan;
   if (Status s = device.load(compiler, *kernel, own); !s)
     return s.takeError();
   const Convolution &conv = kernel->conv;
-  // One image of a weight gradient has the input channels as its batch.
-  int64_t batch = item.batch * conv.batchGroups, images = 1;
-  if (layer->isWeightGradient()) {
-    batch = layer->problem->inChannels;
-    images = item.batch;
-  }
   Random random(7);
   auto values = [&](bool wanted, const std::vector<int64_t> &shape) {
     return benchValues(wanted ? elementCount(shape) : 0, conv.dtype, random);
@@ -62,7 +65,7 @@ Expected<Json> convjit::cli::benchOnDevice(const Compiler &compiler,
                         values(conv.residual, outputs),
                         values(true, outputs),
                         batch};
-  auto times = device.time(tensors, images, minMilliseconds);
+  auto times = device.time(tensors, minMilliseconds);
   if (!times) {
     Error error = times.takeError();
     // Nothing was compared; what went wrong is the device's word.
@@ -78,40 +81,19 @@ Expected<Json> convjit::cli::benchOnDevice(const Compiler &compiler,
   double peak = 2 * device.gigacycles() *
                 static_cast<double>(gpuProductsPerCycle(
                     kernel->chip, conv.dtype, kernel->plan));
-  return Json{
-      {"problem", layer->text},
-      {"batch", item.batch},
-      {"threads", 1},
-      {"device", device.description()},
-      {"target", kernel->chip},
-      {"ms_median", median},
-      {"ms_min", times->front()},
-      {"gflops", gflops},
-      {"flops", flops},
-      {"bytes", bytesTouched(conv, kernel->packedWeightBytes, batch) * images},
-      {"peak_gflops", peak},
-      {"fraction_of_peak", gflops / peak},
-      {"compile_ms", kernel->compileMilliseconds},
-      {"code_bytes", kernel->ptx.size()},
-      {"plan", kernel->plan}};
-}
-
-std::string convjit::cli::deviceBenchHead() {
-  return "    ms median      ms min     GFLOP/s  % of peak        GB/s  "
-         "compile ms  layer\n";
-}
-
-std::string convjit::cli::deviceBenchLine(const Json &result) {
-  auto number = [&](const char *field) { return result[field].get<double>(); };
-  char line[160];
-  std::snprintf(line, sizeof line,
-                "%13.4f %11.4f %11.1f %10.1f %11.1f %11.1f  ",
-                number("ms_median"), number("ms_min"), number("gflops"),
-                100 * number("fraction_of_peak"),
-                number("bytes") / std::max(number("ms_median"), 1e-6) * 1e-6,
-                number("compile_ms"));
-  std::string text = line + result["problem"].get<std::string>();
-  if (result["batch"] != 1)
-    text += " x " + std::to_string(result["batch"].get<int64_t>());
-  return text + "\n";
+  return Json{{"problem", layer->text},
+              {"batch", item.batch},
+              {"threads", 1},
+              {"device", device.description()},
+              {"target", kernel->chip},
+              {"ms_median", median},
+              {"ms_min", times->front()},
+              {"gflops", gflops},
+              {"flops", flops},
+              {"bytes", bytesTouched(conv, kernel->packedWeightBytes, batch)},
+              {"peak_gflops", peak},
+              {"fraction_of_peak", gflops / peak},
+              {"compile_ms", kernel->compileMilliseconds},
+              {"code_bytes", kernel->ptx.size()},
+              {"plan", kernel->plan}};
 }

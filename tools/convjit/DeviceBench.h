@@ -21,10 +21,6 @@ Expected<Json> benchOnDevice(const Compiler &compiler,
                              const CompileOptions &options, Device &device,
                              const ListedLayer &item, double minMilliseconds);
 
-/// The head of its table, and a line.
-std::string deviceBenchHead();
-std::string deviceBenchLine(const Json &result);
-
 } // namespace convjit::cli
 
 #endif // CONVJIT_TOOLS_DEVICEBENCH_H

@@ -9,6 +9,7 @@
 
 #include "DeviceChecker.h"
 #include "Comparison.h"
+#include "GradientData.h"
 #include "Layer.h"
 #include "convjit/WeightGradient.h"
 
@@ -26,11 +27,8 @@ void DeviceChecker::setPlan(const std::string &plan) {
 /// Compiles with the case's own plan: the chosen one with some of its numbers
 /// replaced, so that schedules and tiles are met that are rarely picked. One
 /// that the convolution cannot have is given up.
-Expected<GPUKernel> DeviceChecker::compileCase(const NamedCase &item) {
-  CompileOptions options = this->options;
-  // Its images are the layer's channels.
-  if (item.forward)
-    options.images = item.forward->inChannels / item.forward->groups;
+Expected<GPUKernel> DeviceChecker::compileCase(const NamedCase &item,
+                                               CompileOptions options) {
   if (item.planSeed == 0 || !options.plan.empty())
     return compiler.compileGPU(item.conv, options);
   Expected<PlanReport> report = compiler.plan(item.conv, options);
@@ -62,86 +60,71 @@ Expected<std::optional<Failure>> DeviceChecker::check(const NamedCase &item,
   worst = 0;
   position.images = 0;
   position.threads = 0;
-  std::strcpy(position.check, "compile");
   setPlan(options.plan);
-  if (item.forward) {
-    // One image, whose gradient is added to the others'; and all in one launch.
-    auto outcome = checkKernel(item, {1}, seed, nullptr);
+  if (!item.forward) {
+    Expected<GPUKernel> kernel = load(item, options);
+    if (!kernel)
+      return failed(kernel.takeError());
     for (int64_t images : imagesOf(item)) {
+      auto outcome =
+          checkBatch(*kernel, images, images * item.conv.batchGroups, seed);
       if (!outcome || *outcome)
-        break;
-      if (images == 0)
-        continue;
-      NamedCase all = item;
-      all.conv = gradientOfImages(item.conv, images);
-      outcome = checkKernel(all, {images}, seed, &*item.forward);
+        return outcome;
     }
-    return outcome;
-  }
-  return checkKernel(item, imagesOf(item), seed, nullptr);
-}
-
-/// `layer` is the one whose weight's gradient the case is, of all images.
-Expected<std::optional<Failure>>
-DeviceChecker::checkKernel(const NamedCase &item,
-                           const std::vector<int64_t> &numbers, uint64_t seed,
-                           const Convolution *layer) {
-  auto failed = [&](Error error) -> Expected<std::optional<Failure>> {
-    if (error.kind == ErrorKind::Internal ||
-        error.kind == ErrorKind::CheckFailed)
-      return std::optional(Failure{position, oneLine(error.message)});
-    return error;
-  };
-  Expected<GPUKernel> kernel = compileCase(item);
-  if (!kernel)
-    return failed(kernel.takeError());
-  setPlan(kernel->plan);
-  CompileOptions own = options;
-  own.plan = kernel->plan;
-  if (Status s = device.load(compiler, *kernel, own); !s)
-    return failed(s.takeError());
-  for (int64_t images : numbers) {
-    int64_t batch = item.forward ? item.forward->inChannels
-                                 : images * item.conv.batchGroups;
-    auto outcome = checkBatch(*kernel, images, batch, seed, layer);
-    if (!outcome || *outcome)
-      return outcome;
-  }
-  if (!item.forward || layer)
     return std::optional<Failure>();
+  }
   for (int64_t images : imagesOf(item)) {
-    auto outcome = checkWeightGradient(*kernel, *item.forward, images, seed);
+    // Of no images, the kernel of one is not launched.
+    Expected<GradientLaunch> launch =
+        gradientLaunch(*item.forward, std::max<int64_t>(images, 1));
+    if (!launch)
+      return launch.takeError();
+    NamedCase all = item;
+    all.conv = launch->conv;
+    CompileOptions own = options;
+    own.images = launch->images();
+    Expected<GPUKernel> kernel = load(all, own);
+    if (!kernel)
+      return failed(kernel.takeError());
+    auto outcome =
+        checkWeightGradient(*kernel, *item.forward, *launch, images, seed);
     if (!outcome || *outcome)
       return outcome;
   }
   return std::optional<Failure>();
 }
 
-/// The weight's gradient in the window's order, from the layer's formula.
-static ReferenceResult gradientInWindowOrder(Convolution layer,
-                                             const ReferenceOperands &operands,
-                                             int64_t images) {
-  for (SpatialDim &dim : layer.dims)
-    dim.reversed = false;
-  // The mask is not the kernel's.
-  layer.mask.clear();
-  return weightGradientReference(layer, operands.input, operands.weights,
-                                 images);
+/// An error, or the failure that it is.
+Expected<std::optional<Failure>> DeviceChecker::failed(Error error) const {
+  if (error.kind == ErrorKind::Internal || error.kind == ErrorKind::CheckFailed)
+    return std::optional(Failure{position, oneLine(error.message)});
+  return error;
+}
+
+/// Compiles a case and makes it the kernel that the device runs.
+Expected<GPUKernel> DeviceChecker::load(const NamedCase &item,
+                                        const CompileOptions &options) {
+  std::strcpy(position.check, "compile");
+  Expected<GPUKernel> kernel = compileCase(item, options);
+  if (!kernel)
+    return kernel;
+  setPlan(kernel->plan);
+  CompileOptions own = options;
+  own.plan = kernel->plan;
+  if (Status s = device.load(compiler, *kernel, own); !s)
+    return s.takeError();
+  return kernel;
 }
 
 Expected<std::optional<Failure>>
 DeviceChecker::checkBatch(const GPUKernel &kernel, int64_t images,
-                          int64_t batch, uint64_t seed,
-                          const Convolution *layer) {
+                          int64_t batch, uint64_t seed) {
   const Convolution &conv = kernel.conv;
   if (Status s = cli::checkBatch(conv, batch); !s)
     return s.takeError();
   Random random(seed ^ static_cast<uint64_t>(batch));
   position.images = images;
   position.threads = 1;
-  auto fail = [&](const std::string &why) {
-    return std::optional(Failure{position, oneLine(why)});
-  };
   for (auto [name, kind, special] : checkRounds) {
     // A border pixel's missing taps are zeros in a matrix product, so that an
     // infinite weight would reach it; and so are weights that a mask removes.
@@ -153,9 +136,7 @@ DeviceChecker::checkBatch(const GPUKernel &kernel, int64_t images,
     if (special)
       makeSpecial(operands.input, random);
     roundOperands(conv, operands);
-    ReferenceResult wanted =
-        layer ? gradientInWindowOrder(*layer, operands, images)
-              : referenceConvolution(conv, operands, batch);
+    ReferenceResult wanted = referenceConvolution(conv, operands, batch);
     auto filled = [&](const std::vector<double> &values) {
       std::vector<std::byte> bytes(values.size() *
                                    static_cast<size_t>(sizeOf(conv.dtype)));
@@ -168,62 +149,44 @@ DeviceChecker::checkBatch(const GPUKernel &kernel, int64_t images,
                           filled(operands.residual),
                           filled(std::vector<double>(wanted.output.size())),
                           batch};
-    if (Status s = device.run(tensors); !s) {
-      if (s.error().kind == ErrorKind::CheckFailed)
-        return fail(s.error().message);
-      return s.takeError();
-    }
+    if (Status s = device.run(tensors); !s)
+      return failed(s.takeError());
     std::string why = compareOutputs(conv, wanted, tensors.output.data(), kind,
-                                     /*scale=*/1, worst, kernel.productError);
+                                     worst, kernel.productError);
     if (!why.empty())
-      return fail(why);
+      return std::optional(Failure{position, oneLine(why)});
   }
   return std::optional<Failure>();
 }
 
-Expected<std::optional<Failure>>
-DeviceChecker::checkWeightGradient(const GPUKernel &kernel,
-                                   const Convolution &layer, int64_t images,
-                                   uint64_t seed) {
-  if (Status s = cli::checkBatch(layer, images); !s)
-    return s.takeError();
+Expected<std::optional<Failure>> DeviceChecker::checkWeightGradient(
+    const GPUKernel &kernel, const Convolution &layer,
+    const GradientLaunch &launch, int64_t images, uint64_t seed) {
+  for (const Convolution *conv : {&layer, &kernel.conv})
+    if (Status s =
+            cli::checkBatch(*conv, conv == &layer ? images : launch.batch);
+        !s)
+      return s.takeError();
   Random random(seed ^ static_cast<uint64_t>(images));
   position.images = images;
   position.threads = 1;
-  DataType dtype = layer.dtype;
-  for (DataKind kind : {DataKind::Exact, DataKind::Float}) {
-    // In 16 bits the sum is rounded after each image.
-    if (kind == DataKind::Exact && !isForCPUs(dtype))
+  for (const CheckRound &round : checkRounds) {
+    // As in checkBatch; which operand is the weight depends on the layer.
+    if (round.special && launch.exchanged)
       continue;
     std::snprintf(position.check, sizeof position.check, "%s gradient",
-                  kind == DataKind::Exact ? "exact" : "float");
-    std::vector<double> input, gradient;
-    for (int64_t image = 0; image < images; ++image) {
-      // What the one-image convolution calls its weights is the gradient.
-      ReferenceOperands one =
-          randomOperands(kernel.conv, layer.inChannels, kind, random);
-      roundOperands(kernel.conv, one);
-      input.insert(input.end(), one.input.begin(), one.input.end());
-      gradient.insert(gradient.end(), one.weights.begin(), one.weights.end());
-    }
-    ReferenceResult wanted =
-        weightGradientReference(layer, input, gradient, images);
-    auto element = static_cast<size_t>(sizeOf(dtype));
-    std::vector<std::byte> x(input.size() * element),
-        g(gradient.size() * element), result(wanted.output.size() * element);
-    narrow(input, dtype, x.data());
-    narrow(gradient, dtype, g.data());
-    if (Status s = runWeightGradientOn(device, layer, x.data(), g.data(),
-                                       images, result.data());
-        !s) {
-      if (s.error().kind == ErrorKind::CheckFailed)
-        return std::optional(Failure{position, oneLine(s.error().message)});
-      return s.takeError();
-    }
-    // The bound counts the terms of one image.
-    auto scale = static_cast<double>(std::max<int64_t>(images, 1));
-    std::string why = compareOutputs(kernel.conv, wanted, result.data(), kind,
-                                     scale, worst, kernel.productError);
+                  round.name);
+    GradientData data(layer, images, round, /*specialWeights=*/false, random);
+    DeviceTensors tensors{data.inputBytes(),
+                          data.outputGradientBytes(),
+                          {},
+                          {},
+                          std::vector<std::byte>(data.resultBytes()),
+                          images};
+    if (Status s = runWeightGradientOn(device, layer, launch, tensors); !s)
+      return failed(s.takeError());
+    std::string why =
+        data.compare(tensors.output.data(), worst, kernel.productError);
     if (!why.empty())
       return std::optional(Failure{position, oneLine(why)});
   }

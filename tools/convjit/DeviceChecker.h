@@ -32,18 +32,18 @@ public:
   double worstError() const { return worst; }
 
 private:
-  Expected<GPUKernel> compileCase(const NamedCase &item);
+  Expected<GPUKernel> load(const NamedCase &item,
+                           const CompileOptions &options);
+  Expected<GPUKernel> compileCase(const NamedCase &item,
+                                  CompileOptions options);
   Expected<std::optional<Failure>> checkBatch(const GPUKernel &kernel,
                                               int64_t images, int64_t batch,
-                                              uint64_t seed,
-                                              const Convolution *layer);
+                                              uint64_t seed);
   Expected<std::optional<Failure>>
-  checkKernel(const NamedCase &item, const std::vector<int64_t> &numbers,
-              uint64_t seed, const Convolution *layer);
-  Expected<std::optional<Failure>> checkWeightGradient(const GPUKernel &kernel,
-                                                       const Convolution &layer,
-                                                       int64_t images,
-                                                       uint64_t seed);
+  checkWeightGradient(const GPUKernel &kernel, const Convolution &layer,
+                      const GradientLaunch &launch, int64_t images,
+                      uint64_t seed);
+  Expected<std::optional<Failure>> failed(Error error) const;
   void setPlan(const std::string &plan);
 
   const Compiler &compiler;

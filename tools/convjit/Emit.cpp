@@ -210,8 +210,16 @@ private:
     item.problem = layer->text;
     item.name = name.empty() ? symbolName(layer->text) : name;
     // CPUs add image to image, a GPU's launch takes all of them.
-    if (layer->isWeightGradient() && options.common.isGPU())
-      layer->conv = gradientOfImages(layer->conv, options.batch);
+    std::optional<GradientLaunch> gradient;
+    if (layer->isWeightGradient() && options.common.isGPU()) {
+      Expected<GradientLaunch> launch =
+          gradientLaunch(layer->forward, options.batch);
+      if (!launch)
+        return launch.takeError();
+      layer->conv = launch->conv;
+      gradient = std::move(*launch);
+    }
+    gradients.push_back(std::move(gradient));
     item.conv = layer->conv;
     if (layer->isWeightGradient())
       item.mask = layer->forward.mask;
@@ -294,9 +302,10 @@ private:
     compile.target = targets[0];
     for (const std::string &name : names)
       if (const StageName *stage = stageOf(name))
-        for (const Layer &layer : layers) {
+        for (size_t i = 0; i < layers.size(); ++i) {
+          const Layer &layer = layers[i];
           noteLayer(layer.text, compile);
-          compile.images = expectedImages(layer);
+          compile.images = expectedImages(i);
           Expected<std::string> text =
               compiler->emit(layer.conv, stage->stage, compile,
                              layer.problem ? &*layer.problem : nullptr);
@@ -355,20 +364,21 @@ private:
     for (size_t i = 0; i < items.size(); ++i) {
       const LibraryLayer &item = items[i];
       noteLayer(item.problem, compile);
-      compile.images = expectedImages(layers[i]);
+      compile.images = expectedImages(i);
       Expected<GPUKernel> kernel = compiler->compileGPU(item.conv, compile);
       if (!kernel)
         return kernel.takeError();
-      kernels.push_back({item.problem, item.name, std::move(*kernel)});
+      kernels.push_back(
+          {item.problem, item.name, std::move(*kernel), gradients[i]});
     }
     return give("header", options.prefix + "_gpu_kernels.h",
                 gpuHeader(options.prefix, kernels));
   }
 
   /// What a GPU's plan is made for: of a weight gradient, images are channels.
-  int64_t expectedImages(const Layer &layer) const {
-    if (layer.isWeightGradient())
-      return layer.forward.inChannels / layer.forward.groups;
+  int64_t expectedImages(size_t layer) const {
+    if (gradients[layer])
+      return gradients[layer]->images();
     return options.batchGiven ? options.batch : 0;
   }
 
@@ -378,6 +388,8 @@ private:
   std::vector<Target> targets;
   std::vector<Layer> layers;
   std::vector<LibraryLayer> items;
+  /// Of each layer, where it is a weight's gradient on a GPU.
+  std::vector<std::optional<GradientLaunch>> gradients;
   std::unique_ptr<Compiler> compiler;
   Json document;
 };

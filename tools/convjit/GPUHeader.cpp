@@ -117,9 +117,25 @@ static void writeLaunch(std::ostream &out, const GPULaunch &launch) {
       << ", " << launch.imagesPerBlock << "}";
 }
 
+/// How a weight's gradient is a convolution.
+static void writeGradient(std::ostream &out, const GradientLaunch &gradient) {
+  const char *input = "the layer's input",
+             *output = "the gradient of the layer's output";
+  if (gradient.exchanged)
+    std::swap(input, output);
+  out << "\n/* A weight's gradient. Its input is " << input
+      << ",\n   its weight " << output << ", its batch " << gradient.batch
+      << ".";
+  if (!gradient.asStored)
+    out << "\n   Of the result the spatial axes are to be reversed.";
+  out << " A mask is to multiply the\n   result. */";
+}
+
 static void writeKernel(std::ostream &out, const std::string &symbol,
                         const NamedGPUKernel &named) {
   const GPUKernel &kernel = named.kernel;
+  if (named.gradient)
+    writeGradient(out, *named.gradient);
   out << "\nstatic const char " << symbol << "_ptx[] =\n";
   std::istringstream lines(kernel.ptx);
   for (std::string line; std::getline(lines, line);) {

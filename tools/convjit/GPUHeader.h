@@ -11,6 +11,9 @@
 
 #include "Common.h"
 #include "convjit/GPUKernel.h"
+#include "convjit/WeightGradient.h"
+
+#include <optional>
 
 namespace convjit::cli {
 
@@ -18,6 +21,7 @@ namespace convjit::cli {
 struct NamedGPUKernel {
   std::string problem, name;
   GPUKernel kernel;
+  std::optional<GradientLaunch> gradient = {}; ///< that it is of a weight
 };
 
 /// A C header with the PTX and the launches of kernels, for hosts that load

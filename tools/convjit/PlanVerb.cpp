@@ -63,27 +63,29 @@ Expected<int> run(const PlanOptions &options) {
     return s.takeError();
   // Of no images, what one would have.
   int64_t images = std::max<int64_t>(options.batch, 1);
+  CompileOptions compile = options.common.compile;
+  int64_t batch = options.batch * layer->conv.batchGroups;
   if (layer->isWeightGradient() && options.common.isGPU()) {
-    // One launch takes all images, and has no sum to add to.
-    layer->conv = gradientOfImages(layer->conv, images);
+    Expected<GradientLaunch> launch = gradientLaunch(layer->forward, images);
+    if (!launch)
+      return launch.takeError();
+    layer->conv = launch->conv;
+    batch = launch->batch;
+    compile.images = launch->images();
   } else if (layer->isWeightGradient()) {
-    Expected<Convolution> sum = lowerWeightGradient(*layer->problem, images);
+    Expected<Convolution> sum = lowerWeightGradient(layer->forward, images);
     if (!sum)
       return sum.takeError();
     layer->conv = std::move(*sum);
+    batch = layer->forward.inChannels;
+  } else if (options.batchGiven) {
+    compile.images = options.batch;
   }
   const Convolution &conv = layer->conv;
-  int64_t batch = options.batch * conv.batchGroups;
-  if (layer->isWeightGradient())
-    batch = layer->problem->inChannels;
   noteLayer(layer->text, options.common.compile);
   Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
   if (!compiler)
     return compiler.takeError();
-  CompileOptions compile = options.common.compile;
-  if ((layer->isWeightGradient() && options.common.isGPU()) ||
-      options.batchGiven)
-    compile.images = batch / conv.batchGroups;
   Expected<PlanReport> report = (*compiler)->plan(conv, compile);
   if (!report)
     return report.takeError();

@@ -11,6 +11,7 @@
 #include "convjit/KernelCache.h"
 #include "convjit/WeightGradient.h"
 
+#include <algorithm>
 #include <iostream>
 
 using namespace convjit;
@@ -205,34 +206,45 @@ Expected<Ran> runOnCPU(Tensors &tensors, const Layer &layer,
              (*kernel)->plan};
 }
 
-Status runOnDevice(Tensors &tensors, const Layer &layer, Device &device) {
-  if (!layer.isWeightGradient()) {
-    DeviceTensors call{
-        std::move(tensors.input.data),  std::move(tensors.weight.data),
-        std::move(tensors.bias.data),   std::move(tensors.residual.data),
-        std::move(tensors.output.data), tensors.batch};
-    Status done = device.run(call);
-    tensors.output.data = std::move(call.output);
-    return done;
-  }
-  return runWeightGradientOn(device, layer.forward, tensors.input.data.data(),
-                             tensors.weight.data.data(), tensors.batch,
-                             tensors.output.data.data());
+/// The layer's part of a run on a device that has loaded its kernel.
+Status runOnDevice(Tensors &tensors, const Layer &layer,
+                   const GradientLaunch *gradient, Device &device) {
+  DeviceTensors call{
+      std::move(tensors.input.data),  std::move(tensors.weight.data),
+      std::move(tensors.bias.data),   std::move(tensors.residual.data),
+      std::move(tensors.output.data), tensors.batch};
+  Status done =
+      gradient ? runWeightGradientOn(device, layer.forward, *gradient, call)
+               : device.run(call);
+  tensors.output.data = std::move(call.output);
+  return done;
 }
 
 Expected<Ran> runOnGPU(Tensors &tensors, const Layer &layer, Device &device,
-                       const CompileOptions &options) {
+                       CompileOptions options) {
   Expected<std::unique_ptr<Compiler>> compiler = Compiler::create();
   if (!compiler)
     return compiler.takeError();
-  Expected<GPUKernel> kernel = (*compiler)->compileGPU(layer.conv, options);
+  std::optional<GradientLaunch> gradient;
+  if (layer.isWeightGradient()) {
+    // One launch takes all images; of none it is not made.
+    Expected<GradientLaunch> launch =
+        gradientLaunch(layer.forward, std::max<int64_t>(tensors.batch, 1));
+    if (!launch)
+      return launch.takeError();
+    gradient = std::move(*launch);
+    options.images = gradient->images();
+  }
+  Expected<GPUKernel> kernel =
+      (*compiler)->compileGPU(gradient ? gradient->conv : layer.conv, options);
   if (!kernel)
     return kernel.takeError();
-  CompileOptions own = options;
-  own.plan = kernel->plan;
-  if (Status s = device.load(**compiler, *kernel, own); !s)
+  options.plan = kernel->plan;
+  if (Status s = device.load(**compiler, *kernel, options); !s)
     return s.takeError();
-  if (Status s = runOnDevice(tensors, layer, device); !s) {
+  if (Status s =
+          runOnDevice(tensors, layer, gradient ? &*gradient : nullptr, device);
+      !s) {
     Error error = s.takeError();
     // Nothing was compared; what went wrong is the device's word.
     if (error.kind == ErrorKind::CheckFailed)
@@ -257,9 +269,9 @@ Expected<int> run(RunOptions &options) {
   if (!device)
     return device.takeError();
   // CPUs sum over all images at once.
-  if (layer->isWeightGradient() && tensors->batch > 1 && !*device) {
+  if (layer->isWeightGradient() && tensors->batch > 0 && !*device) {
     Expected<Convolution> whole =
-        lowerWeightGradient(*layer->problem, tensors->batch);
+        lowerWeightGradient(layer->forward, tensors->batch);
     if (!whole)
       return whole.takeError();
     layer->conv = std::move(*whole);

@@ -117,10 +117,13 @@ Expected<Convolution> lower(const Problem &problem);
 /// sum over images, to which the convolution's residual adds; of a layer with a
 /// mask it is this times the mask, and zero where the mask is.
 ///
-/// Of `images` > 1 they are summed over like channels: a kernel for such a
+/// Of `images` > 0 they are summed over like channels: a kernel for such a
 /// batch gives the whole sum, and adds nothing to it.
 Expected<Convolution> lowerWeightGradient(const Problem &problem,
-                                          int64_t images = 1);
+                                          int64_t images = 0);
+/// The same of the layer whose gradient it is (`lower`).
+Expected<Convolution> lowerWeightGradient(const Convolution &layer,
+                                          int64_t images = 0);
 
 /// Padding that the layer adds to its (dilated) input, one pair a dimension.
 std::vector<PadPair> resolvedPadding(const Problem &problem);

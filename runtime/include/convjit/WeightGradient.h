@@ -12,22 +12,44 @@
 #include "convjit/Kernel.h"
 #include "convjit/Reference.h"
 
-#include <functional>
-
 namespace convjit {
 
-/// The gradient of `images` images (at least one) as one convolution, for GPUs:
-/// `gradient` is that of one image (lowerWeightGradient), whose input channels
-/// the images become. It adds to nothing.
-Convolution gradientOfImages(Convolution gradient, int64_t images);
+/// The weight's gradient as one launch of a GPU computes it, of all images.
+struct GradientLaunch {
+  Convolution conv;
+  int64_t batch = 0; ///< of `conv`
+  /// What `conv` calls its input is the output's gradient, and what it calls
+  /// its weight the layer's input; else the other way round.
+  bool exchanged = false;
+  /// Whether the result lies as the layer stores its weight; else its spatial
+  /// axes are to be reversed where the layer's window is. The mask is to
+  /// multiply it in either case.
+  bool asStored = true;
+
+  /// Images of the output, as CompileOptions has them.
+  int64_t images() const { return batch / conv.batchGroups; }
+};
+
+/// Of `images` images, at least one. A window that is reversed, as transposed
+/// layers have it, comes out as it is stored where there are no groups.
+/// Errors: those of lowerWeightGradient.
+Expected<GradientLaunch> gradientLaunch(const Convolution &layer,
+                                        int64_t images);
+
+/// Makes the layer's gradient of what a kernel of lowerWeightGradient, or of a
+/// launch, has written: reverses the axes that are to be, unless `asStored`,
+/// and multiplies by the mask. `sum` may be `result` where nothing is reversed;
+/// else they do not overlap.
+void finishWeightGradient(const Convolution &layer, const void *sum,
+                          void *result, bool asStored = false);
 
 /// Writes the weight's gradient of `layer`, as the layer stores its weight, to
-/// `result`. `kernel` was compiled from lowerWeightGradient: for one image,
-/// which it adds to what those before it gave, or for `batch`. The layer's mask
-/// multiplies the sum; where it is zero, so is the gradient. Tensors are
-/// contiguous, `batch` is not negative; of no images the gradient is zero.
-/// Thread-safe. Errors: those of runKernel;
-/// a kernel for another number of images.
+/// `result`. `kernel` was compiled from lowerWeightGradient: for one image at a
+/// time, which it adds to what those before it gave, or for `batch`. The
+/// layer's mask multiplies the sum; where it is zero, so is the gradient.
+/// Tensors are contiguous, `batch` is not negative; of no images the gradient
+/// is zero. Thread-safe. Errors: those of runKernel; a kernel for another
+/// number of images.
 Status runWeightGradient(const Kernel &kernel, const Convolution &layer,
                          const void *input, const void *gradOutput,
                          int64_t batch, Executor &executor, void *result);
@@ -42,14 +64,6 @@ Status runWeightGradient(const Kernel &kernel, const Convolution &layer,
                          void *scratch, void *kernelScratch = nullptr);
 size_t weightGradientScratchBytes(const Kernel &kernel,
                                   const Convolution &layer);
-
-/// The same by whatever computes the convolution of one image: `run` writes the
-/// image's part plus `sum` to `next`, both in the order of its windows.
-using RunImage = std::function<Status(const void *input, const void *gradOutput,
-                                      const void *sum, void *next)>;
-Status runWeightGradient(const Convolution &layer, const void *input,
-                         const void *gradOutput, int64_t batch,
-                         const RunImage &run, void *result);
 
 /// The same in double precision, straight from the layer's own formula: each
 /// product of an output's gradient and the input below a tap goes to that tap's
