@@ -10,11 +10,13 @@
 #include "Handles.h"
 #include "KernelSource.h"
 #include "convjit/GPUKernelCache.h"
+#include "convjit/WeightGradient.h"
 
 #include <nlohmann/json.hpp>
 
 #include <chrono>
 #include <map>
+#include <optional>
 
 using namespace convjit;
 using namespace convjit::capi;
@@ -48,8 +50,11 @@ public:
     return entry.get();
   }
 
-  CompileOptions compileOptions(const std::string &plan) const {
-    return {options.compile.target, plan};
+  CompileOptions compileOptions(const std::string &plan, int64_t images) const {
+    return {options.compile.target, plan, images};
+  }
+  bool isForGPUs() const {
+    return options.compile.target.triple.starts_with("nvptx");
   }
 
   /// For plans and stages; kernels that are found need none.
@@ -98,6 +103,10 @@ struct Request {
   State *state = nullptr;
   std::shared_ptr<const Layer> layer;
   std::string plan;
+  int64_t images = 0;
+  /// Of a weight's gradient, what sums so many images.
+  std::optional<Convolution> whole;
+  std::optional<GradientLaunch> launch;
   /// Of `find`: who has the kernels, and the kernel where it is in memory.
   KernelSource *source = nullptr;
   std::shared_ptr<const Kernel> found;
@@ -113,12 +122,43 @@ struct Request {
       if (Outcome o = readStruct(options, own, "options"); !o)
         return o;
       plan = own.plan ? own.plan : "";
+      images = own.images;
     }
+    if (images < 0)
+      return invalid("options.images=" + std::to_string(images) +
+                     ": valid: 0, or a number of images");
     Expected<State *> made = stateOf(*context);
     if (!made)
       return made.takeError();
     state = *made;
     layer = from->layer;
+    return {};
+  }
+
+  /// What is compiled.
+  const Convolution &conv() const {
+    return launch ? launch->conv : whole ? *whole : layer->conv;
+  }
+
+  /// Of a weight's gradient, takes the form for all images of a call.
+  Outcome takeImages(bool onGPU) {
+    if (!layer->isWeightGradient() || images == 0)
+      return {};
+    if (Status s = checkImages(layer->forward, images); !s)
+      return s;
+    if (!onGPU) {
+      Expected<Convolution> sum = lowerWeightGradient(layer->forward, images);
+      if (!sum)
+        return sum.takeError();
+      whole = std::move(*sum);
+      return {};
+    }
+    Expected<GradientLaunch> made = gradientLaunch(layer->forward, images);
+    if (!made)
+      return made.takeError();
+    // What the plan is to be good for.
+    images = made->images();
+    launch = std::move(*made);
     return {};
   }
 
@@ -131,11 +171,13 @@ struct Request {
     *kernel = nullptr;
     if (Outcome o = read(context, from, options); !o)
       return o;
+    if (Outcome o = takeImages(/*onGPU=*/false); !o)
+      return o;
     Expected<KernelSource *> made = state->source(plan);
     if (!made)
       return logged(*context->host, made.takeError());
     source = *made;
-    found = source->find(layer->conv);
+    found = source->find(conv());
     return {};
   }
 
@@ -194,13 +236,33 @@ convjit_status convjit_compile(convjit_context *context,
     }
     auto start = std::chrono::steady_clock::now();
     Expected<std::shared_ptr<const Kernel>> made =
-        request.source->kernel(request.layer->conv);
+        request.source->kernel(request.conv());
     if (!made)
       return request.logged(host, made.takeError());
     logMade(host, *request.layer, **made, start);
     request.found = std::move(*made);
     return request.give(*context, kernel);
   });
+}
+
+/// What is left to do for a gradient that a launch has written is not done.
+static Outcome checkDeviceGradient(const Request &request) {
+  const Layer &layer = *request.layer;
+  if (!layer.isWeightGradient())
+    return {};
+  if (!request.launch)
+    return invalid("options.images=0: valid with grad=weight on a GPU: the "
+                   "images of every call, from 1 on");
+  if (!request.launch->asStored)
+    return invalid("g=" + std::to_string(layer.forward.groups) + " in '" +
+                   layer.text +
+                   "': valid with grad=weight on a GPU: 1 where the window is "
+                   "reversed");
+  if (!layer.forward.mask.empty())
+    return invalid("mask of '" + layer.text +
+                   "': valid with grad=weight on a GPU: none; the caller "
+                   "multiplies the gradient by it");
+  return {};
 }
 
 convjit_status convjit_device_compile(convjit_context *context,
@@ -218,11 +280,10 @@ convjit_status convjit_device_compile(convjit_context *context,
     Request request;
     if (Outcome o = request.read(context, layer, options); !o)
       return o;
-    if (request.layer->isWeightGradient())
-      return invalid(
-          "layer '" + request.layer->text +
-          "': valid on a GPU: a convjit_convolution for grad=weight, "
-          "whose input channels are the images");
+    if (Outcome o = request.takeImages(/*onGPU=*/true); !o)
+      return o;
+    if (Outcome o = checkDeviceGradient(request); !o)
+      return o;
     Expected<const Compiler *> compiler = request.state->compiler();
     if (!compiler)
       return compiler.takeError();
@@ -232,15 +293,16 @@ convjit_status convjit_device_compile(convjit_context *context,
       return gpu.takeError();
     Expected<std::shared_ptr<const GPUKernel>> made =
         request.state->gpuKernels.kernel(
-            **compiler, request.layer->conv,
-            {{"nvptx64-nvidia-cuda", *gpu, ""}, request.plan});
+            **compiler, request.conv(),
+            {{"nvptx64-nvidia-cuda", *gpu, ""}, request.plan, request.images});
     const Host &host = *context->host;
     if (!made)
       return request.logged(host, made.takeError());
     auto loaded = DeviceKernel::load(device->device, **made);
     if (!loaded)
       return request.logged(host, loaded.takeError());
-    *kernel = new convjit_device_kernel{request.layer, std::move(*loaded)};
+    *kernel = new convjit_device_kernel{request.layer, std::move(*loaded),
+                                        std::move(request.launch)};
     return {};
   });
 }
@@ -281,11 +343,14 @@ convjit_status convjit_emit(convjit_context *context,
       if (std::strcmp(name, stage) != 0)
         continue;
       const Layer &asked = *request.layer;
+      if (Outcome o = request.takeImages(request.state->isForGPUs()); !o)
+        return o;
       Expected<const Compiler *> compiler = request.state->compiler();
       if (!compiler)
         return compiler.takeError();
       Expected<std::string> made = (*compiler)->emit(
-          asked.conv, value, request.state->compileOptions(request.plan),
+          request.conv(), value,
+          request.state->compileOptions(request.plan, request.images),
           asked.problem ? &*asked.problem : nullptr);
       if (!made)
         return made.takeError();
@@ -307,11 +372,14 @@ convjit_status convjit_explain(convjit_context *context,
     Request request;
     if (Outcome o = request.read(context, layer, options); !o)
       return o;
+    if (Outcome o = request.takeImages(request.state->isForGPUs()); !o)
+      return o;
     Expected<const Compiler *> compiler = request.state->compiler();
     if (!compiler)
       return compiler.takeError();
     Expected<PlanReport> plan = (*compiler)->plan(
-        request.layer->conv, request.state->compileOptions(request.plan));
+        request.conv(),
+        request.state->compileOptions(request.plan, request.images));
     if (!plan)
       return plan.takeError();
     nlohmann::ordered_json document = {

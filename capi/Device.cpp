@@ -14,6 +14,65 @@
 using namespace convjit;
 using namespace convjit::capi;
 
+/// What is before a weight gradient's own scratch: an operand, packed.
+static size_t packedGradientBytes(const GPUKernel &code) {
+  constexpr size_t alignment = 256; // as of cuMemAlloc
+  return (code.packedWeightBytes + alignment - 1) / alignment * alignment;
+}
+
+/// Errors for a batch that the kernel does not take.
+static Outcome checkBatchOf(const convjit_device_kernel &kernel,
+                            int64_t batch) {
+  const Convolution &conv = kernel.kernel->kernel().conv;
+  if (!kernel.gradient) {
+    if (Status s = checkImages(conv, batch); !s)
+      return s;
+  } else if (batch != gradientImages(conv)) {
+    return invalid("batch=" + std::to_string(batch) +
+                   ": valid: " + std::to_string(gradientImages(conv)) +
+                   ", which the kernel was compiled for (options.images)");
+  }
+  return {};
+}
+
+/// Packs one operand and launches with the other.
+static Outcome runGradient(const convjit_device_kernel &kernel,
+                           const convjit_device_call &call, void *stream) {
+  const GPUKernel &code = kernel.kernel->kernel();
+  const Convolution &layer = kernel.layer->forward;
+  std::vector<int64_t> shape = layer.inputShape(1);
+  bool noInput = std::find(shape.begin(), shape.end(), 0) != shape.end();
+  // Here, where they have the names that the caller knows.
+  auto check = [&](uint64_t address, const char *name, bool empty) -> Outcome {
+    if (address % code.pointerAlignment)
+      return invalid(std::string(name) +
+                     ": is not aligned; valid: a multiple of " +
+                     std::to_string(code.pointerAlignment) + " bytes");
+    if (!address && !empty)
+      return invalid(std::string(name) +
+                     "=0: valid: an address of device memory");
+    return {};
+  };
+  if (Outcome o = check(call.input, "input", noInput); !o)
+    return o;
+  if (Outcome o = check(call.grad_output, "grad_output", false); !o)
+    return o;
+  if (packedGradientBytes(code) && !call.scratch)
+    return invalid("scratch=0: valid: an address of device memory");
+  uint64_t input = call.input, weight = call.grad_output;
+  if (kernel.gradient->exchanged)
+    std::swap(input, weight);
+  if (Status s = kernel.kernel->pack(weight, call.scratch, stream); !s)
+    return s;
+  return kernel.kernel->run(
+      {.input = input,
+       .packedWeights = call.scratch,
+       .output = call.output,
+       .scratch = call.scratch + packedGradientBytes(code),
+       .batch = kernel.gradient->batch},
+      stream);
+}
+
 convjit_status convjit_device_open(const char *name, convjit_device **device,
                                    convjit_error **error) {
   return guarded(error, [&]() -> Outcome {
@@ -87,9 +146,11 @@ convjit_device_kernel_get_info(const convjit_device_kernel *kernel,
     made.dtype = static_cast<int32_t>(code.conv.dtype);
     made.bias = code.conv.bias;
     made.residual = code.conv.residual;
-    made.packed_weight_bytes = code.packedWeightBytes;
+    made.gradient = static_cast<int32_t>(kernel->layer->gradient());
+    made.images = kernel->gradient ? gradientImages(code.conv) : 0;
+    made.packed_weight_bytes = kernel->gradient ? 0 : code.packedWeightBytes;
     made.pointer_alignment = code.pointerAlignment;
-    made.batch_groups = code.conv.batchGroups;
+    made.batch_groups = kernel->layer->weighted().batchGroups;
     made.launches = static_cast<int32_t>(code.run.size());
     for (const DeviceKernel::Resources &uses : kernel->kernel->resources()) {
       made.registers = std::max(made.registers, int32_t(uses.registers));
@@ -119,9 +180,11 @@ convjit_device_kernel_scratch_bytes(const convjit_device_kernel *kernel,
     if (!bytes)
       return missing("bytes", "where to store a number");
     const GPUKernel &code = kernel->kernel->kernel();
-    if (Status s = checkImages(code.conv, batch); !s)
-      return s;
-    *bytes = scratchBytes(code, batch);
+    if (Outcome o = checkBatchOf(*kernel, batch); !o)
+      return o;
+    *bytes = kernel->gradient ? packedGradientBytes(code) +
+                                    scratchBytes(code, kernel->gradient->batch)
+                              : scratchBytes(code, batch);
     return {};
   });
 }
@@ -132,6 +195,9 @@ convjit_status convjit_device_kernel_pack(const convjit_device_kernel *kernel,
   return guarded(error, [&]() -> Outcome {
     if (!kernel)
       return missing("kernel", "a kernel");
+    if (kernel->gradient)
+      return invalid("kernel: is a weight's gradient, which has no weight to "
+                     "pack; valid: convjit_device_kernel_run alone");
     return kernel->kernel->pack(weight, packed, stream);
   });
 }
@@ -145,8 +211,10 @@ convjit_status convjit_device_kernel_run(const convjit_device_kernel *kernel,
     convjit_device_call own{};
     if (Outcome o = readStruct(call, own, "call"); !o)
       return o;
-    if (Status s = checkImages(kernel->kernel->kernel().conv, own.batch); !s)
-      return s;
+    if (Outcome o = checkBatchOf(*kernel, own.batch); !o)
+      return o;
+    if (kernel->gradient)
+      return runGradient(*kernel, own, stream);
     return kernel->kernel->run({.input = own.input,
                                 .packedWeights = own.packed_weights,
                                 .bias = own.bias,

@@ -12,9 +12,11 @@
 #include "LayerText.h"
 #include "convjit/Compiler.h"
 #include "convjit/DeviceKernel.h"
+#include "convjit/WeightGradient.h"
 #include "convjit/convjit.h"
 
 #include <atomic>
+#include <optional>
 
 struct convjit_device {
   std::shared_ptr<convjit::CUDADevice> device;
@@ -23,6 +25,8 @@ struct convjit_device {
 struct convjit_device_kernel {
   std::shared_ptr<const convjit::Layer> layer;
   std::shared_ptr<const convjit::DeviceKernel> kernel;
+  /// Of a weight.
+  std::optional<convjit::GradientLaunch> gradient{};
   std::atomic<int64_t> references{1};
 };
 

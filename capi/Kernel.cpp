@@ -115,6 +115,7 @@ convjit_status convjit_kernel_get_info(const convjit_kernel *kernel,
     made.batch_groups = conv.batchGroups;
     made.pack = gradient ? nullptr : code.pack;
     made.run = gradient ? nullptr : code.run;
+    made.images = gradient ? gradientImages(code.conv) : 0;
     return fillIn(info, made);
   });
 }

@@ -112,6 +112,11 @@ private:
     batch = input.view.shape[static_cast<size_t>(c.numbers.inputBatch)];
     if (Status s = checkImages(c, batch); !s)
       return s;
+    if (int64_t images = gradient ? gradientImages(kernel.conv) : 0;
+        images && batch != images)
+      return invalid("input has " + std::to_string(batch) +
+                     " images; valid: " + std::to_string(images) +
+                     ", which the kernel was compiled for (options.images)");
     if (Outcome o = check(input, "input", c.inputShape(batch), run); !o)
       return o;
     if (Outcome o = optional(call.grad_output, "grad_output", gradient,

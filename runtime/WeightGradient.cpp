@@ -185,7 +185,9 @@ static size_t bytesOf(const Convolution &layer,
 static size_t roundUp(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /// A kernel for one image adds to a residual.
-static bool takesOneImage(const Kernel &kernel) { return kernel.conv.residual; }
+static bool takesOneImage(const Kernel &kernel) {
+  return gradientImages(kernel.conv) == 0;
+}
 
 size_t convjit::weightGradientScratchBytes(const Kernel &kernel,
                                            const Convolution &layer) {

@@ -70,9 +70,11 @@ public:
     return Case(std::move(layer));
   }
 
-  Result compile(const Context &context, const char *plan = nullptr) {
+  Result compile(const Context &context, const char *plan = nullptr,
+                 int64_t images = 0) {
     auto options = make<convjit_compile_options>();
     options.plan = plan;
+    options.images = images;
     return call(convjit_compile, context.get(), layer.get(), &options,
                 kernel.out());
   }
@@ -177,15 +179,53 @@ TEST_F(CompileTest, WeightGradientsInCallersMemory) {
     mask[i] = i % 2 ? 0 : 2;
   ASSERT_TRUE(
       call(convjit_layer_set_mask, item.layer.get(), mask.data(), mask.size()));
-  ASSERT_TRUE(item.compile(context));
-  Result ran = item.run();
-  ASSERT_TRUE(ran) << ran.message();
   Convolution forward = *convjit::lower(
       *convjit::parseProblem("convT2d:in=5x4x6,oc=8,k=3x2,s=2,g=2"));
   forward.mask = mask;
-  item.expect(convjit::weightGradientReference(forward, widened(item.x),
-                                               widened(item.g), item.batch)
-                  .output);
+  // Image by image, and all of them at once.
+  for (int64_t images : {int64_t(0), item.batch}) {
+    item.y.assign(item.y.size(), -99);
+    ASSERT_TRUE(item.compile(context, nullptr, images));
+    auto info = make<convjit_kernel_info>();
+    ASSERT_TRUE(call(convjit_kernel_get_info, item.kernel.get(), &info));
+    EXPECT_EQ(info.images, images);
+    EXPECT_EQ(info.batch_groups, 1);
+    Result ran = item.run();
+    ASSERT_TRUE(ran) << ran.message();
+    item.expect(convjit::weightGradientReference(forward, widened(item.x),
+                                                 widened(item.g), item.batch)
+                    .output);
+  }
+}
+
+TEST_F(CompileTest, WeightGradientsOfAnotherNumberOfImages) {
+  Case item = Case::of("conv1d:in=9x4,oc=4,k=3,grad=weight");
+  ASSERT_TRUE(item.compile(context, nullptr, /*images=*/2));
+  Result refused = item.run();
+  EXPECT_EQ(refused.status(), CONVJIT_STATUS_INVALID_ARGUMENT);
+  EXPECT_STREQ(refused.message(),
+               "input has 3 images; valid: 2, which the kernel was compiled "
+               "for (options.images)");
+  refused = item.compile(context, nullptr, -1);
+  EXPECT_EQ(refused.status(), CONVJIT_STATUS_INVALID_ARGUMENT);
+  EXPECT_STREQ(refused.message(),
+               "options.images=-1: valid: 0, or a number of images");
+  refused = item.compile(context, nullptr, int64_t(1) << 60);
+  EXPECT_EQ(refused.status(), CONVJIT_STATUS_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(refused.message()).find("2^48 bytes"),
+            std::string::npos)
+      << refused.message();
+  // Each has a kernel of its own in memory.
+  Kernel found;
+  auto options = make<convjit_compile_options>();
+  for (auto [images, status] :
+       {std::pair(2, CONVJIT_OK), std::pair(4, CONVJIT_STATUS_NOT_FOUND)}) {
+    options.images = images;
+    EXPECT_EQ(call(convjit_lookup, context.get(), item.layer.get(), &options,
+                   found.out())
+                  .status(),
+              status);
+  }
 }
 
 TEST_F(CompileTest, GeneralConvolution) {

@@ -10,6 +10,7 @@
 // that results agree bit for bit with the double-precision reference.
 
 #include "DeviceTesting.h"
+#include "convjit/WeightGradient.h"
 
 #include <cstdlib>
 #include <thread>
@@ -46,6 +47,96 @@ TEST_F(DeviceTest, AgreesWithTheReference) {
     EXPECT_EQ(host.download(data.run.output, data.bytes), data.wanted())
         << text;
   }
+}
+
+TEST_F(DeviceTest, WeightGradientsOfAllImages) {
+  CudaHost host;
+  Device device = open();
+  constexpr int64_t images = 3;
+  for (const char *text :
+       {"conv2d:in=9x8x6,oc=5,k=3,s=2,pad=1,grad=weight",
+        "conv2d:in=6x5x8,oc=8,k=3,g=4,dtype=f64,grad=weight",
+        "convT3d:in=3x4x5x8,oc=6,k=3x4x2,s=2,grad=weight",
+        "convT1d:in=20x8,oc=5,k=4,s=3,d=2,dtype=f16,grad=weight",
+        "convT2d:in=4x5x6,oc=3,k=3x1,s=2x3,layout=channels_first,grad="
+        "weight"}) {
+    Layer layer = layerOf(text);
+    DeviceKernel kernel = compile(layer, device, images);
+    ASSERT_TRUE(kernel) << text;
+    convjit_device_kernel_info info = infoOf(kernel);
+    EXPECT_EQ(info.gradient, CONVJIT_GRADIENT_WEIGHT);
+    EXPECT_EQ(info.images, images);
+    EXPECT_EQ(info.packed_weight_bytes, 0u);
+    convjit::Convolution forward =
+        convjit::readLayer(convjit_layer_text(layer.get()))->forward;
+    auto x = integers(count(forward.inputShape(images)), 1);
+    auto g = integers(count(forward.outputShape(images)), 2);
+    std::vector<std::byte> wanted = narrowed(
+        weightGradientReference(forward, x, g, images).output, forward.dtype);
+    size_t scratch = 0;
+    ASSERT_TRUE(call(convjit_device_kernel_scratch_bytes, kernel.get(), images,
+                     &scratch));
+    auto run = make<convjit_device_call>();
+    run.input = host.upload(narrowed(x, forward.dtype));
+    run.grad_output = host.upload(narrowed(g, forward.dtype));
+    run.output = host.allocate(wanted.size());
+    run.scratch = host.allocate(scratch);
+    run.batch = images;
+    // Launches alone, so that a stream under capture takes it.
+    ASSERT_EQ(host.wait(), cuda::Success);
+    controls.capture(true);
+    Result ran =
+        call(convjit_device_kernel_run, kernel.get(), &run, host.stream);
+    ASSERT_TRUE(ran) << ran.message();
+    controls.capture(false);
+    controls.replay();
+    EXPECT_EQ(host.download(run.output, wanted.size()), wanted) << text;
+  }
+}
+
+TEST_F(DeviceTest, WeightGradientsSayWhatIsWrong) {
+  CudaHost host;
+  Device device = open();
+  Layer layer = layerOf("convT2d:in=5x4x6,oc=4,k=3,s=2,grad=weight");
+  auto refuse = [&](const Layer &layer, int64_t images, const char *text) {
+    auto options = make<convjit_compile_options>();
+    options.images = images;
+    DeviceKernel none;
+    expectError(call(convjit_device_compile, context.get(), layer.get(),
+                     &options, device.get(), none.out()),
+                CONVJIT_STATUS_INVALID_ARGUMENT, text);
+  };
+  refuse(layer, 0, "options.images=0: valid with grad=weight on a GPU");
+  refuse(layer, int64_t(1) << 60, "2^48 bytes");
+  refuse(layerOf("convT2d:in=5x4x6,oc=4,k=3,s=2,g=2,grad=weight"), 2, "g=2 in");
+  Layer masked = layerOf("conv1d:in=5x1,oc=1,k=2,grad=weight");
+  double factors[] = {1, 0};
+  ASSERT_TRUE(call(convjit_layer_set_mask, masked.get(), factors, size_t(2)));
+  refuse(masked, 2, "mask of 'conv1d:in=5x1");
+  DeviceKernel kernel = compile(layer, device, 2);
+  size_t bytes = 0;
+  expectError(call(convjit_device_kernel_scratch_bytes, kernel.get(),
+                   int64_t(3), &bytes),
+              CONVJIT_STATUS_INVALID_ARGUMENT, "batch=3: valid: 2");
+  expectError(call(convjit_device_kernel_pack, kernel.get(), uint64_t(256),
+                   uint64_t(256), static_cast<void *>(nullptr)),
+              CONVJIT_STATUS_INVALID_ARGUMENT, "is a weight's gradient");
+  auto run = make<convjit_device_call>();
+  run.batch = 2;
+  run.input = run.grad_output = run.output = run.scratch = 4096;
+  auto refused = [&](auto change, const char *text) {
+    convjit_device_call changed = run;
+    change(changed);
+    expectError(
+        call(convjit_device_kernel_run, kernel.get(), &changed, host.stream),
+        CONVJIT_STATUS_INVALID_ARGUMENT, text);
+  };
+  refused([](auto &c) { c.batch = 3; }, "batch=3: valid: 2");
+  refused([](auto &c) { c.input = 0; }, "input=0: valid: an address");
+  refused([](auto &c) { c.grad_output = 0; }, "grad_output=0: valid:");
+  refused([](auto &c) { c.grad_output += 8; }, "grad_output: is not aligned");
+  refused([](auto &c) { c.scratch = 0; }, "scratch=0: valid: an address");
+  EXPECT_EQ(controls.calls("cuLaunchKernel"), 0);
 }
 
 TEST_F(DeviceTest, AConvolutionInSixteenBits) {
@@ -165,10 +256,6 @@ TEST_F(DeviceTest, SaysWhatIsWrong) {
   device = open();
   Layer layer = layerOf("conv2d:in=9x8x16,oc=8,k=3,bias");
   DeviceKernel kernel = compile(layer, device), no;
-  Layer gradient = layerOf("conv2d:in=9x8x16,oc=8,k=3,grad=weight");
-  badArgument(call(convjit_device_compile, context.get(), gradient.get(),
-                   nullptr, device.get(), no.out()),
-              "whose input channels are the images");
   auto options = make<convjit_compile_options>();
   options.plan = "schedule = fast";
   badArgument(call(convjit_device_compile, context.get(), layer.get(), &options,

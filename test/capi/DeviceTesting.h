@@ -153,10 +153,13 @@ protected:
     EXPECT_TRUE(opened) << opened.message();
     return device;
   }
-  DeviceKernel compile(const Layer &layer, const Device &device) {
+  DeviceKernel compile(const Layer &layer, const Device &device,
+                       int64_t images = 0) {
     DeviceKernel kernel;
+    auto options = make<convjit_compile_options>();
+    options.images = images;
     Result made = call(convjit_device_compile, context.get(), layer.get(),
-                       nullptr, device.get(), kernel.out());
+                       images ? &options : nullptr, device.get(), kernel.out());
     EXPECT_TRUE(made) << made.message();
     return kernel;
   }

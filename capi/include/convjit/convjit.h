@@ -299,6 +299,11 @@ typedef struct convjit_kernel convjit_kernel;
 typedef struct convjit_compile_options {
   size_t struct_size;
   const char *plan; /**< text of a plan, or NULL to have one chosen */
+  /** With grad=weight: the images of every call, which the kernel sums in one
+      pass. 0: any number, added image by image, on CPUs only. For other layers
+      on a GPU: images that the plan is to be good for, 0 for eight; on CPUs
+      without effect. */
+  int64_t images;
 } convjit_compile_options;
 
 /** The kernel of a layer: from memory, or from the disk, or compiled on this
@@ -375,6 +380,7 @@ typedef struct convjit_kernel_info {
       As in convjit_aot_kernel. */
   void (*pack)(const void *weights, void *packed);
   void (*run)(const convjit_kernel_args *args, int64_t begin, int64_t end);
+  int64_t images; /**< with grad=weight: of every call, 0 for any number */
 } convjit_kernel_info;
 
 /** Fills in what the caller's struct_size has room for. */
@@ -477,9 +483,10 @@ CONVJIT_API convjit_status convjit_device_get_info(const convjit_device *device,
 typedef struct convjit_device_kernel convjit_device_kernel;
 
 /** As convjit_compile, for a device and of every CONVJIT_F...; kept in memory.
-    Its module is loaded now, once for each device. Not for grad=weight: the
-    gradient of a batch is a convolution whose input channels are the images.
-    The context's target does not matter. */
+    Its module is loaded now, once for each device. With grad=weight
+    `options->images` is at least 1; there the layer has no mask, with which the
+    caller multiplies, and no groups where its window is reversed. The context's
+    target does not matter. */
 CONVJIT_API convjit_status convjit_device_compile(
     convjit_context *context, const convjit_layer *layer,
     const convjit_compile_options *options, convjit_device *device,
@@ -498,12 +505,14 @@ typedef struct convjit_device_kernel_info {
   int32_t launches; /**< of a run */
   /** Of a thread, the most of any entry: local memory is what spills. */
   int32_t registers, local_bytes;
-  size_t packed_weight_bytes;
-  size_t pointer_alignment; /**< of every pointer, in bytes */
+  size_t packed_weight_bytes; /**< 0 with grad=weight */
+  size_t pointer_alignment;   /**< of every pointer, in bytes */
   int64_t batch_groups;
   double compile_milliseconds; /**< to PTX */
   const char *target; /**< "sm_90"; lives as long as the kernel, and so does */
   const char *ptx;    /**< its code */
+  int32_t gradient;   /**< CONVJIT_GRADIENT_... */
+  int64_t images;     /**< with grad=weight: of every call */
 } convjit_device_kernel_info;
 
 CONVJIT_API convjit_status convjit_device_kernel_get_info(
@@ -521,7 +530,7 @@ CONVJIT_API convjit_status convjit_device_kernel_scratch_bytes(
 /** Reorders a weight into the form that the kernel reads, once for each weight:
     `packed` has packed_weight_bytes bytes. Addresses of device memory
     (CUdeviceptr); `stream` is a CUstream of the primary context, or NULL. Puts
-    launches on the stream and returns. */
+    launches on the stream and returns. Not for grad=weight. */
 CONVJIT_API convjit_status convjit_device_kernel_pack(
     const convjit_device_kernel *kernel, uint64_t weight, uint64_t packed,
     void *stream, convjit_error **error);
@@ -535,7 +544,8 @@ typedef struct convjit_device_call {
   uint64_t bias, residual;
   uint64_t output; /**< may be the residual */
   uint64_t scratch;
-  int64_t batch; /**< images in the input */
+  int64_t batch;        /**< images in the input */
+  uint64_t grad_output; /**< with grad=weight, which packs into the scratch */
 } convjit_device_call;
 
 /** Puts the layer's launches on the stream and returns; allocates, loads and

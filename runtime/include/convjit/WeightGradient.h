@@ -14,6 +14,12 @@
 
 namespace convjit {
 
+/// Images that a kernel of lowerWeightGradient sums in one call, 0 where it
+/// adds one after the other.
+inline int64_t gradientImages(const Convolution &gradient) {
+  return gradient.residual ? 0 : gradient.inChannels;
+}
+
 /// The weight's gradient as one launch of a GPU computes it, of all images.
 struct GradientLaunch {
   Convolution conv;
