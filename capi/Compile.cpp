@@ -153,7 +153,8 @@ struct Request {
       whole = std::move(*sum);
       return {};
     }
-    Expected<GradientLaunch> made = gradientLaunch(layer->forward, images);
+    Expected<GradientLaunch> made =
+        gradientLaunch(layer->forward, images, /*stored=*/true);
     if (!made)
       return made.takeError();
     // What the plan is to be good for.

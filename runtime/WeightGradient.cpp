@@ -51,7 +51,7 @@ static Convolution exchangedGradient(const Convolution &layer, int64_t images) {
 }
 
 Expected<GradientLaunch> convjit::gradientLaunch(const Convolution &layer,
-                                                 int64_t images) {
+                                                 int64_t images, bool stored) {
   if (images < 1)
     return badInput("images=" + std::to_string(images) + ": valid: from 1 on");
   Expected<Convolution> conv = lowerWeightGradient(layer, images);
@@ -69,7 +69,7 @@ Expected<GradientLaunch> convjit::gradientLaunch(const Convolution &layer,
   auto isStored = [](const SpatialDim &dim) {
     return dim.reversed || dim.kernel == 1;
   };
-  launch.asStored = layer.groups == 1 &&
+  launch.asStored = stored && layer.groups == 1 &&
                     std::all_of(layer.dims.begin(), layer.dims.end(), isStored);
   if (!launch.asStored)
     return launch;

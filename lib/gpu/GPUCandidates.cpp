@@ -121,9 +121,12 @@ convjit::gpuCandidates(ConvolutionOp op, const Chip &chip, int64_t images) {
                                    ownPixels, own, stages, vector, mixed, 1);
       if (!whyPlanIsImpossible(op, plan).empty())
         return;
-      // It would spill in the main loop.
+      // It would spill in the main loop. Where a step mixes taps, each element
+      // of the filter has an address and a predicate of its own on its way: 540
+      // bytes spilled with 32 of them beside a tile of 8 by 8 (sm_90).
+      int64_t addresses = mixed ? 4 * channels * depth / threads : 0;
       if (schedule == GPUSchedule::Simt &&
-          expectedRegisters(plan, bytes) == mostRegisters)
+          expectedRegisters(plan, bytes) + addresses >= mostRegisters)
         return;
       // Products of tf32 are not those of f32.
       bool rounds = schedule == GPUSchedule::Mma && bytes == 4;

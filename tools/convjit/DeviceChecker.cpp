@@ -73,24 +73,27 @@ Expected<std::optional<Failure>> DeviceChecker::check(const NamedCase &item,
     }
     return std::optional<Failure>();
   }
-  for (int64_t images : imagesOf(item)) {
-    // Of no images, the kernel of one is not launched.
-    Expected<GradientLaunch> launch =
-        gradientLaunch(*item.forward, std::max<int64_t>(images, 1));
-    if (!launch)
-      return launch.takeError();
-    NamedCase all = item;
-    all.conv = launch->conv;
-    CompileOptions own = options;
-    own.images = launch->images();
-    Expected<GPUKernel> kernel = load(all, own);
-    if (!kernel)
-      return failed(kernel.takeError());
-    auto outcome =
-        checkWeightGradient(*kernel, *item.forward, *launch, images, seed);
-    if (!outcome || *outcome)
-      return outcome;
-  }
+  for (int64_t images : imagesOf(item))
+    for (bool stored : {false, true}) {
+      // Of no images, the kernel of one is not launched.
+      Expected<GradientLaunch> launch =
+          gradientLaunch(*item.forward, std::max<int64_t>(images, 1), stored);
+      if (!launch)
+        return launch.takeError();
+      if (stored && !launch->exchanged)
+        continue;
+      NamedCase all = item;
+      all.conv = launch->conv;
+      CompileOptions own = options;
+      own.images = launch->images();
+      Expected<GPUKernel> kernel = load(all, own);
+      if (!kernel)
+        return failed(kernel.takeError());
+      auto outcome =
+          checkWeightGradient(*kernel, *item.forward, *launch, images, seed);
+      if (!outcome || *outcome)
+        return outcome;
+    }
   return std::optional<Failure>();
 }
 

@@ -36,11 +36,12 @@ struct GradientLaunch {
   int64_t images() const { return batch / conv.batchGroups; }
 };
 
-/// Of `images` images, at least one. A window that is reversed, as transposed
-/// layers have it, comes out as it is stored where there are no groups.
-/// Errors: those of lowerWeightGradient.
+/// Of `images` images, at least one. `stored`: with the operands exchanged
+/// where that makes a window which is reversed, as transposed layers have it,
+/// come out as it is stored, which it does without groups. Few output channels
+/// then make narrow boxes. Errors: those of lowerWeightGradient.
 Expected<GradientLaunch> gradientLaunch(const Convolution &layer,
-                                        int64_t images);
+                                        int64_t images, bool stored = false);
 
 /// Makes the layer's gradient of what a kernel of lowerWeightGradient, or of a
 /// launch, has written: reverses the axes that are to be, unless `asStored`,
