@@ -214,10 +214,15 @@ std::string convjit::whyNoTensorCores(ConvolutionOp op) {
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
   int64_t channels = input.getDimSize(numbers.getInputFeature()) /
                      static_cast<int64_t>(op.getFeatureGroupCount());
-  if (element.getIntOrFloatBitWidth() == 16 &&
-      (channels % 2 || numbers.getInputFeature() != input.getRank() - 1))
-    return "asynchronous copies have at least 4 bytes; valid for types of 16 "
-           "bits: channels last in memory, an even number in each group, not " +
+  int64_t axis = numbers.getInputFeature(), last = input.getRank() - 1;
+  std::string what = "asynchronous copies have at least 4 bytes; valid for "
+                     "types of 16 bits: channels last in memory, ";
+  if (element.getIntOrFloatBitWidth() == 16 && axis != last)
+    return what + "axis " + std::to_string(last) + ", not " +
+           std::to_string(axis) +
+           " (those of a weight's gradient are its images)";
+  if (element.getIntOrFloatBitWidth() == 16 && channels % 2)
+    return what + "an even number in each group, not " +
            std::to_string(channels);
   return "no tile of it is possible";
 }
