@@ -90,15 +90,14 @@ OuterLanes convjit::outerLanes(DimensionNumbersAttr numbers) {
                                             : OuterLanes::Channels;
   if (images)
     return OuterLanes::Images;
-  return channels ? OuterLanes::Channels : OuterLanes::Neither;
+  return channels ? OuterLanes::Channels : OuterLanes::Packed;
 }
 
 bool convjit::allowsOuterProducts(ConvolutionOp op) {
   return !op.getLive() && !op.getMask() && !op.getBias() &&
          op.getFeatureGroupCount() == 1 &&
          (!op.getEpilogueAttr() ||
-          op.getEpilogueAttr().getActivation() == Activation::None) &&
-         outerLanes(op.getDimensionNumbers()) != OuterLanes::Neither;
+          op.getEpilogueAttr().getActivation() == Activation::None);
 }
 
 bool convjit::allowsOuterGroups(ConvolutionOp op) {

@@ -44,8 +44,9 @@ struct OuterBlock {
 /// Pieces of up to about `most` values of j, of `extents` in each dimension.
 OuterBlock outerBlock(llvm::ArrayRef<int64_t> extents, int64_t most);
 
-/// Which operand has the lanes.
-enum class OuterLanes { Neither, Channels, Images };
+/// Which operand has the lanes: `Packed`, the filter, once its channels are
+/// packed to be neighbours.
+enum class OuterLanes { Packed, Channels, Images };
 /// That whose channels are neighbours in memory; where both are, that whose are
 /// neighbours in the output too.
 OuterLanes outerLanes(conv::DimensionNumbersAttr numbers);

@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "OuterSums.h"
+#include "TransposedMove.h"
 #include "Views.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -122,6 +123,59 @@ void OuterSums::store(ArrayRef<Value> sums) {
       memref::StoreOp::create(b, loc, sum, view(op.getOutput(), at),
                               ValueRange{math.constant(0)});
     });
+}
+
+bool OuterSums::rowsAreNeighbours() {
+  return !lanesAreNeighbours() && getConstantIntValue(op.getOutputRow()) == 1 &&
+         rows >= TransposedMove::blockLanes(element);
+}
+
+/// Blocks of lanes by all rows, which are stored, or added to what is there, as
+/// vectors of rows. One element at a time, 64 to 32 channels, k 4 s 2, take 1.9
+/// times as long.
+void OuterSums::storeRows(ArrayRef<Value> sums, bool added) {
+  int64_t block = TransposedMove::blockLanes(element);
+  auto blockType = VectorType::get({block}, element);
+  auto lanesOf = [&](Value sum, LanePiece piece, int64_t lane) -> Value {
+    if (piece.size < block)
+      return insertPiece(b, loc, sum, zeroOf(blockType), 0);
+    return extractPiece(b, loc, sum, {lane, block});
+  };
+  for (int64_t pixel = 0; pixel < pixels; ++pixel)
+    for (auto [i, piece] : llvm::enumerate(pieces))
+      for (int64_t lane = 0; lane < validOf(piece); lane += block)
+        TransposedMove(b, loc, element)
+            .scatter(
+                rows, std::min(block, validOf(piece) - lane),
+                [&](int64_t row) {
+                  return lanesOf(sums[(pixel * rows + row) * pieces.size() + i],
+                                 piece, lane);
+                },
+                [&](int64_t within, int64_t row, Value line) {
+                  Value at =
+                      math.mul(op.getOutputLane(), piece.first + lane + within);
+                  Value to = view(op.getOutput(),
+                                  math.add(outputPlace(pixel, row), at));
+                  SmallVector<Value> begin = {math.constant(0)};
+                  if (added)
+                    line = arith::AddFOp::create(
+                        b, loc,
+                        vector::LoadOp::create(b, loc,
+                                               cast<VectorType>(line.getType()),
+                                               to, begin),
+                        line);
+                  vector::StoreOp::create(b, loc, line, to, begin);
+                });
+}
+
+void OuterSums::finish(const Sums &sums) {
+  if (!rowsAreNeighbours())
+    return store(total(sums));
+  if (getConstantIntValue(op.getFirst()))
+    return storeRows(sums, /*added=*/false);
+  math.branch(
+      op.getFirst(), [&] { storeRows(sums, /*added=*/false); },
+      [&] { storeRows(sums, /*added=*/true); });
 }
 
 OuterSums::Sums OuterSums::initial() {

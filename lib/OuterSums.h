@@ -37,9 +37,8 @@ protected:
 
   /// What the sums start from.
   Sums initial();
-  /// `sums`, added to what the pieces before gave.
-  Sums total(const Sums &sums);
-  void store(llvm::ArrayRef<Value> sums);
+  /// Stores `sums`, added to what the pieces before gave.
+  void finish(const Sums &sums);
   /// Has the lines of the output on their way while the tile sums.
   void prefetch();
 
@@ -55,6 +54,12 @@ protected:
 private:
   Value outputPlace(int64_t pixel, int64_t row);
   bool lanesAreNeighbours();
+  /// Whether the sums of a lane follow each other in the output, and are enough
+  /// for a transposed move.
+  bool rowsAreNeighbours();
+  Sums total(const Sums &sums);
+  void store(llvm::ArrayRef<Value> sums);
+  void storeRows(llvm::ArrayRef<Value> sums, bool added);
   /// Where lanes are that do not follow each other in the output.
   Value laneBuffer();
   /// body(place in the output, row of the buffer, lane), for each sum.

@@ -50,7 +50,7 @@ public:
       for (int64_t i = 0; i < one; ++i)
         sums[i] = arith::AddFOp::create(b, loc, sums[i], sums[copy * one + i]);
     sums.truncate(one);
-    store(total(sums));
+    finish(sums);
   }
 
 private:

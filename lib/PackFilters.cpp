@@ -9,6 +9,7 @@
 
 #include "BlockSpace.h"
 #include "Geometry.h"
+#include "OuterProducts.h"
 #include "Passes.h"
 
 namespace convjit {
@@ -27,12 +28,14 @@ struct ConvPackFiltersPass
   void runOnOperation() override {
     SmallVector<PhasesOp> ops;
     getOperation().walk([&](PhasesOp op) { ops.push_back(op); });
-    // Outer products read the filter as it is.
-    auto isOuter = [](PhasesOp op) {
-      return op.getPlanAttr() && op.getPlanAttr().getRow() == RowForm::Outer;
+    // Outer products read the filter as it is, if some operand has its channels
+    // last.
+    auto asStored = [](PhasesOp op) {
+      return op.getPlanAttr() && op.getPlanAttr().getRow() == RowForm::Outer &&
+             outerLanes(op.getDimensionNumbers()) != OuterLanes::Packed;
     };
     for (PhasesOp op : ops)
-      if (!op.getPacked() && !isOuter(op) && failed(pack(op)))
+      if (!op.getPacked() && !asStored(op) && failed(pack(op)))
         return signalPassFailure();
   }
 

@@ -100,8 +100,7 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   if (outer) {
     if (!allowsOuterProducts(op))
       return "row = outer; valid without a mask, bias, activation and feature "
-             "groups, where the batch is last in the input or the output "
-             "features in the filter";
+             "groups";
     bool acrossGroups =
         plan.getLanes() == Lanes::Groups && allowsOuterGroups(op);
     if ((plan.getLanes() != Lanes::Channels && !acrossGroups) ||

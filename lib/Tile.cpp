@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "OuterProducts.h"
 #include "Passes.h"
 #include "TileOuter.h"
 #include "Tiler.h"
@@ -333,9 +334,11 @@ struct ConvTilePass : convjit::impl::ConvTileBase<ConvTilePass> {
     for (PhasesOp op : ops) {
       bool outer =
           op.getPlanAttr() && op.getPlanAttr().getRow() == RowForm::Outer;
-      if (op.getPacked() == outer || !op.getFirstTask()) {
+      bool asStored =
+          outer && outerLanes(op.getDimensionNumbers()) != OuterLanes::Packed;
+      if (op.getPacked() == asStored || !op.getFirstTask()) {
         op.emitOpError("valid: a range of tasks and a packed filter, with row "
-                       "= outer one that is not");
+                       "= outer and channels last one that is not");
         return signalPassFailure();
       }
       auto func = op->getParentOfType<func::FuncOp>();

@@ -39,19 +39,21 @@ public:
         lanesHold(ofGroups ? OuterLanes::Channels : outerLanes(numbers)),
         input(b, loc, op.getInput()), filter(b, loc, op.getFilter()),
         output(b, loc, op.getOutput()) {
-    auto filterType = cast<MemRefType>(op.getFilter().getType());
-    int64_t outputs = filterType.getDimSize(numbers.getKernelOutputFeature());
+    int64_t outputs = cast<MemRefType>(op.getOutput().getType())
+                          .getDimSize(numbers.getOutputFeature());
     auto count = static_cast<int64_t>(op.getBatchGroupCount());
     channelsOfGroup = outputs / count;
     // Across groups, blocks are cut like those of one.
     groups = ofGroups ? 1 : count;
     perGroup = outputs / groups;
-    channels = filterType.getDimSize(numbers.getKernelInputFeature());
+    auto filterType = cast<MemRefType>(op.getFilter().getType());
+    channels = filterType.getDimSize(filterChannelAxis());
     box.push_back({0, std::max<int64_t>(1, channels)});
     for (int64_t dim = 0; dim < rank; ++dim) {
+      // Packing reverses.
       dims.emplace_back(op.getSplit(dim),
-                        filterType.getDimSize(numbers.getKernelSpatial()[dim]),
-                        op.getReversal()[dim]);
+                        filterType.getDimSize(filterAxis(dim)),
+                        !op.getPacked() && op.getReversal()[dim]);
       box.push_back({dims.back().first(), dims.back().last()});
     }
   }
@@ -68,11 +70,11 @@ public:
     images =
         memref::DimOp::create(b, loc, op.getOutput(), numbers.getOutputBatch());
     inputSteps.push_back(input.of(numbers.getInputFeature()));
-    filterSteps.push_back(filter.constant(numbers.getKernelInputFeature()));
+    filterSteps.push_back(filter.constant(filterChannelAxis()));
     for (int64_t dim = 0; dim < rank; ++dim) {
       inputSteps.push_back(math.mul(input.of(numbers.getInputSpatial()[dim]),
                                     dims[dim].inputStep));
-      filterSteps.push_back(filter.constant(numbers.getKernelSpatial()[dim]) *
+      filterSteps.push_back(filter.constant(filterAxis(dim)) *
                             dims[dim].filterStep);
     }
     forOuterPieces(op, b, box, plan.getChunks(), math.mul(images, tasks),
@@ -85,6 +87,15 @@ public:
   }
 
 private:
+  /// Of a packed filter, blocks of channels are outermost and their lanes
+  /// innermost.
+  int64_t filterAxis(int64_t dim) {
+    return op.getPacked() ? 1 + dim : numbers.getKernelSpatial()[dim];
+  }
+  int64_t filterChannelAxis() {
+    return op.getPacked() ? rank + 1 : numbers.getKernelInputFeature();
+  }
+
   void task(Value task, int64_t blocks) {
     Value rest = task, image, which;
     taps.assign(rank, Value());
@@ -108,6 +119,7 @@ private:
       ofImages ? (takeImage(), takeBlock(), takeTaps())
                : (takeBlock(), takeImage(), takeTaps());
     group = rest;
+    block = math.add(math.mul(group, blocks), which);
     int64_t size = ofImages ? plan.getPixels() : plan.getWidth();
     channel = math.mul(which, size);
     if (ofGroups)
@@ -271,7 +283,10 @@ private:
                         b.createOrFold<arith::MulIOp>(loc, group, images));
     Value feature = math.add(math.mul(group, perGroup), channel);
     filterRow =
-        math.mul(feature, filter.constant(numbers.getKernelOutputFeature()));
+        op.getPacked()
+            ? math.mul(block, filter.constant(0))
+            : math.mul(feature,
+                       filter.constant(numbers.getKernelOutputFeature()));
     outputRow = math.add(
         piece.at, math.mul(output.of(numbers.getOutputFeature()), feature));
     bounds = {piece.ranges[0].first, piece.ranges[0].second};
@@ -295,9 +310,8 @@ private:
     inputAt =
         math.add(inputAt, math.mul(input.of(numbers.getInputSpatial()[dim]),
                                    table(here.input, "input")));
-    filterAt = math.add(
-        filterAt, math.mul(table(here.filter, "filter"),
-                           filter.constant(numbers.getKernelSpatial()[dim])));
+    filterAt = math.add(filterAt, math.mul(table(here.filter, "filter"),
+                                           filter.constant(filterAxis(dim))));
     outputAt =
         math.add(outputAt, math.mul(output.of(numbers.getOutputSpatial()[dim]),
                                     taps[dim]));
@@ -329,7 +343,7 @@ private:
         spans.append({row.lo[t], row.hi[t]});
         in.push_back(row.input[t]);
         filterIn.push_back(row.filter[t] *
-                           filter.constant(numbers.getKernelSpatial().back()));
+                           filter.constant(filterAxis(rank - 1)));
       }
       tapRanges = b.getDenseI64ArrayAttr(spans);
       inputTaps = b.getDenseI64ArrayAttr(in);
@@ -380,7 +394,7 @@ private:
   // The state of the nest at the point of insertion.
   OuterPiece piece;
   SmallVector<Value> taps;
-  Value group, channel, firstImage;
+  Value group, block, channel, firstImage;
   Value inputRow, filterRow, outputRow;
   SmallVector<Value> bounds;
 };
@@ -403,7 +417,8 @@ void addCopy(func::FuncOp func, MemRefType type) {
 
 int64_t convjit::tileOuterProducts(PhasesOp op, OpBuilder &b) {
   int64_t tasks = OuterTiler(op, b).run();
-  addCopy(op->getParentOfType<func::FuncOp>(),
-          cast<MemRefType>(op.getFilter().getType()));
+  if (!op.getPacked())
+    addCopy(op->getParentOfType<func::FuncOp>(),
+            cast<MemRefType>(op.getFilter().getType()));
   return tasks;
 }

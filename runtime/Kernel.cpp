@@ -46,7 +46,12 @@ static Status checkOperands(const Convolution &conv, const Operands &operands) {
 }
 
 bool Kernel::readsStoredWeights() const {
-  return plan.find("row = outer") != std::string::npos;
+  // Without channels last the lanes are made by packing
+  // (lib/OuterProducts.h).
+  int64_t last = conv.rank() + 1;
+  return plan.find("row = outer") != std::string::npos &&
+         (conv.numbers.inputBatch == last ||
+          conv.numbers.kernelOutputFeature == last);
 }
 
 /// What a thread packs in some 10 us, which is what waking one costs.

@@ -196,6 +196,40 @@ Problem convjit::randomProblem(Random &random) {
   }
 }
 
+Problem convjit::randomWeightGradient(Random &random) {
+  for (;;) {
+    Problem p;
+    p.operation =
+        random.chance(50) ? Operation::ConvTranspose : Operation::Conv;
+    p.gradient = Gradient::Weight;
+    p.rank = static_cast<int>(random.between(1, 3));
+    // As many pixels in any rank.
+    const int64_t longest = p.rank == 1 ? 600 : p.rank == 2 ? 25 : 9;
+    for (int i = 0; i < p.rank; ++i) {
+      p.inSpatial.push_back(random.between(longest / 4, longest));
+      p.kernel.push_back(random.between(1, 4));
+      p.stride.push_back(random.between(1, 3));
+      p.dilation.push_back(random.chance(20) ? 2 : 1);
+      p.inputDilation.push_back(1);
+    }
+    p.inChannels = random.between(1, 70);
+    p.outChannels = random.between(1, 70);
+    if (random.chance(20)) {
+      p.groups = random.between(2, 4);
+      p.inChannels *= p.groups;
+      p.outChannels *= p.groups;
+    }
+    p.paddingMode = static_cast<PaddingMode>(random.below(3));
+    if (p.paddingMode == PaddingMode::Explicit)
+      for (int i = 0; i < p.rank; ++i)
+        p.padding.push_back({random.between(-1, 3), random.between(-1, 3)});
+    p.layout = random.chance(60) ? Layout::ChannelsFirst : Layout::ChannelsLast;
+    p.dtype = random.chance(20) ? DataType::F64 : DataType::F32;
+    if (validate(p))
+      return p;
+  }
+}
+
 ReferenceOperands convjit::randomOperands(const Convolution &conv,
                                           int64_t batch, DataKind kind,
                                           Random &random) {

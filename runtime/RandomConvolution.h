@@ -25,6 +25,10 @@ NamedConvolution randomConvolution(Random &random);
 /// one of makeMask's.
 Problem randomProblem(Random &random);
 
+/// The gradient of a weight with enough channels and pixels for several blocks
+/// and pieces of the kernels that sum outer products; valid.
+Problem randomWeightGradient(Random &random);
+
 /// Data for a convolution with `batch` images. `Exact`: small integers, so that
 /// every sum is exact in f32 and results compare bit for bit in any order of
 /// summation. `Float`: uniform in [-1, 1).

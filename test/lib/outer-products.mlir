@@ -101,3 +101,32 @@ func.func @groups(%x: tensor<1x16x?xf32>, %g: tensor<1x16x15xf32>) -> tensor<3x?
       : (tensor<1x16x?xf32>, tensor<1x16x15xf32>) -> tensor<3x?x15xf32>
   return %y : tensor<3x?x15xf32>
 }
+
+// -----
+
+// Channels first, so that neither operand has lanes: the output's gradient is
+// packed in blocks of 16 channels, the last padded, and the kernel reads those.
+// Of 20 channels there are two blocks, 16 places of 16 lanes apart.
+// CHECK-LABEL: func.func @channels_first(
+// CHECK-SAME: memref<2x16x1x16xf32>
+// CHECK: %[[BLOCK:.*]] = arith.muli %{{.*}}, %c256
+// CHECK: conv.outer_tile %{{.*}}, %{{.*}}[%[[BLOCK]]] {{.*}} lanes = 16 : i64
+// CHECK: func.func @channels_first_pack(
+// CHECK: conv.pack_filter
+// Lanes are rows of the output: of a lane, the sums of eight images follow each
+// other, and are added as one vector to what the pieces before gave.
+// VECTOR-LABEL: func.func @channels_first(
+// VECTOR: scf.if
+// VECTOR: vector.shuffle
+// VECTOR: vector.store %{{.*}} vector<8xf32>
+// VECTOR: else
+// VECTOR: vector.shuffle
+// VECTOR: %[[OLD:.*]] = vector.load %[[AT:.*]][%c0] {{.*}} vector<8xf32>
+// VECTOR: %[[SUM:.*]] = arith.addf %[[OLD]], %{{.*}} : vector<8xf32>
+// VECTOR: vector.store %[[SUM]], %[[AT]][%c0]
+func.func @channels_first(%x: tensor<1x?x16xf32>, %g: tensor<1x20x16xf32>) -> tensor<3x20x?xf32> {
+  %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, b, 0]x[i, o, 0]->[0, f, b]>
+      plan <lanes = channels, width = 16, pixels = 8, unroll = 1, row = outer, chunks = 2>
+      : (tensor<1x?x16xf32>, tensor<1x20x16xf32>) -> tensor<3x20x?xf32>
+  return %y : tensor<3x20x?xf32>
+}

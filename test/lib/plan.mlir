@@ -85,6 +85,15 @@ func.func @weight_gradient(%x: tensor<1x32x?xf32>, %w: tensor<1x32x64xf32>) -> t
   return %y : tensor<3x?x64xf32>
 }
 
+// The same with channels first.
+// CHECK-LABEL: @weight_gradient_channels_first
+// CHECK: row = outer
+func.func @weight_gradient_channels_first(%x: tensor<1x?x32xf32>, %w: tensor<1x64x32xf32>) -> tensor<3x?x64xf32> {
+  %y = conv.convolution %x, %w window <rank = 1, pad = [[1, 1]]> dims <[f, b, 0]x[i, o, 0]->[0, b, f]>
+      : (tensor<1x?x32xf32>, tensor<1x64x32xf32>) -> tensor<3x?x64xf32>
+  return %y : tensor<3x?x64xf32>
+}
+
 // A filter that fits the cache and an input that does not: rows outside.
 // CHECK-LABEL: @large_input
 // AVX512: order = input

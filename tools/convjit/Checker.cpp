@@ -28,11 +28,14 @@ NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU) {
   };
   // Some as layers, so that the front end's mappings and gradients are on the
   // way too.
-  if (random.chance(15))
+  bool ofWeight = random.chance(8);
+  if (ofWeight || random.chance(15))
     for (;;) {
-      Problem problem = randomProblem(random);
+      Problem problem =
+          ofWeight ? randomWeightGradient(random) : randomProblem(random);
       chooseType(problem.dtype);
       Expected<Layer> layer = readLayer(printProblem(problem));
+      // For one image, of as many as the layer has input channels.
       if (!layer || countMacs(layer->conv, layer->conv.batchGroups) > 2000000)
         continue;
       NamedCase item{layer->text, std::move(layer->conv), {}, {}};

@@ -73,7 +73,8 @@ public:
 
   /// Whether the kernel reads weights as they are stored: `pack` copies, and a
   /// caller may pass the weights themselves in the place of packed ones. So it
-  /// is with the tiles of weight gradients (`row = outer`).
+  /// is with the tiles of weight gradients (`row = outer`), where one of their
+  /// tensors has channels last.
   bool readsStoredWeights() const;
 };
 
