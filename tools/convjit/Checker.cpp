@@ -371,7 +371,8 @@ Checker::checkWeightGradient(const Kernel &kernel, const Convolution &layer,
           !s)
         return std::optional(fail(s.error().message));
       std::string why = data.compare(result->data(), worst);
-      if (why.empty() && run > 0 && !result->holds(first))
+      // IEEE 754 leaves a NaN's sign open, and who adds parts up decides it.
+      if (why.empty() && run > 0 && !round.special && !result->holds(first))
         why = "results depend on the threads or on the alignment";
       if (!why.empty())
         return std::optional(fail(why));
