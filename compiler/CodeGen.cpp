@@ -17,13 +17,16 @@
 #include "Guard.h"
 
 #include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/IR/DiagnosticInfo.h"
 #include "llvm/IR/DiagnosticPrinter.h"
 #include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/OptBisect.h"
 #include "llvm/IR/Verifier.h"
+#include "llvm/Pass.h"
 #include "llvm/Support/raw_ostream.h"
+#include "llvm/Transforms/Scalar.h"
 
 using namespace convjit;
 
@@ -44,27 +47,40 @@ struct CollectingHandler final : llvm::DiagnosticHandler {
   std::string &errors;
 };
 
-/// Leaves loop strength reduction out of the code generator. It weighs every
-/// load of a register tile against every other, half of all compile time, and
-/// finds nothing: the addresses of a tile already are one register and a
-/// constant. A gate belongs to one context, unlike the option that would do the
-/// same.
-///
+/// Leaves passes over LLVM IR out of the code generator that find nothing in a
+/// kernel. Loop strength reduction weighs every load of a register tile against
+/// every other, half of all compile time, but the addresses of a tile already
+/// are one register and a constant. The analyses that these passes ask for go
+/// with them.
+class TilePassManager final : public llvm::legacy::PassManager {
+public:
+  void add(llvm::Pass *pass) override {
+    if (llvm::StringSwitch<bool>(pass->getPassName())
+            .Cases({"Loop Strength Reduction",
+                    "Canonicalize Freeze Instructions in Loops",
+                    "Merge contiguous icmps into a memcmp",
+                    "Expand memcmp() to load/stores", "Constant Hoisting",
+                    "Partially inline calls to library functions"},
+                   true)
+            .Default(false)) {
+      delete pass;
+      return;
+    }
+    llvm::legacy::PassManager::add(pass);
+  }
+};
+
 /// In long straight code, such as the spelled out taps of a border tile, the
 /// machine scheduler moves loads so far up that registers run out: 14 pixels by
 /// 32 channels with 21 products each, 1295 spills of vectors with it, 689
 /// without, and 85 and 92 % of the peak for the layer
 /// (conv2d:in=224x224x3,oc=64,k=7,s=2,pad=3). Short blocks gain a little by it.
-struct TilePassGate final : llvm::OptPassGate {
-  explicit TilePassGate(bool schedules) : schedules(schedules) {}
+/// A gate belongs to one context, unlike the option that would do the same.
+struct UnscheduledGate final : llvm::OptPassGate {
   bool shouldRunPass(llvm::StringRef pass, llvm::StringRef) const override {
-    return pass != "Loop Strength Reduction" &&
-           (schedules || pass != "machine-scheduler");
+    return pass != "machine-scheduler";
   }
   bool isEnabled() const override { return true; }
-
-private:
-  bool schedules;
 };
 
 /// Whether some block has hundreds of multiply-adds of a vector.
@@ -115,6 +131,15 @@ convjit::translateToLLVM(mlir::Operation *module, llvm::LLVMContext &context,
       function.addFnAttr(
           llvm::Attribute::getWithVScaleRangeArgs(context, vscale, vscale));
   }
+  // Takes apart the buffers' descriptors and shares the arithmetic of indices,
+  // at an eighth of what MLIR's canonicalizer and CSE take for the same.
+  llvm::legacy::FunctionPassManager passes(result.get());
+  passes.add(llvm::createEarlyCSEPass());
+  passes.add(llvm::createDeadCodeEliminationPass());
+  passes.doInitialization();
+  for (llvm::Function &function : *result)
+    passes.run(function);
+  passes.doFinalization();
   return result;
 }
 
@@ -124,15 +149,15 @@ Expected<std::string> convjit::generateCode(llvm::Module &module,
   std::string errors;
   module.getContext().setDiagnosticHandler(
       std::make_unique<CollectingHandler>(errors));
-  static TilePassGate scheduled(true), asWritten(false);
-  module.getContext().setOptPassGate(hasLongBlocks(module) ? asWritten
-                                                           : scheduled);
+  static UnscheduledGate asWritten;
+  if (hasLongBlocks(module))
+    module.getContext().setOptPassGate(asWritten);
   if (llvm::verifyModule(module))
     return internalError("the generated LLVM IR is not valid");
   llvm::SmallVector<char, 0> buffer;
   llvm::raw_svector_ostream stream(buffer);
   // Half-way through, its functions cannot be taken apart.
-  Leaky<llvm::legacy::PassManager> passes(new llvm::legacy::PassManager);
+  Leaky<TilePassManager> passes(new TilePassManager);
   if (machine.addPassesToEmitFile(*passes, stream, nullptr,
                                   assembly ? llvm::CodeGenFileType::AssemblyFile
                                            : llvm::CodeGenFileType::ObjectFile))

@@ -312,4 +312,19 @@ def ConvKernelABI : Pass<"conv-kernel-abi", "::mlir::ModuleOp"> {
                            "::mlir::func::FuncDialect"];
 }
 
+def ConvToLLVM : Pass<"conv-to-llvm", "::mlir::ModuleOp"> {
+  let summary = "convert kernels to the LLVM dialect, all at once";
+  let description = [{
+    Views of buffers become pointers and index arithmetic, then one dialect
+    conversion holds upstream's patterns for every dialect that a kernel is made
+    of. An operation without a pattern is an error.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect",
+                           "::mlir::affine::AffineDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::cf::ControlFlowDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
 #endif // CONVJIT_LIB_PASSES_TD
