@@ -8,10 +8,10 @@
 
 #include "LaneMasks.h"
 #include "IndexMath.h"
-#include "LiveTable.h"
 #include "VectorPieces.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -70,8 +70,9 @@ Value LaneMasks::select(OpBuilder &b, Location loc, ArrayRef<bool> lanes,
   return arith::SelectOp::create(b, loc, mask(others), sum, next);
 }
 
-/// A mask out of memory: the code generator turns the choice by a constant mask
-/// into shuffles, four instructions in the place of a masked FMA.
+/// A mask that nothing knows the value of: the code generator turns the choice
+/// by a constant mask into shuffles, four instructions in the place of a masked
+/// FMA (5 x 300 x 300 with 4 channels: 1.12 times the time).
 Value LaneMasks::mask(ArrayRef<bool> lanes) {
   Value &known = masks[std::vector<bool>(lanes.begin(), lanes.end())];
   if (known)
@@ -82,11 +83,18 @@ Value LaneMasks::mask(ArrayRef<bool> lanes) {
   int64_t bits = 0;
   for (int64_t lane = 0; lane < size; ++lane)
     bits |= static_cast<int64_t>(lanes[lane]) << lane;
-  Value table = constantIndexTable(func, entry, bits, 1, 1, "active_lanes");
-  Value zero = arith::ConstantIndexOp::create(entry, loc, 0);
-  Value word = memref::LoadOp::create(entry, loc, table, {zero, zero});
-  word =
-      arith::IndexCastOp::create(entry, loc, entry.getIntegerType(size), word);
+  Value constant =
+      arith::ConstantOp::create(entry, loc, entry.getI64IntegerAttr(bits));
+  Value word =
+      LLVM::InlineAsmOp::create(
+          entry, loc, entry.getI64Type(), constant, /*asm_string=*/"",
+          /*constraints=*/"=r,0", /*has_side_effects=*/false,
+          /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None,
+          LLVM::AsmDialectAttr(), ArrayAttr())
+          .getRes();
+  if (size < 64)
+    word =
+        arith::TruncIOp::create(entry, loc, entry.getIntegerType(size), word);
   word = vector::BroadcastOp::create(
       entry, loc, VectorType::get({1}, word.getType()), word);
   known = vector::BitCastOp::create(

@@ -41,6 +41,24 @@ using namespace mlir;
 
 namespace {
 
+/// A buffer's size out of its descriptor. Upstream's pattern looks for the axis
+/// in a constant, which the conversion has replaced by then, and would keep all
+/// sizes in memory, new memory for each turn of a loop.
+struct SizeOfAxis : OpRewritePattern<memref::DimOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(memref::DimOp op,
+                                PatternRewriter &b) const override {
+    std::optional<int64_t> axis = op.getConstantIndex();
+    if (!axis)
+      return failure();
+    auto parts = memref::ExtractStridedMetadataOp::create(b, op.getLoc(),
+                                                          op.getSource());
+    b.replaceOp(op, parts.getSizes()[*axis]);
+    return success();
+  }
+};
+
 struct ConvToLLVMPass : convjit::impl::ConvToLLVMBase<ConvToLLVMPass> {
   void runOnOperation() override {
     if (failed(expand()) || failed(convert()) || failed(removeCasts()))
@@ -59,6 +77,7 @@ struct ConvToLLVMPass : convjit::impl::ConvToLLVMBase<ConvToLLVMPass> {
         ops.push_back(op);
     });
     RewritePatternSet patterns(&getContext());
+    patterns.add<SizeOfAxis>(&getContext());
     memref::populateExpandStridedMetadataPatterns(patterns);
     populateSCFToControlFlowConversionPatterns(patterns);
     GreedyRewriteConfig config;
@@ -94,14 +113,18 @@ struct ConvToLLVMPass : convjit::impl::ConvToLLVMBase<ConvToLLVMPass> {
 
   /// What gave arguments their buffers' types (conv-kernel-abi).
   LogicalResult removeCasts() {
-    SmallVector<UnrealizedConversionCastOp> casts, left;
-    getOperation()->walk(
-        [&](UnrealizedConversionCastOp cast) { casts.push_back(cast); });
-    reconcileUnrealizedCasts(casts, &left);
-    if (left.empty())
+    SmallVector<UnrealizedConversionCastOp> casts;
+    auto collect = [&](UnrealizedConversionCastOp cast) {
+      casts.push_back(cast);
+    };
+    getOperation()->walk(collect);
+    reconcileUnrealizedCasts(casts);
+    casts.clear();
+    getOperation()->walk(collect);
+    if (casts.empty())
       return success();
-    return left.front().emitOpError("is left; valid: casts between a buffer "
-                                    "and its descriptor");
+    return casts.front().emitOpError("is left; valid: casts between a buffer "
+                                     "and its descriptor");
   }
 };
 

@@ -50,6 +50,25 @@ func.func @half(%v: vector<16xf32>) -> vector<4xf32> {
 
 // -----
 
+// A size comes from the descriptor, also inside a loop.
+
+// CHECK-LABEL: llvm.func @size(
+// CHECK-NOT: llvm.alloca
+// CHECK: llvm.extractvalue %{{.*}}[3, 0]
+// CHECK-NOT: llvm.alloca
+// CHECK: llvm.return
+func.func @size(%x: memref<?x4xf32>, %n: index, %out: memref<index>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.for %i = %c0 to %n step %c1 {
+    %size = memref.dim %x, %c0 : memref<?x4xf32>
+    memref.store %size, %out[] : memref<index>
+  }
+  return
+}
+
+// -----
+
 // f64 functions: LLVM's where it has one.
 
 // CHECK-LABEL: llvm.func @functions(
@@ -73,8 +92,8 @@ func.func @foreign(%x: f32, %out: memref<4xf32>) {
 // -----
 
 func.func @cast(%at: !llvm.ptr, %out: memref<index>) {
-  %i = builtin.unrealized_conversion_cast %at : !llvm.ptr to index
   // expected-error @+1 {{is left; valid: casts between a buffer and its descriptor}}
+  %i = builtin.unrealized_conversion_cast %at : !llvm.ptr to index
   memref.store %i, %out[] : memref<index>
   return
 }
