@@ -22,7 +22,7 @@ using namespace convjit::conv;
 static constexpr double sharedCache = 8 << 20;
 
 double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
-                            double images) const {
+                            double images, double nearCycles) const {
   // Pieces of rows that the weights survive, or not.
   double taps = 1, rows = space.chunks, phases = 1;
   for (size_t dim = 0; dim < splits.size(); ++dim) {
@@ -55,8 +55,23 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
     // 94 %. From memory (33 MB) they do not keep up.
     if (tileWeights(width) >= near && blocks * blockBytes < 2 * sharedCache)
       return 0.0;
-    return (reused < near ? 1 / uses : times) * blocks * blockBytes /
-           machine.l3Rate;
+    double bytes = blocks * blockBytes;
+    if (reused < near)
+      return bytes / uses / machine.l3Rate;
+    // FMAs hide what comes from the third level and does not take longer than
+    // they do, the less of it the better. Zen 4, 16 x 16 x 16 with 256 to 128
+    // channels, k 2 s 2, all 1 MB of weights for each row, in lanes of both
+    // phases 19.8 ms, a row for each block 21.5; the other way about 8 MB, 32 x
+    // 32 with 512 to 256 channels, k 4 s 2, 43.9 and 40.0; 3 of 21 MB, 8 x 8 x
+    // 8 with 768 to 256, k 3, 38 and 53; 1 and 4 of 33 MB, 4 x 4 x 4 with 512
+    // to 256, k 4 s 2, 64 images, 472 and 571.
+    double all = times * bytes / machine.l3Rate;
+    // Not all, or what waits for itself would seem to cost nothing: 4 x 2 with
+    // 1024 to 512, k 4 d 2, 64 lanes 0.49 ms, 16 lanes 0.98.
+    constexpr double most = 0.9;
+    double hidden = machine.l3Overlap * most * nearCycles *
+                    std::max(0.0, 1 - reused / sharedCache);
+    return std::max(bytes / machine.l3Rate, all - hidden);
   };
   double groupShare = 1.0 / channels.groups;
   // The input rows that one row of output reads survive the blocks between.

@@ -274,9 +274,10 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         space.chunks = chunksOf(shape, space, bestPixels, order);
         // The batch is not known. 512 to 256 channels, k 4 s 2 from 4 x 4: with
         // 64 images `batch` takes 24 ms and `block` 42, with one the same.
-        double one = shape.farCycles(space, width, order, 1);
-        double many = shape.farCycles(space, width, order, someImages);
-        double cycles = rows * best + (one + many) / 2;
+        double near = rows * best;
+        double one = shape.farCycles(space, width, order, 1, near);
+        double many = shape.farCycles(space, width, order, someImages, near);
+        double cycles = near + (one + many) / 2;
         found.push_back({planOf(order), cycles});
       }
     }

@@ -100,9 +100,9 @@ struct PlanShape {
   double imagesCycles(int64_t images, int64_t width) const;
 
   /// What comes from beyond the second-level cache in this order of tasks, for
-  /// each of `images`.
+  /// each of `images`, beyond what `nearCycles` of each hide.
   double farCycles(const TaskSpace &space, int64_t width, conv::Order order,
-                   double images) const;
+                   double images, double nearCycles) const;
 };
 
 } // namespace convjit
