@@ -9,6 +9,7 @@
 #include "PlanReport.h"
 #include "CostModel.h"
 #include "Geometry.h"
+#include "OuterProducts.h"
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
@@ -88,6 +89,29 @@ static std::string whySlow(const Facts &facts, PlanAttr plan, int64_t run,
   return reason;
 }
 
+/// Which operand of a sum of outer products is packed, and why that one; empty
+/// if none is.
+static std::string whatIsPacked(ConvolutionOp op, PlanAttr plan) {
+  if (plan.getRow() != RowForm::Outer || plan.getLanes() == Lanes::Groups)
+    return "";
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  const char *apart = "neither operand has its channels last in memory, and ";
+  if (plan.getLanes() == Lanes::Images)
+    return "; packs the input, " + std::to_string(plan.getWidth()) +
+           " images of a piece at a time, inside of the call: " + apart +
+           "the input is the smaller one for each channel";
+  if (outerLanes(numbers, plan) != OuterLanes::Packed)
+    return "";
+  return "; packs the filter (of a weight's gradient the output's), all of it "
+         "before the call: " +
+         std::string(apart) +
+         (allowsPackedImages(op)
+              ? "packing the input is predicted to take longer, or it is not "
+                "smaller for each channel"
+              : "the input has pixels between those of a tap, or rows that are "
+                "not last in memory");
+}
+
 /// How many neighbours there are of what the lanes hold.
 static int64_t laneRun(ConvolutionOp op, const Facts &facts, PlanAttr plan) {
   switch (plan.getLanes()) {
@@ -95,6 +119,9 @@ static int64_t laneRun(ConvolutionOp op, const Facts &facts, PlanAttr plan) {
     return facts.featureGroups;
   case Lanes::Reduction:
     return facts.reduction;
+  case Lanes::Images:
+    // Only a call tells.
+    return plan.getWidth();
   case Lanes::Pixels: {
     int64_t longest = 0;
     for (int64_t phase = 0, end = facts.row.getTaps().size(); phase < end;
@@ -147,11 +174,13 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target) {
     listed |= chosen;
     add(text, chosen,
         cyclesText(candidate.cycles) +
-            (chosen ? whySlow(facts, plan, run, lanes) : ""),
+            (chosen ? whySlow(facts, plan, run, lanes) + whatIsPacked(op, plan)
+                    : ""),
         candidate.cycles);
   }
   if (!listed)
-    add(report.plan, true, "given" + whySlow(facts, plan, run, lanes));
+    add(report.plan, true,
+        "given" + whySlow(facts, plan, run, lanes) + whatIsPacked(op, plan));
   if (plan.getLanes() == Lanes::Channels)
     add("lanes = groups", false,
         facts.featureGroups == 1 ? "the layer has one group"

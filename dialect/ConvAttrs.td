@@ -54,7 +54,9 @@ def Conv_Lanes : I32EnumAttr<"Lanes", "what the lanes of a vector hold", [
     // pixels of a row, of one output channel
     I32EnumAttrCase<"Pixels", 2, "pixels">,
     // input channels: partial sums of one output, added up at the end
-    I32EnumAttrCase<"Reduction", 3, "reduction">]> {
+    I32EnumAttrCase<"Reduction", 3, "reduction">,
+    // images, of one output channel: only with row = outer
+    I32EnumAttrCase<"Images", 4, "images">]> {
   let cppNamespace = "::convjit::conv";
 }
 
@@ -234,11 +236,19 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     With `row = outer` a register tile is `pixels` images by `width` output
     channels, or, where images are last in memory in the input and the output,
     the other way about, with as many pixels of a row as fit when it is smaller;
-    with `lanes = groups`, `width` channels of whole groups by as many images as a
-    group has channels. The window's taps (and the channels summed over) are the
+    with `lanes = groups`, `width` channels of whole groups by the images of a
+    group, of which there are as many as a call says. What the lanes hold has to be next to each other in memory.
+    Where neither operand has its channels last, one is packed: with `lanes =
+    channels` the filter (a layer's output gradient), all of it, before the call;
+    with `lanes = images` the input, `width` images of a piece at a time, inside
+    of the call. A transposed layer's input has stride^rank times fewer pixels
+    than its output gradient; the input of a layer with strides has more, and
+    cannot be packed so. The window's taps (and the channels summed over) are the
     long loop: `unroll` of them are an iteration, and `chunks` pieces of them are
     outside of the loop over a call's tasks. With the order `filter` tasks that
-    share what is in the lanes are neighbours, with others those whose outputs are.
+    share what is in the lanes are neighbours, with others those whose outputs are
+    (with `lanes = images`, always the former). `prefetch` asks for what the same
+    tile reads of the next piece.
 
     ```mlir
     #conv.plan<lanes = channels, width = 32, pixels = 8, unroll = 4,

@@ -369,12 +369,15 @@ def Conv_OuterTileOp : Conv_Op<"outer_tile", [AttrSizedOperandSegments]> {
     each other in theirs. The last of `input_steps` is `input_pixel_step` pixels
     of `input_pixel` elements.
 
-    With `lanes_of_groups`, lanes are neighbouring groups, next to each other in
-    both operands: `rows` lanes each, and as many images, which are the rows.
+    With `lanes_of_groups`, lanes are neighbouring groups of so many channels
+    each, next to each other in both operands; the rows are the images of a
+    group.
 
     With `first`, sums start from the residual, or from zero, and replace the
     output; else from zero, and are added to it. Of `lanes` the first `valid`
     exist. `copies` of the sums, each of every so manieth j, add up at the end.
+    What lies `input_ahead` and `filter_ahead` elements after what is read is
+    asked for, to be in the second-level cache when a later tile reads it.
 
     With `tap_ranges` (lo and hi of j in the innermost dimension for each pixel
     of the tile), pixel t reads at `input_taps[t]` input pixels and
@@ -389,9 +392,10 @@ def Conv_OuterTileOp : Conv_Op<"outer_tile", [AttrSizedOperandSegments]> {
     I1:$first, Variadic<Index>:$ranges, Variadic<Index>:$input_steps,
     Index:$input_pixel, Index:$scalar_step, Index:$output_row,
     Index:$output_lane, Index:$output_pixel,
+    Optional<Index>:$input_ahead, Optional<Index>:$filter_ahead,
     I64Attr:$input_pixel_step, DenseI64ArrayAttr:$filter_steps,
     I64Attr:$rows, I64Attr:$lanes, I64Attr:$valid, I64Attr:$unroll, I64Attr:$copies, UnitAttr:$lanes_of_images,
-    UnitAttr:$lanes_of_groups,
+    OptionalAttr<I64Attr>:$lanes_of_groups,
     OptionalAttr<DenseI64ArrayAttr>:$tap_ranges,
     OptionalAttr<DenseI64ArrayAttr>:$input_taps,
     OptionalAttr<DenseI64ArrayAttr>:$filter_taps);
@@ -402,6 +406,8 @@ def Conv_OuterTileOp : Conv_Op<"outer_tile", [AttrSizedOperandSegments]> {
     `steps` `(` $input_steps `)` `pixel` `(` $input_pixel `)`
     `scalar` `(` $scalar_step `)`
     `output_steps` `(` $output_row `,` $output_lane `,` $output_pixel `)`
+    (`input_ahead` `(` $input_ahead^ `)`)?
+    (`filter_ahead` `(` $filter_ahead^ `)`)?
     attr-dict `:` type($input) `,` type($filter)
     (`residual` type($residual)^)? `into` type($output)
   }];

@@ -10,7 +10,7 @@
 #include "OuterProducts.h"
 #include "PlanShape.h"
 
-#include <vector>
+#include <numeric>
 
 using namespace mlir;
 using namespace convjit;
@@ -30,9 +30,9 @@ constexpr double tileStart = 60, rowStart = 10;
 /// further away.
 constexpr double nearBytes = 20, farBytes = 4;
 /// Cycles that a sum takes more where those of a tile's lanes are apart in the
-/// output: as vectors of rows, and one by one. 256 to 128 channels, k 4 s 2, at
-/// 16 x 16 and batch 4: 128 pieces 25 ms, 64 15.7, 8 7.6.
-constexpr double transposedSum = 1, scatteredSum = 5;
+/// output: as vectors of rows, or of taps, and one by one. 256 to 128 channels,
+/// k 4 s 2, at 16 x 16 and batch 4: 128 pieces 25 ms, 64 15.7, 8 7.6.
+constexpr double transposedSum = 1, stagedSum = 1.5, scatteredSum = 5;
 /// And an image of a tile, where images are planes whose first lines come late.
 /// 64 to 32 channels, k 2 s 2, at 32^3: 256 pieces 17.7 ms, 64 11.8.
 constexpr double planeStart = 40;
@@ -46,6 +46,12 @@ struct Pixels {
   double each = 1, box = 1, row = 1;
 };
 
+/// Cycles that packing an element takes: of the filter, which goes to memory
+/// and comes back where it outgrows the second-level cache, and of the input, a
+/// piece at a time. 32 channels of 64^3, which a k 2 s 2 layer made of 32^3:
+/// 5.5 ms.
+constexpr double packNear = 0.7, packFar = 2, packPiece = 0.7;
+
 /// A divisor near `most`, so that the last tile has no code of its own; else
 /// equal shares.
 int64_t evenRows(int64_t channels, int64_t most) {
@@ -58,142 +64,265 @@ int64_t evenRows(int64_t channels, int64_t most) {
   return llvm::divideCeil(channels, llvm::divideCeil(channels, most));
 }
 
+/// The tiles of one convolution.
+class OuterTimes {
+public:
+  OuterTimes(ConvolutionOp op, const Machine &machine, const PlanShape &shape,
+             SmallVectorImpl<PlanCandidate> &found)
+      : op(op), machine(machine), shape(shape), found(found),
+        numbers(op.getDimensionNumbers()), last(numbers.getRank() + 1),
+        perGroup(shape.channels.perGroup), groups(shape.channels.groups) {
+    auto filter = cast<RankedTensorType>(op.getFilter().getType());
+    for (auto [dim, split] : llvm::enumerate(shape.splits)) {
+      OuterDim here(split, filter.getDimSize(numbers.getKernelSpatial()[dim]),
+                    /*reversed=*/false);
+      double sum = 0;
+      for (auto [lo, hi] : llvm::zip(here.lo, here.hi))
+        sum += hi - lo;
+      rowOutputs = std::max<int64_t>(1, here.outputs());
+      outputs *= here.outputs();
+      pixels.row = sum / std::max<int64_t>(1, here.outputs());
+      pixels.each *= pixels.row;
+      pixels.box *= here.last() - here.first();
+    }
+    pixels.each *= shape.reduction;
+    pixels.box *= shape.reduction;
+    // As if there were as many images as channels: the layer's inputs and
+    // outputs.
+    outputBytes = outputs * perGroup * perGroup * groups * shape.elementBytes;
+    filterElements = filter.getNumElements();
+    pixelBytes =
+        (filterElements / pixels.box + perGroup * groups) * shape.elementBytes;
+  }
+
+  void addAcrossGroups();
+  /// Lanes of what is in place, or of the filter once it is packed.
+  void add();
+  /// Lanes of images that tiles pack.
+  void addPackedImages();
+
+private:
+  struct Form {
+    Lanes lanes;
+    bool ofImages;
+    /// Where the output has the lanes and the rows.
+    int64_t lanesAxis, rowsAxis;
+    /// Bytes from one scalar of a step to the next: of planes, many.
+    int64_t scalarBytes;
+    /// Cycles of packing, for one image.
+    double packing;
+  };
+  void add(const Form &form);
+  /// The best number of pieces for tiles of `rows` by `width`.
+  void add(const Form &form, int64_t rows, int64_t width);
+  int64_t scalarBytes(bool ofImages) {
+    auto type = cast<RankedTensorType>(
+        (ofImages ? op.getFilter() : op.getInput()).getType());
+    int64_t axis =
+        ofImages ? numbers.getKernelOutputFeature() : numbers.getInputBatch();
+    int64_t bytes = shape.elementBytes;
+    for (int64_t size : type.getShape().drop_front(axis + 1))
+      // The images before an axis are many.
+      bytes *= ShapedType::isDynamic(size) ? 1 : size;
+    return bytes;
+  }
+  bool isPlane(const Form &form) const {
+    return form.scalarBytes > shape.elementBytes;
+  }
+  /// Whether the lines of a step's planes push each other out of the
+  /// first-level cache, before the next pixels read them again. 64 to 32
+  /// channels, k 2 s 2, at 32^3, channels first: 16 planes 21.9 ms, 8 12.7; at
+  /// 31^3 11.7 both.
+  static bool planesMeet(const Form &form, int64_t rows) {
+    constexpr int64_t wayBytes = 4096, ways = 8;
+    int64_t apart = std::gcd(form.scalarBytes, wayBytes);
+    return form.scalarBytes >= wayBytes && rows * apart > ways * wayBytes;
+  }
+  /// What a piece asks for of the next, where operands come from beyond the
+  /// second-level cache: a core does not foresee the vectors of every second
+  /// pixel, row and plane. 64 to 32 channels, k 2 s 2, at 32^3: 14.2 ms
+  /// without, 11.2 with. Planes it does foresee; and where sums outgrow the
+  /// caches there is more to do for each of them.
+  Prefetch prefetch(int64_t chunks, bool isNear) const {
+    bool isFar = pixels.box * pixelBytes > machine.l2Bytes;
+    bool inPlace = numbers.getInputBatch() == last &&
+                   numbers.getKernelOutputFeature() == last;
+    return chunks > 1 && isNear && isFar && inPlace ? Prefetch::Both
+                                                    : Prefetch::None;
+  }
+  /// Cycles a sum takes more where those of the lanes, or also those of the
+  /// rows, are apart in the output.
+  double sumApart(const Form &form, PlanAttr plan) {
+    if (form.lanesAxis == last)
+      return 0;
+    if (form.rowsAxis == last)
+      return transposedSum;
+    return stagesSums(cast<RankedTensorType>(op.getType()), numbers, plan)
+               ? stagedSum
+               : scatteredSum;
+  }
+
+  ConvolutionOp op;
+  const Machine &machine;
+  const PlanShape &shape;
+  SmallVectorImpl<PlanCandidate> &found;
+  DimensionNumbersAttr numbers;
+  int64_t last, perGroup, groups;
+  Pixels pixels;
+  double outputs = 1, rowOutputs = 1, outputBytes, pixelBytes, filterElements;
+};
+
 } // namespace
+
+void OuterTimes::addAcrossGroups() {
+  int64_t few = perGroup;
+  // Groups of more than half a vector are as well off by themselves.
+  if (!allowsOuterGroups(op) || (few != 1 && 2 * few > shape.lanes))
+    return;
+  // Few products for what is loaded: pieces stay in the nearest cache for all
+  // taps.
+  int64_t all = groups * few;
+  // With one vector groups need not end where it does.
+  bool divides = shape.lanes % few == 0;
+  int64_t vectors = all <= shape.lanes || !divides || few > 4 ? 1 : 2;
+  int64_t width = vectors * (shape.lanes / few * few);
+  int64_t chunks = std::clamp<int64_t>(
+      std::llround(pixels.box /
+                   (vectorCache / 2 / (width * shape.elementBytes))),
+      1, 1 << 20);
+  // Of the registers, what several taps of a row may have as sums, beside a
+  // shuffle for each row.
+  int64_t sums = machine.registers * (few == 1 ? 2 : 3) / 4 / vectors;
+  auto plan = PlanAttr::get(op.getContext(), Lanes::Groups, width, sums,
+                            /*unroll=*/2, RowForm::Outer, chunks,
+                            /*merged=*/0, Order::Filter, /*fold=*/1);
+  // For one image, of as many as a group has channels.
+  double step = shape.fmaCycles(llvm::alignTo(width, shape.lanes));
+  double cycles =
+      outputs * llvm::divideCeil(all, width) *
+      (pixels.each * step * (1 + few) +
+       static_cast<double>(chunks) * (tileStart + 4 * vectors * few)) /
+      few;
+  if (whyPlanIsImpossible(op, plan).empty())
+    found.push_back({plan, cycles});
+}
+
+void OuterTimes::add() {
+  OuterLanes lanes = outerLanes(numbers);
+  bool ofImages = lanes == OuterLanes::Images;
+  int64_t images = numbers.getOutputBatch(),
+          features = numbers.getOutputFeature();
+  double packing = 0;
+  if (lanes == OuterLanes::Packed)
+    packing = filterElements / perGroup *
+              (filterElements * shape.elementBytes < machine.l2Bytes ? packNear
+                                                                     : packFar);
+  add({Lanes::Channels, ofImages, ofImages ? images : features,
+       ofImages ? features : images, scalarBytes(ofImages), packing});
+}
+
+void OuterTimes::addPackedImages() {
+  // How many images there are is not known, and a layer of few fills few lanes.
+  // Of transposed layers, hardly any has few.
+  if (outerLanes(numbers) != OuterLanes::Packed || !allowsPackedImages(op) ||
+      filterElements / (perGroup * groups) < 2 * pixels.box)
+    return;
+  add({Lanes::Images, /*ofImages=*/true, numbers.getOutputBatch(),
+       numbers.getOutputFeature(), scalarBytes(/*ofImages=*/true),
+       packPiece * pixels.box * groups});
+}
+
+void OuterTimes::add(const Form &form) {
+  // How many images there are is not known: channels of the layer, often a
+  // multiple of 32, rarely of 48.
+  constexpr int64_t mostRows = 16;
+  const int64_t mostVectors = form.ofImages ? 2 : 4;
+  for (int64_t vectors = 1; vectors <= mostVectors; ++vectors) {
+    int64_t width = vectors * shape.lanes;
+    if (!form.ofImages && width >= perGroup + shape.lanes)
+      break;
+    int64_t rows = std::clamp<int64_t>(
+        (machine.registers - 1 - vectors) / vectors, 1, mostRows);
+    while (planesMeet(form, rows))
+      --rows;
+    if (form.ofImages)
+      rows = evenRows(perGroup, rows);
+    else if (groups > 1 && perGroup <= rows)
+      rows = perGroup;
+    else
+      // Channels are rarely multiples of anything else.
+      rows = rows >= 12 ? llvm::bit_floor<uint64_t>(rows) : rows / 4 * 4;
+    if (rows >= 1)
+      add(form, rows, width);
+  }
+}
+
+void OuterTimes::add(const Form &form, int64_t rows, int64_t width) {
+  double vectors = static_cast<double>(width / shape.lanes);
+  bool ofImages = form.ofImages;
+  // A group has about as many images as channels.
+  int64_t used = ofImages || groups > 1 ? std::min(rows, perGroup) : rows;
+  double fmas = used * shape.fmaCycles(width);
+  double step = std::max(fmas, load * (used + vectors));
+  // For one image: of lanes, a part of a tile.
+  double share =
+      ofImages ? static_cast<double>(llvm::divideCeil(perGroup, rows)) /
+                     (groups > 1 ? std::min(width, perGroup) : width)
+               : static_cast<double>(llvm::divideCeil(perGroup, width)) / used;
+  // Where tasks are few the pieces are what threads share.
+  double blocks = llvm::divideCeil(perGroup, ofImages ? rows : width);
+  double tasks = groups * blocks * outputs / rowOutputs;
+  double fewestPieces =
+      std::min(manyTasks / tasks,
+               tasks * rowOutputs * pixels.each * step / worthTelling);
+  PlanAttr best;
+  double fewest = std::numeric_limits<double>::infinity();
+  for (double piece = 32;; piece *= 2) {
+    double wanted = pixels.box / piece;
+    int64_t chunks = std::clamp<int64_t>(
+        std::llround(std::max(wanted, fewestPieces)), 1, 1 << 20);
+    double size = pixels.box / chunks;
+    bool isNear = outputBytes + size * pixelBytes < 0.75 * machine.l2Bytes;
+    // The vectors come from further where they do not stay. Packed images
+    // follow each other: 64 to 32 channels, k 2 s 2, at 32^3, 64 KB of them are
+    // as fast as 16.
+    double place = size * width * shape.elementBytes < vectorCache ? 1
+                   : form.lanes == Lanes::Images                   ? 1.05
+                   : size * pixelBytes < 0.5 * machine.l2Bytes     ? 1.3
+                                                                   : 2;
+    double inPiece = pixels.each / chunks;
+    double sums = 2.0 * used * width * shape.elementBytes /
+                  (isNear ? nearBytes : farBytes);
+    auto plan =
+        PlanAttr::get(op.getContext(), form.lanes, width, rows,
+                      /*unroll=*/1, RowForm::Outer, chunks,
+                      /*merged=*/0, isNear ? Order::Filter : Order::Block,
+                      /*fold=*/1, prefetch(chunks, isNear), /*strip=*/0);
+    double apart = sumApart(form, plan);
+    double tile = tileStart + sums + apart * used * width +
+                  (isPlane(form) ? planeStart * used : 0) +
+                  inPiece * step * place +
+                  inPiece / std::max(1.0, pixels.row) * rowStart;
+    double cycles = chunks * tile * outputs * groups * share + form.packing;
+    if (cycles < fewest && whyPlanIsImpossible(op, plan).empty()) {
+      fewest = cycles;
+      best = plan;
+    }
+    if (wanted < 1.5)
+      break;
+  }
+  if (best)
+    found.push_back({best, fewest});
+}
 
 void convjit::addOuterCandidates(ConvolutionOp op, const Machine &machine,
                                  const PlanShape &shape,
                                  SmallVectorImpl<PlanCandidate> &found) {
   // With the batch outermost it is a layer, and not the gradient of one.
-  DimensionNumbersAttr numbers = op.getDimensionNumbers();
-  if (!allowsOuterProducts(op) || numbers.getInputBatch() == 0)
+  if (!allowsOuterProducts(op) || op.getDimensionNumbers().getInputBatch() == 0)
     return;
-  int64_t last = numbers.getRank() + 1;
-  auto filter = cast<RankedTensorType>(op.getFilter().getType());
-  Pixels pixels;
-  double outputs = 1, rowOutputs = 1;
-  for (auto [dim, split] : llvm::enumerate(shape.splits)) {
-    OuterDim here(split, filter.getDimSize(numbers.getKernelSpatial()[dim]),
-                  /*reversed=*/false);
-    double sum = 0;
-    for (auto [lo, hi] : llvm::zip(here.lo, here.hi))
-      sum += hi - lo;
-    rowOutputs = std::max<int64_t>(1, here.outputs());
-    outputs *= here.outputs();
-    pixels.row = sum / std::max<int64_t>(1, here.outputs());
-    pixels.each *= pixels.row;
-    pixels.box *= here.last() - here.first();
-  }
-  pixels.each *= shape.reduction;
-  pixels.box *= shape.reduction;
-  // As if there were as many images as channels: the layer's inputs and
-  // outputs.
-  double outputBytes = outputs * shape.channels.perGroup *
-                       shape.channels.perGroup * shape.channels.groups *
-                       shape.elementBytes;
-  double all = filter.getNumElements() * shape.elementBytes;
-  double pixelBytes = all / pixels.box + shape.channels.perGroup *
-                                             shape.channels.groups *
-                                             shape.elementBytes;
-  int64_t few = shape.channels.perGroup;
-  // Groups of more than half a vector are as well off by themselves.
-  if (allowsOuterGroups(op) && (few == 1 || 2 * few <= shape.lanes)) {
-    // Few products for what is loaded: pieces stay in the nearest cache for all
-    // taps.
-    int64_t all = shape.channels.groups * few;
-    // With one vector groups need not end where it does.
-    bool divides = shape.lanes % few == 0;
-    int64_t vectors = all <= shape.lanes || !divides || few > 4 ? 1 : 2;
-    int64_t width = vectors * (shape.lanes / few * few);
-    int64_t chunks = std::clamp<int64_t>(
-        std::llround(pixels.box /
-                     (vectorCache / 2 / (width * shape.elementBytes))),
-        1, 1 << 20);
-    // Of the registers, what several taps of a row may have as sums, beside a
-    // shuffle for each row.
-    int64_t sums = machine.registers * (few == 1 ? 2 : 3) / 4 / vectors;
-    auto plan = PlanAttr::get(op.getContext(), Lanes::Groups, width, sums,
-                              /*unroll=*/2, RowForm::Outer, chunks,
-                              /*merged=*/0, Order::Filter, /*fold=*/1);
-    // For one image, of as many as a group has channels.
-    double step = shape.fmaCycles(llvm::alignTo(width, shape.lanes));
-    double cycles =
-        outputs * llvm::divideCeil(all, width) *
-        (pixels.each * step * (1 + few) +
-         static_cast<double>(chunks) * (tileStart + 4 * vectors * few)) /
-        few;
-    if (whyPlanIsImpossible(op, plan).empty())
-      found.push_back({plan, cycles});
-  }
-  bool ofImages = outerLanes(numbers) == OuterLanes::Images;
-  bool areChannelsApart = !ofImages && numbers.getOutputFeature() != last,
-       areImagesApart = numbers.getInputBatch() != last;
-  double sumApart = !areChannelsApart                  ? 0
-                    : numbers.getOutputBatch() == last ? transposedSum
-                                                       : scatteredSum;
-  int64_t perGroup = shape.channels.perGroup, groups = shape.channels.groups;
-  // How many images there are is not known: channels of the layer, often a
-  // multiple of 32, rarely of 48.
-  constexpr int64_t mostRows = 16;
-  const int64_t mostVectors = ofImages ? 2 : 4;
-  for (int64_t vectors = 1; vectors <= mostVectors; ++vectors) {
-    int64_t width = vectors * shape.lanes;
-    if (!ofImages && width >= perGroup + shape.lanes)
-      break;
-    int64_t rows = std::clamp<int64_t>(
-        (machine.registers - 1 - vectors) / vectors, 1, mostRows);
-    if (ofImages)
-      rows = evenRows(perGroup, rows);
-    else
-      // Channels are rarely multiples of anything else.
-      rows = rows >= 12 ? llvm::bit_floor<uint64_t>(rows) : rows / 4 * 4;
-    if (rows < 1)
-      continue;
-    // A group has about as many images as channels.
-    int64_t used = ofImages || groups > 1 ? std::min(rows, perGroup) : rows;
-    double fmas = used * shape.fmaCycles(width);
-    double step = std::max(fmas, load * (used + vectors));
-    // For one image: of lanes, a part of a tile.
-    double share =
-        ofImages
-            ? static_cast<double>(llvm::divideCeil(perGroup, rows)) / width
-            : static_cast<double>(llvm::divideCeil(perGroup, width)) / used;
-    // Where tasks are few the pieces are what threads share.
-    double blocks = llvm::divideCeil(perGroup, ofImages ? rows : width);
-    double tasks = groups * blocks * outputs / rowOutputs;
-    double fewestPieces =
-        std::min(manyTasks / tasks,
-                 tasks * rowOutputs * pixels.each * step / worthTelling);
-    PlanAttr best;
-    double fewest = std::numeric_limits<double>::infinity();
-    for (double piece = 32;; piece *= 2) {
-      double wanted = pixels.box / piece;
-      int64_t chunks = std::clamp<int64_t>(
-          std::llround(std::max(wanted, fewestPieces)), 1, 1 << 20);
-      double size = pixels.box / chunks;
-      bool isNear = outputBytes + size * pixelBytes < 0.75 * machine.l2Bytes;
-      // The vectors come from further where they do not stay.
-      double place = size * width * shape.elementBytes < vectorCache ? 1
-                     : size * pixelBytes < 0.5 * machine.l2Bytes     ? 1.3
-                                                                     : 2;
-      double inPiece = pixels.each / chunks;
-      double sums = 2.0 * used * width * shape.elementBytes /
-                    (isNear ? nearBytes : farBytes);
-      double tile = tileStart + sums + sumApart * used * width +
-                    (areImagesApart ? planeStart * used : 0) +
-                    inPiece * step * place +
-                    inPiece / std::max(1.0, pixels.row) * rowStart;
-      double cycles = chunks * tile * outputs * groups * share;
-      if (cycles < fewest) {
-        fewest = cycles;
-        best = PlanAttr::get(op.getContext(), Lanes::Channels, width, rows,
-                             /*unroll=*/1, RowForm::Outer, chunks, /*merged=*/0,
-                             isNear ? Order::Filter : Order::Block,
-                             /*fold=*/1);
-      }
-      if (wanted < 1.5)
-        break;
-    }
-    if (whyPlanIsImpossible(op, best).empty())
-      found.push_back({best, fewest});
-  }
+  OuterTimes times(op, machine, shape, found);
+  times.addAcrossGroups();
+  times.add();
+  times.addPackedImages();
 }

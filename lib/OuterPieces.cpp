@@ -61,8 +61,7 @@ static Value addScratch(PhasesOp op) {
   return func.getArgument(at);
 }
 
-/// The elements of a buffer, as a type that all have.
-static Value flat(OpBuilder &b, Location loc, Value buffer) {
+Value convjit::flatBuffer(OpBuilder &b, Location loc, Value buffer) {
   IndexMath math{b, loc};
   auto layout =
       StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, {1});
@@ -75,6 +74,31 @@ static Value flat(OpBuilder &b, Location loc, Value buffer) {
                                            one);
 }
 
+static OuterBlock pieceOf(ArrayRef<int64_t> extents, int64_t chunks) {
+  int64_t all = 1;
+  for (int64_t extent : extents)
+    all *= extent;
+  return outerBlock(extents, llvm::divideCeil(all, chunks));
+}
+
+static SmallVector<int64_t>
+extentsOf(ArrayRef<std::pair<int64_t, int64_t>> box) {
+  return llvm::map_to_vector(box,
+                             [](std::pair<int64_t, int64_t> range) -> int64_t {
+                               return range.second - range.first;
+                             });
+}
+
+SmallVector<int64_t>
+convjit::pieceExtents(ArrayRef<std::pair<int64_t, int64_t>> box,
+                      int64_t chunks) {
+  SmallVector<int64_t> extents = extentsOf(box);
+  OuterBlock block = pieceOf(extents, chunks);
+  std::fill_n(extents.begin(), block.dim, 1);
+  extents[block.dim] = block.size;
+  return extents;
+}
+
 void convjit::forOuterPieces(
     PhasesOp op, OpBuilder &b, ArrayRef<std::pair<int64_t, int64_t>> box,
     int64_t chunks, Value tasks,
@@ -83,13 +107,8 @@ void convjit::forOuterPieces(
   Location loc = op.getLoc();
   IndexMath math{b, loc};
   auto dims = static_cast<int64_t>(box.size());
-  SmallVector<int64_t> extents;
-  int64_t all = 1;
-  for (auto [lo, hi] : box) {
-    extents.push_back(hi - lo);
-    all *= hi - lo;
-  }
-  OuterBlock block = outerBlock(extents, llvm::divideCeil(all, chunks));
+  SmallVector<int64_t> extents = extentsOf(box);
+  OuterBlock block = pieceOf(extents, chunks);
   int64_t count = llvm::divideCeil(extents[block.dim], block.size);
   for (int64_t dim = 0; dim < block.dim; ++dim)
     count *= extents[dim];
@@ -97,6 +116,8 @@ void convjit::forOuterPieces(
                                                b.getI64IntegerAttr(count));
 
   OuterPiece piece;
+  piece.aheadDim = block.dim;
+  piece.aheadSize = block.size;
   for (auto [lo, hi] : box)
     piece.ranges.push_back({math.constant(lo), math.constant(hi)});
   piece.firstTask = op.getFirstTask();
@@ -123,7 +144,8 @@ void convjit::forOuterPieces(
       isShared,
       quotient(math.add(op.getLastTask(), math.sub(each, math.constant(1)))),
       math.constant(count));
-  Value outputs = flat(b, loc, op.getOutput()), sums = flat(b, loc, scratch);
+  Value outputs = flatBuffer(b, loc, op.getOutput()),
+        sums = flatBuffer(b, loc, scratch);
   Value elements = TensorStrides(b, loc, op.getOutput()).elements();
   math.loop(begin, end, 1, [&](Value number) {
     Value before = math.mul(number, each);

@@ -49,9 +49,19 @@ struct OuterPiece {
   /// Whether sums start here, with the residual.
   mlir::Value first;
   mlir::Value firstTask, lastTask;
+  /// The next piece follows so many j later in this dimension.
+  int64_t aheadDim = 0, aheadSize = 0;
   /// Where sums go: the output, or scratch from `at` on.
   mlir::Value output, at;
 };
+
+/// Of a whole piece in each dimension of `box`.
+llvm::SmallVector<int64_t>
+pieceExtents(llvm::ArrayRef<std::pair<int64_t, int64_t>> box, int64_t chunks);
+
+/// The elements of a contiguous buffer, as a type that all have.
+mlir::Value flatBuffer(mlir::OpBuilder &b, mlir::Location loc,
+                       mlir::Value buffer);
 
 /// Builds body(piece) for all pieces of `box`, the j of any output. A piece has
 /// at most about 1/chunks of them, and its tasks are [0, tasks). A function of

@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "OuterProducts.h"
+#include "OuterPieces.h"
 
 #include "llvm/Support/MathExtras.h"
 
@@ -81,7 +82,9 @@ OuterBlock convjit::outerBlock(ArrayRef<int64_t> extents, int64_t most) {
   return {0, extents.front()};
 }
 
-OuterLanes convjit::outerLanes(DimensionNumbersAttr numbers) {
+OuterLanes convjit::outerLanes(DimensionNumbersAttr numbers, PlanAttr plan) {
+  if (plan && plan.getLanes() == Lanes::Images)
+    return OuterLanes::Images;
   int64_t last = numbers.getRank() + 1;
   bool images = numbers.getInputBatch() == last,
        channels = numbers.getKernelOutputFeature() == last;
@@ -100,6 +103,60 @@ bool convjit::allowsOuterProducts(ConvolutionOp op) {
           op.getEpilogueAttr().getActivation() == Activation::None);
 }
 
+bool convjit::allowsPackedImages(ConvolutionOp op) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  if (!allowsOuterProducts(op) || llvm::is_contained(input.getShape(), 0) ||
+      filter.getDimSize(numbers.getKernelInputFeature()) == 0 ||
+      numbers.getInputSpatial().back() != numbers.getRank() + 1)
+    return false;
+  return llvm::all_of(*splitConvolution(op, 0), [](PhaseSplitAttr split) {
+    return split.getInputTapStep() == 1;
+  });
+}
+
+int64_t convjit::packedImageElements(ConvolutionOp op, int64_t chunks) {
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  SmallVector<std::pair<int64_t, int64_t>> box = {
+      {0, filter.getDimSize(numbers.getKernelInputFeature())}};
+  for (auto [split, axis] :
+       llvm::zip(*splitConvolution(op, 0), numbers.getKernelSpatial())) {
+    OuterDim dim(split, filter.getDimSize(axis), /*reversed=*/false);
+    box.push_back({dim.first(), dim.last()});
+  }
+  int64_t elements = 1;
+  for (int64_t extent : pieceExtents(box, chunks))
+    elements *= extent;
+  return elements;
+}
+
+int64_t convjit::outputTaps(ArrayRef<OuterDim> dims) {
+  int64_t taps = 1;
+  for (const OuterDim &dim : dims)
+    taps *= dim.outputs();
+  return taps;
+}
+
+bool convjit::stagesSums(ShapedType output, DimensionNumbersAttr numbers,
+                         PlanAttr plan) {
+  if (plan.getLanes() == Lanes::Groups)
+    return false;
+  int64_t rank = numbers.getRank(), taps = 1;
+  for (auto [i, axis] : llvm::enumerate(numbers.getOutputSpatial())) {
+    if (axis != static_cast<int64_t>(i) + 2)
+      return false;
+    taps *= output.getDimSize(axis);
+  }
+  // Of one tap the last axis is as good as the one before.
+  constexpr int64_t mostBytes = 32 << 10;
+  return rank > 0 && taps > 1 &&
+         taps * plan.getPixels() * plan.getWidth() *
+                 output.getElementTypeBitWidth() / 8 <=
+             mostBytes;
+}
+
 bool convjit::allowsOuterGroups(ConvolutionOp op) {
   auto filter = cast<RankedTensorType>(op.getFilter().getType());
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
@@ -109,4 +166,13 @@ bool convjit::allowsOuterGroups(ConvolutionOp op) {
   return groups > 1 && channels / groups <= maxChannelsOfOuterGroups &&
          numbers.getInputBatch() == last &&
          numbers.getKernelOutputFeature() == last;
+}
+
+SmallVector<int64_t> convjit::imagesAcrossGroups(int64_t channels) {
+  SmallVector<int64_t> counts = {channels};
+  for (int64_t count : {int64_t(1), channels / 2, 2 * channels})
+    if (count >= 1 && count <= maxChannelsOfOuterGroups &&
+        !llvm::is_contained(counts, count))
+      counts.push_back(count);
+  return counts;
 }

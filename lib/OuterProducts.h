@@ -47,19 +47,38 @@ OuterBlock outerBlock(llvm::ArrayRef<int64_t> extents, int64_t most);
 /// Which operand has the lanes: `Packed`, the filter, once its channels are
 /// packed to be neighbours.
 enum class OuterLanes { Packed, Channels, Images };
-/// That whose channels are neighbours in memory; where both are, that whose are
-/// neighbours in the output too.
-OuterLanes outerLanes(conv::DimensionNumbersAttr numbers);
+/// Without a plan that says images, that whose channels are neighbours in
+/// memory; where both are, that whose are neighbours in the output too.
+OuterLanes outerLanes(conv::DimensionNumbersAttr numbers,
+                      conv::PlanAttr plan = {});
 
 /// Whether a convolution can be summed so, whatever the sizes of its tiles:
 /// without epilogue, bias, mask and feature groups.
 bool allowsOuterProducts(conv::ConvolutionOp op);
 
+/// Whether a plan may say `lanes = images`, which packs the input: its images
+/// are apart, its rows are not, and its pixels are the j of every output.
+bool allowsPackedImages(conv::ConvolutionOp op);
+/// Elements of a piece of the input, for one image, in so many pieces.
+int64_t packedImageElements(conv::ConvolutionOp op, int64_t chunks);
+/// Most bytes on the stack of them.
+constexpr int64_t mostPackedBytes = 64 << 10;
+
+/// All outputs of one image and channel.
+int64_t outputTaps(llvm::ArrayRef<OuterDim> dims);
+/// Whether sums are staged on their way to the output (StagedSums.h): its taps
+/// come last in memory.
+bool stagesSums(mlir::ShapedType output, conv::DimensionNumbersAttr numbers,
+                conv::PlanAttr plan);
+
 /// Whether lanes may then be neighbouring groups: these have few output
 /// channels each, and both operands have them last in memory. Tiles are so
-/// where groups have as many images, which only a call tells.
+/// for some numbers of images, which only a call tells.
 bool allowsOuterGroups(conv::ConvolutionOp op);
 constexpr int64_t maxChannelsOfOuterGroups = 8;
+/// Those numbers, for groups of so many channels: as many, one, half or twice
+/// as many, up to maxChannelsOfOuterGroups.
+llvm::SmallVector<int64_t> imagesAcrossGroups(int64_t channels);
 
 } // namespace convjit
 

@@ -139,6 +139,61 @@ private:
     run(middle, hi, 1);
   }
 
+  //===--------------------------------------------------------------------===//
+  // What later tiles read
+  //===--------------------------------------------------------------------===//
+
+  /// Asks for `elements` from `at` on.
+  void askFor(Value tensor, Value at, int64_t elements) {
+    Value line = view(tensor, at);
+    int64_t each = lineElements(element.getIntOrFloatBitWidth());
+    for (int64_t first = 0; first < elements; first += each)
+      memref::PrefetchOp::create(b, loc, line, math.constant(first),
+                                 /*isWrite=*/false, /*localityHint=*/2,
+                                 /*isDataCache=*/true);
+  }
+
+  /// Of one j: the vectors of lanes, and scalars that follow each other.
+  void askForVectors(Value inputHere, Value filterHere,
+                     ArrayRef<int64_t> which) {
+    auto elements = [&](bool hasLanes) -> int64_t {
+      int64_t lanes = op.getValid();
+      if (hasLanes)
+        return lanes;
+      if (op.getLanesOfGroups())
+        return lanes / *op.getLanesOfGroups() * rows;
+      return getConstantIntValue(op.getScalarStep()) == 1 ? rows : 0;
+    };
+    // Of pixels, those that no other j comes to.
+    auto forPixels = [&](ArrayRef<int64_t> taps, int64_t step,
+                         llvm::function_ref<void(int64_t)> body) {
+      step = std::max<int64_t>(1, std::abs(step));
+      SmallVector<int64_t> seen;
+      for (int64_t pixel : which) {
+        int64_t place = (taps[pixel] % step + step) % step;
+        if (!llvm::is_contained(seen, place)) {
+          seen.push_back(place);
+          body(taps[pixel]);
+        }
+      }
+    };
+    bool ofImages = op.getLanesOfImages();
+    if (Value ahead = op.getInputAhead())
+      forPixels(inputTaps, op.getInputPixelStep(), [&](int64_t tap) {
+        Value at = math.add(inputHere, math.mul(op.getInputPixel(), tap));
+        askFor(op.getInput(), math.add(at, ahead), elements(ofImages));
+      });
+    if (Value ahead = op.getFilterAhead())
+      forPixels(filterTaps, op.getFilterSteps()[dims - 1], [&](int64_t tap) {
+        askFor(op.getFilter(), math.add(math.add(filterHere, tap), ahead),
+               elements(!ofImages));
+      });
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Products
+  //===--------------------------------------------------------------------===//
+
   /// The FMAs of `count` neighbouring j.
   void products(Value j, int64_t count, ArrayRef<int64_t> which, Value input,
                 Value filter, Sums &sums) {
@@ -162,12 +217,17 @@ private:
                 : view(op.getFilter(), math.add(filterHere, ahead));
       return known;
     };
-    std::map<std::pair<Operation *, int64_t>, Value> scalars, vectors;
+    std::map<std::pair<Operation *, int64_t>, Value> scalars, vectors,
+        imagesOfGroups;
     std::map<std::tuple<Operation *, int64_t, int64_t>, Value> rowsOfGroups;
     bool ofImages = op.getLanesOfImages();
     int64_t each = rows * pieces.size(), one = pixels * each;
     int64_t copies = op.getCopies();
-    for (int64_t u = 0; u < count; ++u)
+    for (int64_t u = 0; u < count; ++u) {
+      int64_t inputStep = op.getInputPixelStep();
+      askForVectors(
+          math.add(inputHere, math.mul(op.getInputPixel(), u * inputStep)),
+          math.add(filterHere, u * filterStep), which);
       for (int64_t pixel : which) {
         Value vectorsFrom = place(ofImages, u, pixel);
         Value scalarsFrom = place(!ofImages, u, pixel);
@@ -186,12 +246,18 @@ private:
                 lanes = loadLanes(from, piece);
               return lanes;
             };
+            auto images = [&](Value from) {
+              Value &loaded = imagesOfGroups[{from.getDefiningOp(), i}];
+              if (!loaded)
+                loaded = loadImages(from, piece);
+              return loaded;
+            };
             Value lanes = vector(vectorsFrom);
             auto spread = [&] {
               Value &spread =
                   rowsOfGroups[{scalarsFrom.getDefiningOp(), row, i}];
               if (!spread)
-                spread = imageOfGroups(vector(scalarsFrom), row);
+                spread = imageOfGroups(images(scalarsFrom), row, piece);
               return spread;
             };
             Value x = op.getLanesOfGroups()
@@ -205,30 +271,45 @@ private:
           }
         }
       }
+    }
   }
 
-  /// In the lanes of each group, its image `row`; a group has so many lanes as
-  /// images, and `lanes` whole groups, or the last ones.
-  Value imageOfGroups(Value lanes, int64_t row) {
-    if (rows == 1)
-      return lanes;
-    int64_t size = cast<VectorType>(lanes.getType()).getNumElements();
+  /// The images of a piece's groups, next to each other.
+  Value loadImages(Value from, LanePiece piece) {
+    int64_t channels = *op.getLanesOfGroups();
+    // A piece begins with a group.
+    int64_t first = piece.first / channels * rows;
+    int64_t valid = llvm::divideCeil(validOf(piece), channels) * rows;
+    auto size = static_cast<int64_t>(llvm::bit_ceil<uint64_t>(valid));
+    return loadFirst(from, first, valid, size);
+  }
+
+  /// In the lanes of each group, its image `row`.
+  Value imageOfGroups(Value images, int64_t row, LanePiece piece) {
+    int64_t channels = *op.getLanesOfGroups();
+    int64_t size = cast<VectorType>(images.getType()).getNumElements();
+    if (rows == 1 && channels == 1 && size == piece.size)
+      return images;
     SmallVector<int64_t> from;
-    for (int64_t lane = 0; lane < size; ++lane)
-      from.push_back(std::min(lane / rows * rows + row, size - 1));
-    return vector::ShuffleOp::create(b, loc, lanes, lanes, from);
+    for (int64_t lane = 0; lane < piece.size; ++lane)
+      from.push_back(std::min(lane / channels * rows + row, size - 1));
+    return vector::ShuffleOp::create(b, loc, images, images, from);
   }
 
   Value loadLanes(Value from, LanePiece piece) {
-    int64_t valid = validOf(piece);
-    SmallVector<Value> at = {math.constant(piece.first)};
+    return loadFirst(from, piece.first, validOf(piece), piece.size);
+  }
+
+  Value loadFirst(Value from, int64_t first, int64_t valid, int64_t size) {
+    SmallVector<Value> at = {math.constant(first)};
+    auto type = VectorType::get({size}, element);
     // Short vectors have no masks worth using.
     constexpr int64_t maskable = 8;
-    if (valid == piece.size || piece.size < maskable)
-      return masks.loadFirst(b, loc, typeOf(piece), from, at, 1, valid);
-    SmallVector<bool> lanes(piece.size, false);
+    if (valid == size || size < maskable)
+      return masks.loadFirst(b, loc, type, from, at, 1, valid);
+    SmallVector<bool> lanes(size, false);
     std::fill_n(lanes.begin(), valid, true);
-    return masks.load(b, loc, typeOf(piece), from, at, 1, lanes);
+    return masks.load(b, loc, type, from, at, 1, lanes);
   }
 
   int64_t dims;

@@ -29,10 +29,11 @@ struct ConvPackFiltersPass
     SmallVector<PhasesOp> ops;
     getOperation().walk([&](PhasesOp op) { ops.push_back(op); });
     // Outer products read the filter as it is, if some operand has its channels
-    // last.
+    // last, or tiles pack the input.
     auto asStored = [](PhasesOp op) {
       return op.getPlanAttr() && op.getPlanAttr().getRow() == RowForm::Outer &&
-             outerLanes(op.getDimensionNumbers()) != OuterLanes::Packed;
+             outerLanes(op.getDimensionNumbers(), op.getPlanAttr()) !=
+                 OuterLanes::Packed;
     };
     for (PhasesOp op : ops)
       if (!op.getPacked() && !asStored(op) && failed(pack(op)))

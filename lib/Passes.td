@@ -167,6 +167,11 @@ def ConvTile : Pass<"conv-tile", "::mlir::ModuleOp"> {
     of a reduction dimension at the borders, and peeling the product of all
     border regions multiplies the code by up to 27 in three dimensions.
 
+    With `row = outer` a task is a block of channels and an image, for some taps,
+    and has `conv.outer_tile`s. Where the plan packs images, or where an output's
+    taps come last in memory, vector moves between tensors and the stack are
+    around them.
+
     After:
     ```mlir
     scf.for %task = %first to %last step %c1 {
@@ -178,6 +183,7 @@ def ConvTile : Pass<"conv-tile", "::mlir::ModuleOp"> {
   let dependentDialects = ["::convjit::conv::ConvDialect",
                            "::mlir::memref::MemRefDialect",
                            "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect",
                            "::mlir::arith::ArithDialect"];
 }
 
@@ -265,7 +271,8 @@ def ConvVectorizeOuter : Pass<"conv-vectorize-outer", "::mlir::ModuleOp"> {
     elements of one pixel from one operand, and of the other a vector of lanes,
     and has an FMA for each pair. Outputs of a row that share a tile share what
     they load; those j that not all of them have go to loops of their own before
-    and after.
+    and after. Of an operand that is asked for ahead, an iteration prefetches the
+    lines of its vector, or of its scalars, which follow each other.
 
     After:
     ```mlir

@@ -52,8 +52,17 @@ static std::string whyNotFetched(ConvolutionOp op, PlanAttr plan) {
   if (prefetch == Prefetch::None)
     return "";
   std::string field = "prefetch = " + stringifyPrefetch(prefetch).str();
-  if (plan.getRow() == RowForm::Outer || plan.getLanes() == Lanes::Pixels)
-    return field + "; valid with row = outer, or lanes = pixels: none";
+  if (plan.getRow() == RowForm::Outer) {
+    DimensionNumbersAttr numbers = op.getDimensionNumbers();
+    int64_t last = numbers.getRank() + 1;
+    if (numbers.getInputBatch() != last ||
+        numbers.getKernelOutputFeature() != last)
+      return field + "; valid with row = outer unless both operands have their "
+                     "channels last: none";
+    return "";
+  }
+  if (plan.getLanes() == Lanes::Pixels)
+    return field + "; valid with lanes = pixels: none";
   if (prefetch != Prefetch::Input && plan.getLanes() != Lanes::Channels)
     return field + "; valid with other lanes than channels: none or input";
   if (prefetch != Prefetch::Filter &&
@@ -81,6 +90,22 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
              "; valid with lanes = groups: a multiple of the " +
              std::to_string(perGroup) + " output channels of a group";
   }
+  if (plan.getLanes() == Lanes::Images) {
+    if (!outer || !allowsPackedImages(op))
+      return "lanes = images; valid only with row = outer, where rows are last "
+             "in the input and each of its pixels is one of the window's";
+    int64_t element = cast<RankedTensorType>(op.getInput().getType())
+                          .getElementTypeBitWidth() /
+                      8;
+    int64_t bytes =
+        packedImageElements(op, plan.getChunks()) * plan.getWidth() * element;
+    if (bytes > mostPackedBytes)
+      return "chunks = " + std::to_string(plan.getChunks()) +
+             "; valid with lanes = images: so many that a piece of the input "
+             "of width images has at most " +
+             std::to_string(mostPackedBytes) + " bytes; it has " +
+             std::to_string(bytes);
+  }
   if (plan.getLanes() == Lanes::Pixels && !allowsLanesOfPixels(op))
     return "lanes = pixels; valid only where the pixels that a row reads are "
            "neighbours in memory";
@@ -103,9 +128,11 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
              "groups";
     bool acrossGroups =
         plan.getLanes() == Lanes::Groups && allowsOuterGroups(op);
-    if ((plan.getLanes() != Lanes::Channels && !acrossGroups) ||
+    if ((plan.getLanes() != Lanes::Channels &&
+         plan.getLanes() != Lanes::Images && !acrossGroups) ||
         plan.getMerged())
-      return "row = outer; valid with merged = 0 and lanes = channels, or with "
+      return "row = outer; valid with merged = 0 and lanes = channels or "
+             "images, or with "
              "batch groups of up to " +
              std::to_string(maxChannelsOfOuterGroups) +
              " output channels groups";

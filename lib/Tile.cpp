@@ -335,10 +335,11 @@ struct ConvTilePass : convjit::impl::ConvTileBase<ConvTilePass> {
       bool outer =
           op.getPlanAttr() && op.getPlanAttr().getRow() == RowForm::Outer;
       bool asStored =
-          outer && outerLanes(op.getDimensionNumbers()) != OuterLanes::Packed;
+          outer && outerLanes(op.getDimensionNumbers(), op.getPlanAttr()) !=
+                       OuterLanes::Packed;
       if (op.getPacked() == asStored || !op.getFirstTask()) {
         op.emitOpError("valid: a range of tasks and a packed filter, with row "
-                       "= outer and channels last one that is not");
+                       "= outer and lanes of their own one that is not");
         return signalPassFailure();
       }
       auto func = op->getParentOfType<func::FuncOp>();

@@ -46,11 +46,12 @@ static Status checkOperands(const Convolution &conv, const Operands &operands) {
 }
 
 bool Kernel::readsStoredWeights() const {
-  // Without channels last the lanes are made by packing
-  // (lib/OuterProducts.h).
+  // Without channels last the lanes are made by packing; that of the input is
+  // the kernel's own (lib/OuterProducts.h).
   int64_t last = conv.rank() + 1;
   return plan.find("row = outer") != std::string::npos &&
-         (conv.numbers.inputBatch == last ||
+         (plan.find("lanes = images") != std::string::npos ||
+          conv.numbers.inputBatch == last ||
           conv.numbers.kernelOutputFeature == last);
 }
 

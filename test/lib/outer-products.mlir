@@ -48,11 +48,12 @@ func.func @channels(%x: tensor<1x16x?xf32>, %g: tensor<1x16x32xf32>) -> tensor<3
 // -----
 
 // Where images are last in the output, they are the lanes; of 20 channels the
-// last tile has 4.
+// last tile has 4. Less than eight images leave the lanes to the channels.
 // CHECK-LABEL: func.func @images(
 // CHECK-SAME: conv.tasks_per_image = 3
 // CHECK: conv.outer_tile {{.*}} lanes = 32 : i64, lanes_of_images, rows = 8 : i64
 // CHECK: conv.outer_tile {{.*}} lanes = 16 : i64, lanes_of_images, rows = 8 : i64
+// CHECK: conv.outer_tile {{.*}} lanes = 8 : i64, rows = 4 : i64
 // CHECK: conv.outer_tile {{.*}} lanes = 32 : i64, lanes_of_images, rows = 4 : i64
 func.func @images(%x: tensor<1x16x?xf32>, %g: tensor<1x16x20xf32>) -> tensor<3x20x?xf32> {
   %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, 0, b]x[i, 0, o]->[0, f, b]>
@@ -68,7 +69,7 @@ func.func @images(%x: tensor<1x16x?xf32>, %g: tensor<1x16x20xf32>) -> tensor<3x2
 // CHECK-LABEL: func.func @depthwise(
 // CHECK: %[[ONE:.*]] = arith.cmpi eq, %{{.*}}, %c1
 // CHECK: scf.if %[[ONE]]
-// CHECK: conv.outer_tile {{.*}} lanes = 16 : i64, lanes_of_groups
+// CHECK: conv.outer_tile {{.*}} lanes = 16 : i64, lanes_of_groups = 1 : i64
 // CHECK: else
 // CHECK: conv.outer_tile {{.*}} lanes = 1 : i64, rows = 1 : i64
 func.func @depthwise(%x: tensor<1x16x?xf32>, %g: tensor<1x16x16xf32>) -> tensor<3x?x16xf32> {
@@ -86,7 +87,7 @@ func.func @depthwise(%x: tensor<1x16x?xf32>, %g: tensor<1x16x16xf32>) -> tensor<
 // CHECK-LABEL: func.func @groups(
 // CHECK: %[[FEW:.*]] = arith.cmpi eq, %{{.*}}, %c3
 // CHECK: scf.if %[[FEW]]
-// CHECK: conv.outer_tile {{.*}} lanes = 16 : i64, lanes_of_groups, rows = 3 : i64, {{.*}} valid = 15 : i64
+// CHECK: conv.outer_tile {{.*}} lanes = 16 : i64, lanes_of_groups = 3 : i64, rows = 3 : i64, {{.*}} valid = 15 : i64
 // CHECK: else
 // CHECK: conv.outer_tile {{.*}} rows = 1 : i64, {{.*}} valid = 3 : i64
 // VECTOR-LABEL: func.func @groups(
@@ -129,4 +130,109 @@ func.func @channels_first(%x: tensor<1x?x16xf32>, %g: tensor<1x20x16xf32>) -> te
       plan <lanes = channels, width = 16, pixels = 8, unroll = 1, row = outer, chunks = 2>
       : (tensor<1x?x16xf32>, tensor<1x20x16xf32>) -> tensor<3x20x?xf32>
   return %y : tensor<3x20x?xf32>
+}
+
+// -----
+
+// Of a transposed layer, k 2 s 2, with channels first: the input has half as many
+// pixels as the filter. The first task of a tile's images copies those of the
+// piece, eight pixels by 32 images, transposed; the filter is read as it is.
+// CHECK-LABEL: func.func @packed_images(
+// CHECK-SAME: memref<1x20x32xf32>
+// CHECK: %[[IMAGES:.*]] = memref.alloca() {{.*}}conv.buffer = "images of a piece"{{.*}} : memref<256xf32>
+// CHECK: arith.remui %{{.*}}, %c32
+// CHECK: scf.if
+// CHECK: %[[BEGINS:.*]] = arith.ori
+// CHECK-NEXT: scf.if %[[BEGINS]]
+// CHECK: vector.load %{{.*}} : memref<{{.*}}>, vector<8xf32>
+// CHECK: vector.store %{{.*}}, %[[IMAGES]][%{{.*}}] : memref<256xf32>, vector<4xf32>
+// CHECK: conv.outer_tile %[[IMAGES]]{{.*}} lanes = 32 : i64, lanes_of_images, rows = 4 : i64
+// CHECK: func.func @packed_images_pack(
+// VECTOR-LABEL: func.func @packed_images(
+// VECTOR: vector.load %{{.*}} : memref<{{.*}}>, vector<32xf32>
+// VECTOR-COUNT-4: vector.fma {{.*}} : vector<32xf32>
+func.func @packed_images(%x: tensor<1x?x16xf32>, %g: tensor<1x20x32xf32>) -> tensor<2x20x?xf32> {
+  %y = conv.convolution %x, %g window <rank = 1, pad = [[0, 2]], lhs_dilate = [2]> dims <[f, b, 0]x[i, o, 0]->[0, f, b]>
+      plan <lanes = images, width = 32, pixels = 4, unroll = 1, row = outer, chunks = 2>
+      : (tensor<1x?x16xf32>, tensor<1x20x32xf32>) -> tensor<2x20x?xf32>
+  return %y : tensor<2x20x?xf32>
+}
+
+// -----
+
+// Groups of twelve: a tile of all twelve images, in one vector each.
+// CHECK-LABEL: func.func @groups_of_twelve(
+// CHECK: %[[TWELVE:.*]] = arith.cmpi eq, %{{.*}}, %c12
+// CHECK: scf.if %[[TWELVE]]
+// CHECK: conv.outer_tile {{.*}} lanes = 16 : i64, rows = 12 : i64, {{.*}} valid = 12 : i64
+// CHECK: else
+func.func @groups_of_twelve(%x: tensor<1x16x?xf32>, %g: tensor<1x16x24xf32>) -> tensor<3x?x24xf32> {
+  %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, 0, b]x[i, 0, o]->[0, b, f]>
+      plan <lanes = channels, width = 16, pixels = 16, unroll = 1, row = outer, chunks = 1>
+      {batch_group_count = 2 : i64}
+      : (tensor<1x16x?xf32>, tensor<1x16x24xf32>) -> tensor<3x?x24xf32>
+  return %y : tensor<3x?x24xf32>
+}
+
+// -----
+
+// Groups of four channels: four images each, one, two or eight.
+// CHECK-LABEL: func.func @other_images(
+// CHECK: arith.cmpi eq, %{{.*}}, %c4
+// CHECK: conv.outer_tile {{.*}} lanes_of_groups = 4 : i64, rows = 4 : i64
+// CHECK: arith.cmpi eq, %{{.*}}, %c1
+// CHECK: conv.outer_tile {{.*}} lanes_of_groups = 4 : i64, rows = 1 : i64
+// CHECK: arith.cmpi eq, %{{.*}}, %c2
+// CHECK: conv.outer_tile {{.*}} lanes_of_groups = 4 : i64, rows = 2 : i64
+// CHECK: arith.cmpi eq, %{{.*}}, %c8
+// CHECK: conv.outer_tile {{.*}} lanes_of_groups = 4 : i64, rows = 8 : i64
+// VECTOR-LABEL: func.func @other_images(
+// VECTOR: vector.shuffle %[[ONE:.*]], %[[ONE]] [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3] : vector<4xf32>
+// VECTOR: vector.shuffle %[[TWO:.*]], %[[TWO]] [1, 1, 1, 1, 3, 3, 3, 3, 5, 5, 5, 5, 7, 7, 7, 7] : vector<8xf32>
+// VECTOR: vector.shuffle %[[EIGHT:.*]], %[[EIGHT]] [7, 7, 7, 7, 15, 15, 15, 15, 23, 23, 23, 23, 31, 31, 31, 31] : vector<32xf32>
+func.func @other_images(%x: tensor<1x16x?xf32>, %g: tensor<1x16x16xf32>) -> tensor<3x?x16xf32> {
+  %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, 0, b]x[i, 0, o]->[0, b, f]>
+      plan <lanes = groups, width = 16, pixels = 8, unroll = 1, row = outer, chunks = 1>
+      {batch_group_count = 4 : i64}
+      : (tensor<1x16x?xf32>, tensor<1x16x16xf32>) -> tensor<3x?x16xf32>
+  return %y : tensor<3x?x16xf32>
+}
+
+// -----
+
+// An iteration asks for its vector of the filter and its images' line of the next
+// piece: eight pixels further.
+// CHECK-LABEL: func.func @ahead(
+// CHECK: conv.outer_tile {{.*}} input_ahead(%{{.*}}) filter_ahead(%c256{{.*}})
+// VECTOR-LABEL: func.func @ahead(
+// VECTOR: scf.for
+// VECTOR-COUNT-3: memref.prefetch %{{.*}}, read, locality<2>, data
+// VECTOR-COUNT-8: vector.fma {{.*}} : vector<32xf32>
+func.func @ahead(%x: tensor<1x16x?xf32>, %g: tensor<1x16x32xf32>) -> tensor<3x?x32xf32> {
+  %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, 0, b]x[i, 0, o]->[0, b, f]>
+      plan <lanes = channels, width = 32, pixels = 8, unroll = 1, row = outer, chunks = 2, prefetch = both>
+      : (tensor<1x16x?xf32>, tensor<1x16x32xf32>) -> tensor<3x?x32xf32>
+  return %y : tensor<3x?x32xf32>
+}
+
+// -----
+
+// The taps of a weight last: a task has all three and leaves their sums on the
+// stack, [image][tap][channel]; four lanes of 16 (image, tap) are transposed on
+// their way to the output, eight images of three taps being a run.
+// CHECK-LABEL: func.func @taps_last(
+// CHECK: %[[SUMS:.*]] = memref.alloca() {{.*}}conv.buffer = "sums of all taps"{{.*}} : memref<772xf32>
+// CHECK: conv.outer_tile {{.*}} into %[[SUMS]][
+// CHECK-SAME: first(%true
+// CHECK: scf.if %{{.*}} {
+// CHECK-COUNT-16: vector.load %[[SUMS]]{{.*}}, vector<4xf32>
+// CHECK: vector.store %{{.*}} : memref<{{.*}}>, vector<16xf32>
+// CHECK: } else {
+// CHECK: arith.addf %{{.*}} : vector<16xf32>
+// CHECK: vector.store %{{.*}} : memref<{{.*}}>, vector<16xf32>
+func.func @taps_last(%x: tensor<1x?x16xf32>, %g: tensor<1x32x16xf32>) -> tensor<32x?x3xf32> {
+  %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, b, 0]x[i, o, 0]->[f, b, 0]>
+      plan <lanes = channels, width = 32, pixels = 8, unroll = 1, row = outer, chunks = 2>
+      : (tensor<1x?x16xf32>, tensor<1x32x16xf32>) -> tensor<32x?x3xf32>
+  return %y : tensor<32x?x3xf32>
 }

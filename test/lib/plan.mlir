@@ -94,6 +94,15 @@ func.func @weight_gradient_channels_first(%x: tensor<1x?x32xf32>, %w: tensor<1x6
   return %y : tensor<3x?x64xf32>
 }
 
+// And of a transposed layer, whose input has half the pixels: that is packed.
+// CHECK-LABEL: @weight_gradient_transposed
+// AVX512: lanes = images
+func.func @weight_gradient_transposed(%x: tensor<1x?x512xf32>, %w: tensor<1x64x1024xf32>) -> tensor<2x64x?xf32> {
+  %y = conv.convolution %x, %w window <rank = 1, pad = [[0, 2]], lhs_dilate = [2]> dims <[f, b, 0]x[i, o, 0]->[0, f, b]>
+      : (tensor<1x?x512xf32>, tensor<1x64x1024xf32>) -> tensor<2x64x?xf32>
+  return %y : tensor<2x64x?xf32>
+}
+
 // A filter that fits the cache and an input that does not: rows outside.
 // CHECK-LABEL: @large_input
 // AVX512: order = input

@@ -20,40 +20,6 @@
 using namespace convjit;
 using namespace convjit::cli;
 
-NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU) {
-  Random random(seed * 0x9e3779b97f4a7c15 + static_cast<uint64_t>(index));
-  auto chooseType = [&](DataType &dtype) {
-    if (onGPU && dtype == DataType::F32 && random.chance(50))
-      dtype = random.pick({DataType::F16, DataType::BF16});
-  };
-  // Some as layers, so that the front end's mappings and gradients are on the
-  // way too.
-  bool ofWeight = random.chance(8);
-  if (ofWeight || random.chance(15))
-    for (;;) {
-      Problem problem =
-          ofWeight ? randomWeightGradient(random) : randomProblem(random);
-      chooseType(problem.dtype);
-      Expected<Layer> layer = readLayer(printProblem(problem));
-      // For one image, of as many as the layer has input channels.
-      if (!layer || countMacs(layer->conv, layer->conv.batchGroups) > 2000000)
-        continue;
-      NamedCase item{layer->text, std::move(layer->conv), {}, {}};
-      if (problem.gradient == Gradient::Weight) {
-        item.forward = std::move(layer->forward);
-        if (onGPU && random.chance(50))
-          item.planSeed = random.next() | 1;
-      }
-      return item;
-    }
-  NamedConvolution named = randomConvolution(random);
-  chooseType(named.conv.dtype);
-  NamedCase item{describe(named), named.conv, {}, {}};
-  if (random.chance(onGPU ? 70 : 40))
-    item.planSeed = random.next() | 1;
-  return item;
-}
-
 namespace {
 
 constexpr Placement placements[] = {Placement::End, Placement::Start,
@@ -192,52 +158,7 @@ Expected<Kernel> Checker::compileCase(const NamedCase &item) {
   if (!report)
     return report.takeError();
   CompileOptions own = options;
-  own.plan = report->plan;
-  Random random(item.planSeed);
-  auto number = [&](const char *field, std::initializer_list<int64_t> values) {
-    if (random.chance(60))
-      replaceField(own.plan, field, std::to_string(random.pick(values)));
-  };
-  number("width", {1, 2, 3, 4, 5, 8, 12, 16, 20, 24, 32, 40, 48, 64});
-  number("pixels", {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 14, 17});
-  number("unroll", {1, 2, 3, 4, 5, 8});
-  number("chunks", {1, 2, 3, 5});
-  if (random.chance(40))
-    replaceField(
-        own.plan, "row",
-        random.pick({"ranged", "unrolled", "images", "outer", "outer"}));
-  // Merged phases often need a width that holds all of them.
-  if (random.chance(50))
-    replaceField(own.plan, "merged",
-                 std::to_string(random.pick<int64_t>({0, 1, 1, 2, 3})));
-  if (random.chance(20)) {
-    replaceField(own.plan, "fold",
-                 std::to_string(random.pick<int64_t>({2, 3, 4, 5, 8, 16})));
-    replaceField(own.plan, "merged",
-                 std::to_string(random.pick<int64_t>({1, 1, 2, 3})));
-    replaceField(own.plan, "lanes", "channels");
-  }
-  if (random.chance(30))
-    replaceField(own.plan, "width",
-                 std::to_string(random.pick<int64_t>({64, 96, 128, 256})));
-  if (random.chance(50))
-    replaceField(own.plan, "strip",
-                 std::to_string(random.pick<int64_t>({1, 2, 3})));
-  if (random.chance(60))
-    replaceField(own.plan, "prefetch",
-                 random.pick({"input", "filter", "both"}));
-  if (random.chance(50))
-    replaceField(own.plan, "order",
-                 random.pick({"filter", "block", "input", "batch"}));
-  if (random.chance(35)) {
-    const char *lanes =
-        random.pick({"channels", "groups", "pixels", "reduction", "reduction"});
-    replaceField(own.plan, "lanes", lanes);
-    // Vectors of input channels are powers of two.
-    if (lanes == std::string_view("reduction"))
-      replaceField(own.plan, "unroll",
-                   std::to_string(random.pick<int64_t>({2, 4, 8, 16, 32})));
-  }
+  own.plan = randomPlan(report->plan, item.planSeed);
   setPlan(own.plan);
   Expected<Kernel> kernel = compiler.compile(item.conv, own);
   if (!kernel && kernel.error().kind == ErrorKind::BadInput) {

@@ -41,6 +41,9 @@ double secondsAllowed(const NamedCase &item, size_t threadCounts);
 /// Case `index` of the sequence that `seed` starts.
 NamedCase randomCase(uint64_t seed, int64_t index, bool onGPU = false);
 
+/// `plan` with some of its fields replaced; a convolution need not allow it.
+std::string randomPlan(std::string plan, uint64_t seed);
+
 /// What is being checked; where a process that dies was.
 struct Position {
   int64_t images = 0;

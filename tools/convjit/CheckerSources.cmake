@@ -3,6 +3,7 @@
 # (test/qemu, a project of its own).
 set(CONVJIT_CHECKER_SOURCES
   Checker.cpp
+  RandomCase.cpp
   Comparison.cpp
   GradientData.cpp
   Layer.cpp)

@@ -5,7 +5,7 @@ import re
 import sys
 
 WANTED = {
-    "lanes": {"channels", "groups", "pixels", "reduction"},
+    "lanes": {"channels", "groups", "pixels", "reduction", "images"},
     "row": {"unrolled", "ranged", "images", "outer"},
     "order": {"block", "input", "batch"},  # `filter` is not printed
     "prefetch": {"input", "filter", "both"},
@@ -14,6 +14,8 @@ WANTED = {
 # Of these, some value: how often a number is legal depends on the plans that the
 # machine at hand prefers.
 ANY = ["fold", "strip"]
+# Of these, some plan has both.
+TOGETHER = [("row = outer", "prefetch = both")]
 
 plans = json.load(sys.stdin)["plans"]
 for field, wanted in WANTED.items():
@@ -23,4 +25,7 @@ for field, wanted in WANTED.items():
 for field in ANY:
     if not any(f" {field} = " in plan for plan in plans):
         print(f"no plan has {field}")
+for pair in TOGETHER:
+    if not any(all(text in plan for text in pair) for plan in plans):
+        print(f"no plan has {' and '.join(pair)}")
 print(f"{len(plans)} plans")
