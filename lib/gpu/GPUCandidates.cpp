@@ -128,8 +128,15 @@ SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
       // It would spill in the main loop. Where a step mixes taps, each element
       // of the filter has an address and a predicate of its own on its way: 540
       // bytes spilled with 32 of them beside a tile of 8 by 8 (sm_90).
+      // Each pixel that it reads has an address and positions: 24 bytes spilled
+      // with 32 of them, whose channels are neighbours (sm_100).
       bool isSimt = schedule == GPUSchedule::Simt;
-      int64_t addresses = isSimt && mixed ? 4 * channels * depth / threads : 0;
+      int64_t addresses = 0;
+      if (isSimt && mixed) {
+        addresses = 4 * channels * depth / threads;
+        if (channelsLast)
+          addresses += (1 + rank) * pixels * depth / (vector * threads);
+      }
       bool mayNotFit =
           isSimt || hasProductRows(plan, input.getElementType(), numbers);
       if (mayNotFit &&

@@ -25,9 +25,11 @@ using namespace convjit::cli;
 /// they are, and more images than the few that all cases run.
 static void enlargeGradient(Problem &problem, Random &random) {
   for (int64_t *channels : {&problem.inChannels, &problem.outChannels}) {
-    int64_t unit = problem.groups * random.pick<int64_t>({1, 2, 8});
+    int64_t unit = problem.groups * random.pick<int64_t>({1, 2, 8, 8});
     *channels = (*channels + unit - 1) / unit * unit;
   }
+  if (random.chance(50))
+    problem.layout = Layout::ChannelsLast;
 }
 
 NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU,
