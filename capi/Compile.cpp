@@ -50,12 +50,8 @@ public:
     return entry.get();
   }
 
-  CompileOptions compileOptions(const std::string &plan, int64_t images) const {
-    return {options.compile.target, plan, images};
-  }
-  bool isForGPUs() const {
-    return options.compile.target.triple.starts_with("nvptx");
-  }
+  const Target &target() const { return options.compile.target; }
+  bool isForGPUs() const { return target().triple.starts_with("nvptx"); }
 
   /// For plans and stages; kernels that are found need none.
   Expected<const Compiler *> compiler() {
@@ -157,10 +153,15 @@ struct Request {
         gradientLaunch(layer->forward, images, /*stored=*/true);
     if (!made)
       return made.takeError();
-    // What the plan is to be good for.
-    images = made->images();
     launch = std::move(*made);
     return {};
+  }
+
+  CompileOptions compileOptions(const Target &target) const {
+    CompileOptions options{target, plan, images};
+    if (launch)
+      options.setImages(launch->images());
+    return options;
   }
 
   /// Reads the arguments of a function that gives a kernel, and looks for it.
@@ -295,7 +296,7 @@ convjit_status convjit_device_compile(convjit_context *context,
     Expected<std::shared_ptr<const GPUKernel>> made =
         request.state->gpuKernels.kernel(
             **compiler, request.conv(),
-            {{"nvptx64-nvidia-cuda", *gpu, ""}, request.plan, request.images});
+            request.compileOptions({"nvptx64-nvidia-cuda", *gpu, ""}));
     const Host &host = *context->host;
     if (!made)
       return request.logged(host, made.takeError());
@@ -349,10 +350,10 @@ convjit_status convjit_emit(convjit_context *context,
       Expected<const Compiler *> compiler = request.state->compiler();
       if (!compiler)
         return compiler.takeError();
-      Expected<std::string> made = (*compiler)->emit(
-          request.conv(), value,
-          request.state->compileOptions(request.plan, request.images),
-          asked.problem ? &*asked.problem : nullptr);
+      Expected<std::string> made =
+          (*compiler)->emit(request.conv(), value,
+                            request.compileOptions(request.state->target()),
+                            asked.problem ? &*asked.problem : nullptr);
       if (!made)
         return made.takeError();
       *text = new convjit_text{std::move(*made)};
@@ -379,8 +380,7 @@ convjit_status convjit_explain(convjit_context *context,
     if (!compiler)
       return compiler.takeError();
     Expected<PlanReport> plan = (*compiler)->plan(
-        request.conv(),
-        request.state->compileOptions(request.plan, request.images));
+        request.conv(), request.compileOptions(request.state->target()));
     if (!plan)
       return plan.takeError();
     nlohmann::ordered_json document = {

@@ -8,6 +8,7 @@
 
 #include "Device.h"
 #include "Handles.h"
+#include "RoundUp.h"
 
 #include <algorithm>
 
@@ -17,7 +18,7 @@ using namespace convjit::capi;
 /// What is before a weight gradient's own scratch: an operand, packed.
 static size_t packedGradientBytes(const GPUKernel &code) {
   constexpr size_t alignment = 256; // as of cuMemAlloc
-  return (code.packedWeightBytes + alignment - 1) / alignment * alignment;
+  return roundUp(code.packedWeightBytes, alignment);
 }
 
 /// Errors for a batch that the kernel does not take.

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Handles.h"
+#include "RoundUp.h"
 #include "Tensors.h"
 #include "convjit/WeightGradient.h"
 
@@ -19,9 +20,7 @@ using namespace convjit::capi;
 namespace {
 
 constexpr size_t alignment = Memory::alignment;
-size_t roundUp(size_t bytes) {
-  return (bytes + alignment - 1) / alignment * alignment;
-}
+static_assert(alignment == partAlignment);
 
 /// The threads of one call: its own, the context's, or the calling one.
 class Threads {

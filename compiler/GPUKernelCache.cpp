@@ -17,7 +17,8 @@ static std::string keyOf(const Convolution &conv,
                          const CompileOptions &options) {
   std::string key = describe({conv, ""});
   key += '\n' + options.target.cpu + '\n' + options.plan + '\n' +
-         std::to_string(options.images) + '\n';
+         std::to_string(options.images) + '\n' +
+         std::to_string(options.imageMultiple) + '\n';
   key.append(reinterpret_cast<const char *>(conv.mask.data()),
              conv.mask.size() * sizeof(double));
   return key;

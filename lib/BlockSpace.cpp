@@ -30,8 +30,29 @@ int64_t BlockSpace::blocksPerImages() const {
   return blocks;
 }
 
-ChannelBlocks convjit::channelBlocks(GPUPlanAttr plan, int64_t groups,
-                                     int64_t perGroup) {
+static bool hasImagesLast(DimensionNumbersAttr numbers) {
+  return numbers.getInputBatch() == numbers.getRank() + 1;
+}
+
+bool convjit::hasProductRows(GPUPlanAttr plan, Type element,
+                             DimensionNumbersAttr numbers) {
+  bool channelsLast = numbers.getInputFeature() == numbers.getRank() + 1;
+  return plan.getSchedule() == GPUSchedule::Mma &&
+         element.getIntOrFloatBitWidth() == 16 &&
+         (!channelsLast || plan.getVector() == 1);
+}
+
+int64_t convjit::imageMultiple(GPUPlanAttr plan, Type element,
+                               DimensionNumbersAttr numbers) {
+  // Accesses are to neighbouring images.
+  return hasProductRows(plan, element, numbers) && hasImagesLast(numbers)
+             ? plan.getVector()
+             : 1;
+}
+
+ChannelBlocks convjit::channelBlocks(GPUPlanAttr plan, Type element,
+                                     DimensionNumbersAttr numbers,
+                                     int64_t groups, int64_t perGroup) {
   auto lanes = [&] {
     switch (plan.getSchedule()) {
     case GPUSchedule::Direct:
@@ -39,8 +60,9 @@ ChannelBlocks convjit::channelBlocks(GPUPlanAttr plan, int64_t groups,
     case GPUSchedule::Simt:
       return Lanes::Channels;
     case GPUSchedule::Mma:
-      // Fragments are read with the reduction's neighbours side by side.
-      return Lanes::Reduction;
+      // As fragments are read.
+      return hasProductRows(plan, element, numbers) ? Lanes::Channels
+                                                    : Lanes::Reduction;
     }
     llvm_unreachable("all schedules are listed");
   };
@@ -56,7 +78,7 @@ BlockSpace convjit::blockSpace(PhasesOp op) {
   BlockSpace space;
   space.plan = op.getGpuPlanAttr();
   space.channels =
-      channelBlocks(space.plan, groups,
+      channelBlocks(space.plan, input.getElementType(), numbers, groups,
                     output.getDimSize(numbers.getOutputFeature()) / groups);
   llvm::append_range(space.splits, op.getSplits().getAsRange<PhaseSplitAttr>());
   space.reduction = input.getDimSize(numbers.getInputFeature()) / featureGroups;
@@ -70,7 +92,7 @@ BlockSpace convjit::blockSpace(ConvolutionOp op, GPUPlanAttr plan) {
   auto featureGroups = static_cast<int64_t>(op.getFeatureGroupCount());
   int64_t groups = featureGroups * op.getBatchGroupCount();
   return {plan,
-          channelBlocks(plan, groups,
+          channelBlocks(plan, input.getElementType(), numbers, groups,
                         output.getDimSize(numbers.getOutputFeature()) / groups),
           *splitConvolution(op, 0),
           input.getDimSize(numbers.getInputFeature()) / featureGroups};

@@ -32,8 +32,20 @@ struct BlockSpace {
   int64_t imagesPerBlock() const { return plan.getBox()[0]; }
 };
 
+/// schedule = mma: whether rows of its tiles in shared memory are products of a
+/// step, with pixels and channels side by side, which fragments of 16-bit types
+/// can be read from: where an access to the input has no two products. Else
+/// rows are pixels and channels.
+bool hasProductRows(conv::GPUPlanAttr plan, mlir::Type element,
+                    conv::DimensionNumbersAttr numbers);
+
+/// What the images of the output have to be a multiple of.
+int64_t imageMultiple(conv::GPUPlanAttr plan, mlir::Type element,
+                      conv::DimensionNumbersAttr numbers);
+
 /// How a plan's blocks divide the output channels of `groups` groups.
-ChannelBlocks channelBlocks(conv::GPUPlanAttr plan, int64_t groups,
+ChannelBlocks channelBlocks(conv::GPUPlanAttr plan, mlir::Type element,
+                            conv::DimensionNumbersAttr numbers, int64_t groups,
                             int64_t perGroup);
 
 BlockSpace blockSpace(conv::PhasesOp op);

@@ -47,7 +47,8 @@ static std::string whyDirectIsImpossible(ConvolutionOp op,
 }
 
 /// schedule = simt and mma: what each thread does is a power of two.
-static std::string whyProductIsImpossible(const BlockSpace &space) {
+static std::string whyProductIsImpossible(const BlockSpace &space,
+                                          bool productRows) {
   GPUPlanAttr plan = space.plan;
   std::string schedule = stringifyGPUSchedule(plan.getSchedule()).str();
   for (int64_t size : {plan.getPixels(), plan.getChannels(), plan.getDepth(),
@@ -59,7 +60,13 @@ static std::string whyProductIsImpossible(const BlockSpace &space) {
     return "makes " + std::to_string(plan.getThreads()) +
            " threads; valid: at least a warp, 32";
   int64_t vector = plan.getVector();
-  if (plan.getDepth() % vector || space.reduction % vector)
+  if (productRows) {
+    if (plan.getBox()[0] % vector)
+      return "vector = " + std::to_string(vector) +
+             "; valid where images are last in the input: a divisor of the "
+             "box's " +
+             std::to_string(plan.getBox()[0]);
+  } else if (plan.getDepth() % vector || space.reduction % vector)
     return "vector = " + std::to_string(vector) +
            "; valid: a divisor of the depth and of the " +
            std::to_string(space.reduction) + " channels that an output reads";
@@ -87,9 +94,6 @@ static std::string whyMmaIsImpossible(GPUPlanAttr plan, Type element) {
   int64_t row = plan.getDepth() * bytes;
   if (row < 32 || row > 256)
     return field("depth", plan.getDepth(), "32 to 256 bytes");
-  if (plan.getVector() * bytes < 4)
-    return field("vector", plan.getVector(),
-                 "at least 4 bytes, the least of an asynchronous copy");
   if (plan.getStages() < 3)
     return field("stages", plan.getStages(), "3 to 8");
   if (plan.getThreadPixels() < 2)
@@ -122,14 +126,17 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, GPUPlanAttr plan) {
     return "makes " + std::to_string(space.blocksPerImages()) +
            " blocks; valid: less than 2^31";
   bool channelsLast = numbers.getInputFeature() == input.getRank() - 1;
+  bool productRows = hasProductRows(plan, input.getElementType(), numbers);
   int64_t vector = plan.getVector();
   if (vector > 1) {
     if (!llvm::isPowerOf2_64(vector) || vector * bytes > 16)
       return "vector = " + std::to_string(vector) +
              "; valid: a power of two of at most 16 bytes";
-    if (!channelsLast)
+    bool imagesLast = numbers.getInputBatch() == input.getRank() - 1;
+    if (!channelsLast && !(productRows && imagesLast))
       return "vector = " + std::to_string(vector) +
-             "; valid where channels are not last in the input: 1";
+             "; valid where channels are not last in the input: 1; with "
+             "schedule = mma in 16 bits also where images are";
   }
   switch (plan.getSchedule()) {
   case GPUSchedule::Direct:
@@ -138,7 +145,8 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, GPUPlanAttr plan) {
   case GPUSchedule::Mma:
     break;
   }
-  if (std::string why = whyProductIsImpossible(space); !why.empty())
+  if (std::string why = whyProductIsImpossible(space, productRows);
+      !why.empty())
     return why;
   bool mma = plan.getSchedule() == GPUSchedule::Mma;
   std::string why = mma ? whyMmaIsImpossible(plan, input.getElementType())

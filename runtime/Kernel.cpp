@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "convjit/Kernel.h"
+#include "RoundUp.h"
 
 #include <algorithm>
 #include <atomic>
@@ -59,8 +60,6 @@ bool Kernel::readsStoredWeights() const {
 constexpr size_t packPartBytes = 128 << 10;
 /// Enough for the largest machines; claims are cheap, but not free.
 constexpr size_t maxPackParts = 1024;
-
-static size_t roundUp(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /// Elements of the output; -1 if they cannot be counted.
 static int64_t outputElements(const Convolution &conv, int64_t batch) {

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "convjit/WeightGradient.h"
+#include "RoundUp.h"
 #include "SmallFloat.h"
 
 #include <algorithm>
@@ -180,9 +181,6 @@ static size_t bytesOf(const Convolution &layer,
                       const std::vector<int64_t> &shape) {
   return static_cast<size_t>(elementCount(shape) * sizeOf(layer.dtype));
 }
-
-/// Parts of the scratch start at cache lines.
-static size_t roundUp(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /// A kernel for one image adds to a residual.
 static bool takesOneImage(const Kernel &kernel) {

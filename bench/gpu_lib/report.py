@@ -89,8 +89,11 @@ class Reporter:
 
     def measured(self, problem, plan):
         """Passes through shared memory's banks, and sectors of global memory, of a step."""
+        # The images of a weight's gradient are part of its kernel.
+        images = IMAGES if "grad=weight" in problem else 1
         status, _, said = self.run(
-            "verify", small(problem), "--device=emulated:steps", "--batch=1", "--plan", plan
+            "verify", small(problem), "--device=emulated:steps", f"--batch={images}",
+            "--plan", plan,
         )
         if status:
             return {"bank conflicts": "?"}
@@ -113,7 +116,7 @@ class Reporter:
         Without nvdisasm the loop is left out.
         """
         status, ptx, error = self.run(
-            "emit", problem, "--emit=ptx", "--plan", plan, *self.target
+            "emit", problem, f"--batch={IMAGES}", "--emit=ptx", "--plan", plan, *self.target
         )
         if status:
             raise Refused(error.strip())

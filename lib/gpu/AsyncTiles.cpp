@@ -16,47 +16,42 @@ using namespace mlir;
 using namespace convjit;
 using namespace convjit::conv;
 
-AsyncTiles::AsyncTiles(BlockBuilder &block)
+std::unique_ptr<AsyncTiles> AsyncTiles::create(BlockBuilder &block) {
+  return hasProductRows(block.plan, block.stored, block.numbers)
+             ? convjit::productRows(block)
+             : pixelRows(block);
+}
+
+AsyncTiles::AsyncTiles(BlockBuilder &block, bool productRows)
     : block(block), b(block.b), loc(block.loc), math(block.math),
       num(block.num), plan(block.plan), reduction(block),
       depth(plan.getDepth()), chunk(16 / block.storedBytes),
-      mixed(plan.getMixed()) {
-  // The packed filter has whole steps, so whole chunks, unless steps hold
-  // several taps.
-  input = place(plan.getPixels(), plan.getVector(), block.inputChannelsLast);
-  filter = place(plan.getChannels(), mixed ? plan.getVector() : chunk, true);
-  // Both go through the same products of a step where both are read along them.
-  if (!block.inputChannelsLast)
-    filter.firstPosition = input.unit.size();
-  for (Value number : input.row) {
-    BlockPixel pixel = block.pixel(number);
-    pixelRow.push_back(block.row(block.op.getInput(), block.inputBase(pixel)));
-    pixelInputAt.push_back(block.inputAt(pixel));
-  }
+      mixed(plan.getMixed()), productRows(productRows) {
   int64_t blockElements = block.filterType.getNumElements() /
                           std::max<int64_t>(block.filterType.getDimSize(0), 1);
   filterRow = block.row(block.op.getFilter(),
                         math.mul(block.op.getChannels(), blockElements));
-  openShared();
 }
 
-Value AsyncTiles::swizzle(Value row) {
+AsyncTiles::~AsyncTiles() = default;
+
+Value AsyncTiles::swizzle(const Tile &tile, Value row) {
   // Eight rows fill all banks once: of rows of 32 bytes, four are neighbours of
   // a line of 128 and keep their order.
-  int64_t chunks = depth / chunk, period = std::min<int64_t>(chunks, 8);
+  int64_t chunks = tile.length / chunk, period = std::min<int64_t>(chunks, 8);
   Value line = b.createOrFold<arith::DivUIOp>(
       loc, row, num.constant(std::max<int64_t>(1, 8 / chunks)));
   return b.createOrFold<arith::AndIOp>(loc, line, num.constant(period - 1));
 }
 
-/// Divides `rows` rows among the threads. Neighbouring threads copy neighbours
-/// of a row, which are neighbours in memory too; or, where pixels are, the same
+/// Divides `rows` rows among the threads. Neighbouring threads move neighbours
+/// of a row, which are neighbours in memory too; or, where rows are, the same
 /// chunk of eight rows, which is a sector of memory for each of its elements
 /// and all banks.
-AsyncTiles::Tile AsyncTiles::place(int64_t rows, int64_t vector,
+AsyncTiles::Tile AsyncTiles::place(int64_t rows, int64_t length, int64_t vector,
                                    bool alongRows) {
-  Tile tile{rows, vector, {}, {}, {}, {}, {}};
-  int64_t threads = plan.getThreads(), units = depth / vector;
+  Tile tile{rows, length, vector};
+  int64_t threads = plan.getThreads(), units = length / vector;
   if (rows * units < threads)
     tile.active = num.compare(arith::CmpIPredicate::ult, block.thread,
                               num.constant(rows * units));
@@ -99,7 +94,7 @@ AsyncTiles::Tile AsyncTiles::place(int64_t rows, int64_t vector,
   for (Value row : tile.row)
     for (Value unit : tile.unit) {
       Value whole = unit, inside = num.takeDigit(whole, perChunk);
-      Value at = b.createOrFold<arith::XOrIOp>(loc, whole, swizzle(row));
+      Value at = b.createOrFold<arith::XOrIOp>(loc, whole, swizzle(tile, row));
       tile.to.push_back(
           math.cast(num.add(num.mul(at, chunk), num.mul(inside, vector))));
     }
@@ -115,35 +110,32 @@ void AsyncTiles::openShared() {
   int64_t offset = 0;
   for (Tile *tile : {&input, &filter}) {
     int64_t rows = plan.getStages() * tile->rows;
-    auto type = MemRefType::get({rows, depth}, block.stored,
+    auto type = MemRefType::get({rows, tile->length}, block.stored,
                                 MemRefLayoutAttrInterface(), space);
     tile->view = memref::ViewOp::create(b, loc, type, all,
                                         math.constant(offset), ValueRange());
-    offset += rows * depth * block.storedBytes;
+    offset += rows * tile->length * block.storedBytes;
   }
 }
 
 SmallVector<Value> AsyncTiles::start() {
-  SmallVector<Value> products;
-  if (!mixed) {
-    products.push_back(num.constant(0));
-  } else {
-    for (Value unit : input.unit)
-      products.push_back(num.mul(unit, input.vector));
-    if (filter.firstPosition)
-      for (Value unit : filter.unit)
-        products.push_back(num.mul(unit, filter.vector));
-  }
-  return reduction.starts(products);
+  if (!mixed)
+    return reduction.starts({num.constant(0)});
+  return reduction.starts(ownProducts());
 }
 
 SmallVector<Value> AsyncTiles::next(ValueRange position) {
   return reduction.nexts(position);
 }
 
+SmallVector<Value, 2> AsyncTiles::placeOf(const Tile &tile, size_t row,
+                                          size_t unit, Value stage) {
+  return {math.add(math.mul(stage, tile.rows), math.cast(tile.row[row])),
+          tile.to[row * tile.unit.size() + unit]};
+}
+
 void AsyncTiles::issue(Tile &tile, size_t row, size_t unit, Value stage,
                        Value from, Value at, Value condition) {
-  Value toRow = math.add(math.mul(stage, tile.rows), math.cast(tile.row[row]));
   Value elements;
   // Elements that are not read become zeros.
   if (condition)
@@ -153,58 +145,22 @@ void AsyncTiles::issue(Tile &tile, size_t row, size_t unit, Value stage,
   bool bypass = &tile == &filter && tile.vector == chunk;
   nvgpu::DeviceAsyncCopyOp::create(
       b, loc, nvgpu::DeviceAsyncTokenType::get(b.getContext()), tile.view,
-      ValueRange{toRow, tile.to[row * tile.unit.size() + unit]}, from,
-      ValueRange{math.cast(at)}, b.getIndexAttr(tile.vector), elements,
+      placeOf(tile, row, unit, stage), from, ValueRange{math.cast(at)},
+      b.getIndexAttr(tile.vector), elements,
       bypass ? b.getUnitAttr() : UnitAttr());
 }
 
-void AsyncTiles::copyInput(ArrayRef<ReductionPosition> positions, Value stage) {
-  Value stride =
-      block.stride(block.op.getInput(), block.numbers.getInputFeature(), num);
-  for (auto [u, unit] : llvm::enumerate(input.unit)) {
-    const ReductionPosition &at = positions[mixed ? u : 0];
-    Value channel = at.channel(), exists = reduction.exists(at);
-    if (!mixed) {
-      channel = num.add(channel, num.mul(unit, input.vector));
-      if (block.reduction % depth)
-        exists = num.compare(arith::CmpIPredicate::slt, channel,
-                             num.constant(block.reduction));
-    }
-    Value offset =
-        num.add(block.tapOffset(at.taps()), num.mul(channel, stride));
-    for (size_t row = 0; row < input.row.size(); ++row)
-      issue(input, row, u, stage, pixelRow[row], offset,
-            block.both(block.isInside(pixelInputAt[row], at.taps()), exists));
-  }
-}
-
-void AsyncTiles::copyFilter(ArrayRef<ReductionPosition> positions,
-                            Value stage) {
-  int64_t padded = paddedReduction(plan, block.reduction);
-  for (auto [u, unit] : llvm::enumerate(filter.unit)) {
-    const ReductionPosition &at =
-        positions[mixed ? filter.firstPosition + u : 0];
-    Value channel = at.channel();
-    if (!mixed)
-      channel = num.add(channel, num.mul(unit, filter.vector));
-    Value tap = num.mul(block.filterTap(at.taps()), filter.rows);
-    for (auto [r, row] : llvm::enumerate(filter.row))
-      issue(filter, r, u, stage, filterRow,
-            num.add(num.mul(num.add(tap, row), padded), channel),
-            reduction.exists(at));
-  }
+void AsyncTiles::guarded(const Tile &tile, function_ref<void()> body) {
+  if (tile.active)
+    math.branch(tile.active, body);
+  else
+    body();
 }
 
 void AsyncTiles::copy(ValueRange position, Value stage) {
   SmallVector<ReductionPosition> positions = reduction.split(position);
-  auto guarded = [&](Value active, function_ref<void()> body) {
-    if (active)
-      math.branch(active, body);
-    else
-      body();
-  };
-  guarded(input.active, [&] { copyInput(positions, stage); });
-  guarded(filter.active, [&] { copyFilter(positions, stage); });
+  guarded(input, [&] { copyInput(positions, stage); });
+  guarded(filter, [&] { copyFilter(positions, stage); });
 }
 
 void AsyncTiles::commit() {

@@ -50,11 +50,14 @@ bool BlockBuilder::needsWide() {
 }
 
 static ChannelBlocks channelsOf(BlockOp op) {
+  // Not that of the output, which may be scratch for sums.
+  auto filter = cast<MemRefType>(op.getFilter().getType());
   auto output = cast<MemRefType>(op.getOutput().getType());
   int64_t groups = op.getFeatureGroupCount() * op.getBatchGroupCount();
   int64_t outputs =
       output.getDimSize(op.getDimensionNumbers().getOutputFeature());
-  return channelBlocks(op.getGpuPlan(), groups, outputs / groups);
+  return channelBlocks(op.getGpuPlan(), filter.getElementType(),
+                       op.getDimensionNumbers(), groups, outputs / groups);
 }
 
 BlockBuilder::BlockBuilder(BlockOp op, OpBuilder &b)

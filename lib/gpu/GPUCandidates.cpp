@@ -82,17 +82,21 @@ void addSplits(ConvolutionOp op, const Chip &chip, int64_t allImages,
 
 } // namespace
 
-SmallVector<GPUCandidate>
-convjit::gpuCandidates(ConvolutionOp op, const Chip &chip, int64_t images) {
+SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
+                                                 const Chip &chip,
+                                                 int64_t images,
+                                                 int64_t multiple) {
   MLIRContext *context = op.getContext();
   auto input = cast<RankedTensorType>(op.getInput().getType());
   int64_t bytes = input.getElementTypeBitWidth() / 8;
   bool channelsLast =
       op.getDimensionNumbers().getInputFeature() == input.getRank() - 1;
   // A weight gradient's images are the layer's channels.
-  int64_t neighbours =
-      op.getDimensionNumbers().getInputBatch() == input.getRank() - 1 ? images
-                                                                      : 1;
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  bool imagesLast = numbers.getInputBatch() == input.getRank() - 1;
+  bool imagesFirst =
+      numbers.getInputBatch() == 0 && numbers.getOutputBatch() == 0;
+  int64_t neighbours = imagesLast ? images : 1;
   SmallVector<PhaseSplitAttr> splits = *splitConvolution(op, 0);
   int64_t rank = splits.size();
   SmallVector<int64_t> unit(rank + 1, 1);
@@ -124,9 +128,21 @@ convjit::gpuCandidates(ConvolutionOp op, const Chip &chip, int64_t images) {
       // It would spill in the main loop. Where a step mixes taps, each element
       // of the filter has an address and a predicate of its own on its way: 540
       // bytes spilled with 32 of them beside a tile of 8 by 8 (sm_90).
-      int64_t addresses = mixed ? 4 * channels * depth / threads : 0;
-      if (schedule == GPUSchedule::Simt &&
-          expectedRegisters(plan, bytes) + addresses >= mostRegisters)
+      // Each pixel that it reads has an address and positions: 24 bytes spilled
+      // with 32 of them, whose channels are neighbours (sm_100).
+      bool isSimt = schedule == GPUSchedule::Simt;
+      int64_t addresses = 0;
+      if (isSimt && mixed) {
+        addresses = 4 * channels * depth / threads;
+        if (channelsLast)
+          addresses += (1 + rank) * pixels * depth / (vector * threads);
+      }
+      bool mayNotFit =
+          isSimt || hasProductRows(plan, input.getElementType(), numbers);
+      if (mayNotFit &&
+          expectedRegisters(plan, {bytes, imagesFirst, channelsLast}) +
+                  addresses >=
+              mostRegisters)
         return;
       // Products of tf32 are not those of f32.
       bool rounds = schedule == GPUSchedule::Mma && bytes == 4;
@@ -171,9 +187,26 @@ convjit::gpuCandidates(ConvolutionOp op, const Chip &chip, int64_t images) {
   // Warps of 16 to 64 pixels by 8 to 64 channels; steps of 64 or 128 bytes.
   columns = llvm::PowerOf2Ceil(static_cast<uint64_t>(
       std::clamp<int64_t>(space.channels.perGroup, 8, 256)));
+  // What is read in runs of products in any case, in runs of images where those
+  // are known to begin aligned, or by the element.
+  bool productRows = bytes == 2 && (!channelsLast || vector == 1);
+  if (productRows && imagesLast)
+    while (vector < access && multiple % (2 * vector) == 0)
+      vector *= 2;
+  auto holdsTaps = [&](int64_t depth, bool mixed) {
+    bool padded = reduction % depth != 0 && reduction < 2 * depth;
+    // With a row for each product each has a position of its own: more than
+    // half a step of padding costs less.
+    if (productRows && padded && !mixed)
+      return 2 * reduction >= depth;
+    return mixed == padded;
+  };
+  SmallVector<int64_t> depths = {64 / bytes, 128 / bytes};
+  if (productRows)
+    depths.insert(depths.begin(), 16);
   for (bool mixed : {false, true})
-    for (int64_t depth : {64 / bytes, 128 / bytes})
-      if (mixed == (reduction % depth != 0 && reduction < 2 * depth))
+    for (int64_t depth : depths)
+      if (holdsTaps(depth, mixed))
         for (int64_t pixels : {32, 64, 128, 256})
           for (int64_t channels = 8; channels <= columns; channels *= 2)
             for (int64_t ownPixels : {2, 4, 8})
@@ -211,18 +244,5 @@ std::string convjit::whyNoTensorCores(ConvolutionOp op) {
   if (element.isF64())
     return "f64 is none of theirs; valid: f16, bf16, and f32 with products of "
            "tf32";
-  DimensionNumbersAttr numbers = op.getDimensionNumbers();
-  int64_t channels = input.getDimSize(numbers.getInputFeature()) /
-                     static_cast<int64_t>(op.getFeatureGroupCount());
-  int64_t axis = numbers.getInputFeature(), last = input.getRank() - 1;
-  std::string what = "asynchronous copies have at least 4 bytes; valid for "
-                     "types of 16 bits: channels last in memory, ";
-  if (element.getIntOrFloatBitWidth() == 16 && axis != last)
-    return what + "axis " + std::to_string(last) + ", not " +
-           std::to_string(axis) +
-           " (those of a weight's gradient are its images)";
-  if (element.getIntOrFloatBitWidth() == 16 && channels % 2)
-    return what + "an even number in each group, not " +
-           std::to_string(channels);
   return "no tile of it is possible";
 }

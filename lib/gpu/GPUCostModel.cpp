@@ -48,6 +48,10 @@ struct Facts {
     imageBytes = convjit::imageBytes(input) +
                  convjit::imageBytes(output) * (op.getResidual() ? 2 : 1);
   }
+  bool hasProductRows(GPUPlanAttr plan) const {
+    return bytes == 2 && (!channelsLast || plan.getVector() == 1);
+  }
+
   int64_t bytes, sumBytes, imageBytes, outputElements;
   bool channelsLast, imagesLast, outputLast;
   bool wide; ///< positions of 64 bits
@@ -164,9 +168,19 @@ Step mmaStep(GPUPlanAttr plan, const Facts &facts, const Chip &chip,
   if (plan.getMixed())
     positions = (facts.channelsLast ? 1 : std::min(inputCopies, depth) + 1) *
                 positionCost(plan, facts);
+  double perCopy = 12;
+  if (facts.hasProductRows(plan)) {
+    // Elements are loaded, and stored in pairs; each row has its position.
+    if (plan.getVector() == 1)
+      perCopy = 6;
+    if (plan.getMixed())
+      positions =
+          (std::min(inputCopies, depth) + std::min(filterCopies, depth)) *
+          positionCost(plan, facts);
+  }
   step.products = pixels * columns * depth / peakProducts(plan, facts, chip);
   double perWarp = deep * (down * across + down + std::max(1.0, across / 2)) +
-                   12 * inputCopies + 11 * filterCopies + positions + 34;
+                   perCopy * inputCopies + 11 * filterCopies + positions + 34;
   step.issue = warps * perWarp / 4;
   step.shared = (warps * deep * 32 * (16 * down + 8 * across) +
                  (pixels + columns) * depth * bytes) /
@@ -182,8 +196,16 @@ Step mmaStep(GPUPlanAttr plan, const Facts &facts, const Chip &chip,
 
 } // namespace
 
-int64_t convjit::expectedRegisters(GPUPlanAttr plan, int64_t elementBytes) {
-  double words = number(std::max<int64_t>(elementBytes, 4)) / 4;
+/// Whether rows of an mma's tiles are products (hasProductRows), of several
+/// taps.
+static bool hasRowPositions(GPUPlanAttr plan, const RegisterFacts &facts) {
+  return plan.getSchedule() == GPUSchedule::Mma && facts.elementBytes == 2 &&
+         (!facts.channelsLast || plan.getVector() == 1) && plan.getMixed();
+}
+
+int64_t convjit::expectedRegisters(GPUPlanAttr plan,
+                                   const RegisterFacts &facts) {
+  double words = number(std::max<int64_t>(facts.elementBytes, 4)) / 4;
   double threads = number(plan.getThreads());
   double ownPixels = number(plan.getThreadPixels());
   double own = number(plan.getThreadChannels());
@@ -200,13 +222,23 @@ int64_t convjit::expectedRegisters(GPUPlanAttr plan, int64_t elementBytes) {
   case GPUSchedule::Mma:
     registers = ownPixels * own + 4 * ownPixels + 2 * own +
                 2 * moved / number(plan.getVector()) + 48;
+    // Each row has a position of its own: 52 bytes spilled with 24 of them
+    // beside 64 sums, 1,900 with 40 (sm_80).
+    if (hasRowPositions(plan, facts)) {
+      double depth = number(plan.getDepth());
+      double copies = moved / std::max(2.0, number(plan.getVector()));
+      double filterCopies = number(plan.getChannels()) * depth / 8 / threads;
+      registers += (std::min(copies, depth) + std::min(filterCopies, depth)) *
+                   number(int64_t(plan.getBox().size())) *
+                   (facts.imagesFirst ? 1 : 2);
+    }
     break;
   }
   return std::min<int64_t>(llvm::alignTo(static_cast<int64_t>(registers), 8),
                            mostRegisters);
 }
 
-int64_t convjit::leastResident(GPUPlanAttr plan, int64_t elementBytes) {
+int64_t convjit::leastResident(GPUPlanAttr plan, const RegisterFacts &facts) {
   // ptxas prefers one more block to a few registers, and spills in the main
   // loop. What it took, left alone, was 54 more than expected at most
   // (bench/layers/networks.csv, sm_90). Depthwise k 3 on sm_80 got 32
@@ -216,7 +248,7 @@ int64_t convjit::leastResident(GPUPlanAttr plan, int64_t elementBytes) {
   constexpr int64_t leastOfDirect = 128;
   int64_t margin = plan.getSchedule() == GPUSchedule::Mma ? 0 : 56;
   int64_t registers =
-      std::min(expectedRegisters(plan, elementBytes) + margin, mostRegisters);
+      std::min(expectedRegisters(plan, facts) + margin, mostRegisters);
   if (plan.getSchedule() == GPUSchedule::Direct)
     registers = std::max(registers, leastOfDirect);
   return std::max<int64_t>(1, residentBlocks(plan.getThreads(), registers));
@@ -284,7 +316,8 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
   if (plan.getSchedule() != GPUSchedule::Direct)
     steps = std::ceil(taps * number(paddedReduction(plan, space.reduction)) /
                       number(plan.getDepth()) / number(plan.getSplit()));
-  result.registers = expectedRegisters(plan, facts.bytes);
+  result.registers =
+      expectedRegisters(plan, {facts.bytes, !facts.wide, facts.channelsLast});
   int64_t sharedBytes =
       convjit::sharedBytes(plan, facts.bytes, facts.channelsLast);
   result.resident = residentBlocks(plan.getThreads(), result.registers);

@@ -35,12 +35,19 @@ const Chip &chipOf(llvm::StringRef name);
 /// A thread has no more registers.
 constexpr int64_t mostRegisters = 255;
 
+/// What of a convolution a thread's registers depend on.
+struct RegisterFacts {
+  int64_t elementBytes;
+  bool imagesFirst;  ///< in input and output; else positions have 64 bits
+  bool channelsLast; ///< in the input
+};
+
 /// Registers that a thread of a plan is expected to need, up to mostRegisters.
-int64_t expectedRegisters(conv::GPUPlanAttr plan, int64_t elementBytes);
+int64_t expectedRegisters(conv::GPUPlanAttr plan, const RegisterFacts &facts);
 
 /// Blocks that an SM is to have room for, which bounds a thread's registers; 0
 /// leaves it to the assembler.
-int64_t leastResident(conv::GPUPlanAttr plan, int64_t elementBytes);
+int64_t leastResident(conv::GPUPlanAttr plan, const RegisterFacts &facts);
 
 /// What a plan is predicted to do.
 struct GPUPrediction {
@@ -78,9 +85,11 @@ GPUPrediction predict(conv::ConvolutionOp op, conv::GPUPlanAttr plan,
                       const Chip &chip, int64_t images);
 
 /// The best plan of each schedule and tile, the fastest first, then those that
-/// are only for who asks. The first is never one of those.
+/// are only for who asks. The first is never one of those. The images of every
+/// call are a multiple of `multiple`.
 llvm::SmallVector<GPUCandidate> gpuCandidates(conv::ConvolutionOp op,
-                                              const Chip &chip, int64_t images);
+                                              const Chip &chip, int64_t images,
+                                              int64_t multiple);
 
 /// Why no plan of schedule = mma is among them.
 std::string whyNoTensorCores(conv::ConvolutionOp op);

@@ -34,6 +34,10 @@ struct GPUPipelineOptions
   Option<int64_t> images{
       *this, "images", llvm::cl::desc("images of the output that are expected"),
       llvm::cl::init(8)};
+  Option<int64_t> multiple{
+      *this, "multiple",
+      llvm::cl::desc("what images of the output are always a multiple of"),
+      llvm::cl::init(1)};
 };
 
 /// The pipeline in the pieces between which a stage can be printed: layer to

@@ -29,7 +29,9 @@ def ConvGPUPlan : Pass<"conv-gpu-plan"> {
   let options = [Option<"chip", "chip", "std::string", "\"sm_80\"",
                         "LLVM's name of the chip">,
                  Option<"images", "images", "int64_t", "8",
-                        "images of the output that are expected">];
+                        "images of the output that are expected">,
+                 Option<"multiple", "multiple", "int64_t", "1",
+                        "what images of the output are always a multiple of">];
   let dependentDialects = ["::convjit::conv::ConvDialect"];
 }
 
@@ -121,6 +123,13 @@ def ConvExpandBlocks : Pass<"conv-expand-blocks", "::mlir::ModuleOp"> {
       %b = nvgpu.ldmatrix %filter_tile[...] ...
       %s = nvgpu.mma.sync(%a, %b, %sum) {mmaShape = [16, 8, 8], tf32Enabled} : ...
     ```
+
+    In 16 bits, where an input's products are not neighbours in memory (those of a
+    weight's gradient are images), a row of shared memory is one product, with the
+    block's pixels or channels side by side, and `nvgpu.ldmatrix` has `transpose =
+    true`. Runs of neighbouring images that begin aligned are copied; single
+    elements, which no copy moves, are loaded while the step before is multiplied
+    and stored after it.
 
     A block that has a `part` goes through that part of its steps only.
   }];

@@ -34,7 +34,8 @@ void convjit::buildGPUPlanPipeline(OpPassManager &pm,
                                    const GPUPipelineOptions &options) {
   pm.addPass(createConvLegalize());
   // Masks stay what filters are packed with; they are not folded into lists.
-  pm.addPass(createConvGPUPlan({options.chip, options.images}));
+  pm.addPass(
+      createConvGPUPlan({options.chip, options.images, options.multiple}));
 }
 
 void convjit::buildGPUBlocksPipeline(OpPassManager &pm) {

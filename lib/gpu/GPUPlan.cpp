@@ -26,7 +26,8 @@ struct ConvGPUPlanPass : convjit::impl::ConvGPUPlanBase<ConvGPUPlanPass> {
   void runOnOperation() override {
     getOperation()->walk([&](ConvolutionOp op) {
       if (!op.getGpuPlan())
-        op.setGpuPlanAttr(gpuCandidates(op, chipOf(chip), images).front().plan);
+        op.setGpuPlanAttr(
+            gpuCandidates(op, chipOf(chip), images, multiple).front().plan);
     });
   }
 };

@@ -24,7 +24,9 @@ using namespace convjit::conv;
 // In words of 4 bytes the fragments of mma.sync are the same for tf32 (m16n8k8)
 // and for 16-bit types (m16n8k16): a product has two chunks of 16 bytes of 16
 // rows of input and of 8 rows of the filter. ldmatrix reads them, tf32 ones
-// too: it moves rows of 16 bytes and gives each thread 4 of them.
+// too: it moves rows of 16 bytes and gives each thread 4 of them. Where rows of
+// the tiles are products, which is so in 16 bits alone, it gives each thread
+// two elements of a column instead.
 
 namespace {
 
@@ -32,7 +34,7 @@ class MmaBlock {
 public:
   explicit MmaBlock(BlockBuilder &block)
       : block(block), b(block.b), loc(block.loc), math(block.math),
-        num(block.num), plan(block.plan), tiles(block),
+        num(block.num), plan(block.plan), tiles(AsyncTiles::create(block)),
         words(4 / block.storedBytes), down(plan.getThreadPixels() / 2),
         across(plan.getThreadChannels() / 2) {}
 
@@ -50,22 +52,27 @@ private:
   void product(Value row, Value column, MutableArrayRef<Value> sums);
   void bf16Product(Value row, Value column, MutableArrayRef<Value> sums);
   Value half(Value both, int64_t i);
-  /// Four matrices of 8 rows of 16 bytes, or two, as registers of the fragment.
-  Value fragment(Value tile, Value row, Value column, int64_t matrices);
+  /// Where a lane reads its part of the fragments of a tile.
+  struct Lane {
+    Value row, chunk;
+  };
+  /// Four matrices of 8 rows of 16 bytes, or two, as registers of the fragment
+  /// of two chunks from 2 * k on, and of pixels or channels from `first` of the
+  /// warp on.
+  Value fragment(Value tile, int64_t rows, Lane at, Value stage, int64_t k,
+                 int64_t first, int64_t matrices);
 
   BlockBuilder &block;
   OpBuilder &b;
   Location loc;
   IndexMath &math, &num;
   GPUPlanAttr plan;
-  AsyncTiles tiles;
+  std::unique_ptr<AsyncTiles> tiles;
   int64_t words;        ///< elements of 4 bytes
   int64_t down, across; ///< products of 16 by 8 that a warp's tile has
 
-  /// Of the warp's tile in the block's; the lane; and for fragments of input
-  /// and filter the row and chunk whose address the lane supplies.
-  Value firstPixel, firstChannel, lane;
-  Value inputRow, inputChunk, filterRow, filterChunk;
+  Value firstPixel, firstChannel, lane; ///< of the warp's tile in the block's
+  Lane inputLane, filterLane;
   SmallVector<Value> sums; ///< four of each product, down by across
 };
 
@@ -81,24 +88,46 @@ void MmaBlock::placeWarp() {
   // the second. Of two fragments of the filter: both chunks of each.
   Value eight = lane, inEight = num.takeDigit(eight, 8);
   Value high = eight, low = num.takeDigit(high, 2);
-  Value swizzle = tiles.swizzle(inEight);
-  auto chunk = [&](Value number) {
-    return b.createOrFold<arith::XOrIOp>(loc, number, swizzle);
+  Value second = across > 1 ? high : num.constant(0);
+  auto swizzled = [&](Value chunk, Value swizzle) {
+    return b.createOrFold<arith::XOrIOp>(loc, chunk, swizzle);
   };
-  inputRow = num.add(firstPixel, num.add(inEight, num.mul(low, 8)));
-  inputChunk = chunk(high);
-  filterRow = num.add(firstChannel, inEight);
-  if (across > 1)
-    filterRow = num.add(filterRow, num.mul(high, 8));
-  filterChunk = chunk(low);
+  Value inputSwizzle = tiles->inputSwizzle(inEight);
+  Value filterSwizzle = tiles->filterSwizzle(inEight);
+  if (tiles->haveProductRows()) {
+    // What is a chunk there is eight rows here, and eight rows a chunk.
+    Value pixelChunk = num.mul(warpDown, 2 * down);
+    Value channelChunk = num.mul(warp, across);
+    inputLane = {num.add(inEight, num.mul(high, 8)),
+                 swizzled(num.add(pixelChunk, low), inputSwizzle)};
+    filterLane = {num.add(inEight, num.mul(low, 8)),
+                  swizzled(num.add(channelChunk, second), filterSwizzle)};
+    return;
+  }
+  inputLane = {num.add(firstPixel, num.add(inEight, num.mul(low, 8))),
+               swizzled(high, inputSwizzle)};
+  filterLane = {num.add(num.add(firstChannel, inEight), num.mul(second, 8)),
+                swizzled(low, filterSwizzle)};
 }
 
-Value MmaBlock::fragment(Value tile, Value row, Value column,
-                         int64_t matrices) {
+Value MmaBlock::fragment(Value tile, int64_t rows, Lane at, Value stage,
+                         int64_t k, int64_t first, int64_t matrices) {
+  int64_t row = first, chunk = 2 * k;
+  bool transposed = tiles->haveProductRows();
+  if (transposed) {
+    rows = plan.getDepth();
+    row = 16 * k;
+    chunk = first / 8;
+  }
+  // The warp's first chunk is a multiple of all that it has.
+  Value column =
+      num.mul(b.createOrFold<arith::XOrIOp>(loc, at.chunk, num.constant(chunk)),
+              tiles->chunkElements());
+  Value from = num.add(num.add(num.mul(num.cast(stage), rows), at.row), row);
   auto type = VectorType::get({matrices, words}, block.stored);
   return nvgpu::LdMatrixOp::create(
-      b, loc, type, tile, ValueRange{math.cast(row), column},
-      /*transpose=*/false, static_cast<uint32_t>(matrices));
+      b, loc, type, tile, ValueRange{math.cast(from), math.cast(column)},
+      transposed, static_cast<uint32_t>(matrices));
 }
 
 /// One of the two fragments of a filter that were read together.
@@ -151,24 +180,16 @@ void MmaBlock::bf16Product(Value row, Value column,
 }
 
 void MmaBlock::multiply(Value stage, MutableArrayRef<Value> sums) {
-  int64_t chunk = tiles.chunkElements();
-  Value place = num.cast(stage);
-  Value inputFirst = num.add(num.mul(place, plan.getPixels()), inputRow);
-  Value filterFirst = num.add(num.mul(place, plan.getChannels()), filterRow);
-  for (int64_t k = 0; k < plan.getDepth() / (2 * chunk); ++k) {
-    auto column = [&](Value lanes) {
-      Value at = b.createOrFold<arith::XOrIOp>(loc, lanes, num.constant(2 * k));
-      return math.cast(num.mul(at, chunk));
-    };
-    Value inputColumn = column(inputChunk), filterColumn = column(filterChunk);
+  int64_t twoChunks = 2 * tiles->chunkElements();
+  for (int64_t k = 0; k < plan.getDepth() / twoChunks; ++k) {
     SmallVector<Value> rows, columns;
     for (int64_t m = 0; m < down; ++m)
-      rows.push_back(fragment(tiles.inputTile(), num.add(inputFirst, 16 * m),
-                              inputColumn, 4));
+      rows.push_back(fragment(tiles->inputTile(), plan.getPixels(), inputLane,
+                              stage, k, 16 * m, 4));
     int64_t pair = std::min<int64_t>(across, 2);
     for (int64_t n = 0; n < across; n += pair) {
-      Value both = fragment(tiles.filterTile(), num.add(filterFirst, 8 * n),
-                            filterColumn, 2 * pair);
+      Value both = fragment(tiles->filterTile(), plan.getChannels(), filterLane,
+                            stage, k, 8 * n, 2 * pair);
       for (int64_t i = 0; i < pair; ++i)
         columns.push_back(pair == 1 ? both : half(both, i));
     }
@@ -185,14 +206,15 @@ void MmaBlock::mainLoop() {
   int64_t stages = plan.getStages(), ahead = stages - 1;
   size_t tile = 4 * down * across;
   using Predicate = arith::CmpIPredicate;
-  Value steps = tiles.steps();
-  SmallVector<Value> position = tiles.start();
+  Value steps = tiles->steps();
+  SmallVector<Value> position = tiles->start();
   size_t digits = position.size();
   for (int64_t i = 0; i < ahead; ++i) {
-    math.branch(num.compare(Predicate::slt, num.constant(i), steps),
-                [&] { tiles.copy(position, math.constant(i)); });
-    tiles.commit();
-    position = tiles.next(position);
+    Value exists = num.compare(Predicate::slt, num.constant(i), steps);
+    math.branch(exists, [&] { tiles->copy(position, math.constant(i)); });
+    tiles->commit();
+    tiles->store(tiles->loadIf(exists, position), math.constant(i));
+    position = tiles->next(position);
   }
   Value zero = arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0));
   SmallVector<Value> start(tile, zero);
@@ -210,14 +232,17 @@ void MmaBlock::mainLoop() {
     Value read = carried[tile + digits], write = carried.back();
     // The step to multiply has arrived, and nobody reads any longer what the
     // next copies overwrite: the step before.
-    tiles.wait(ahead - 1);
+    tiles->wait(ahead - 1);
     gpu::BarrierOp::create(b, loc);
     Value last = num.add(loop.getInductionVar(), ahead);
-    math.branch(num.compare(Predicate::slt, last, steps),
-                [&] { tiles.copy(at, write); });
-    tiles.commit();
+    Value exists = num.compare(Predicate::slt, last, steps);
+    math.branch(exists, [&] { tiles->copy(at, write); });
+    tiles->commit();
+    // On their way while this step is multiplied.
+    SmallVector<Value> loaded = tiles->loadIf(exists, at);
     multiply(read, yields);
-    llvm::append_range(yields, tiles.next(at));
+    tiles->store(loaded, write);
+    llvm::append_range(yields, tiles->next(at));
     for (Value stage : {read, write}) {
       Value next = math.add(stage, 1);
       yields.push_back(

@@ -285,7 +285,11 @@ void Outliner::outline(func::FuncOp func, PhasesOp op) {
         scratch);
   };
   outlined("kernel", threads, shared, blocks, space.imagesPerBlock(),
-           leastResident(space.plan, type.getElementTypeBitWidth() / 8),
+           leastResident(
+               space.plan,
+               {type.getElementTypeBitWidth() / 8,
+                numbers.getInputBatch() == 0 && numbers.getOutputBatch() == 0,
+                numbers.getInputFeature() == type.getRank() - 1}),
            [&](PhasesOp op, Value sums, OpBuilder &b) {
              buildBlock(op, space, sums, b);
            });

@@ -8,6 +8,7 @@
 
 #include "Xla.h"
 #include "Engine.h"
+#include "RoundUp.h"
 #include "XlaBuffers.h"
 
 #include <atomic>
@@ -134,7 +135,7 @@ void useLargePages(void *data, size_t bytes) {
 size_t packBytes(const Kernel &kernel) {
   if (kernel.readsStoredWeights())
     return 0;
-  return (kernel.packedWeightBytes + 63) / 64 * 64;
+  return roundUp(kernel.packedWeightBytes);
 }
 
 Status run(const Call &call, ffi::ThreadPool &pool, const ffi::AnyBuffer &input,

@@ -251,10 +251,8 @@ Status DeviceKernel::pack(DeviceAddress weights, DeviceAddress packed,
 
 Status DeviceKernel::run(const DeviceOperands &operands,
                          DeviceStream stream) const {
-  if (operands.batch < 0 || operands.batch % code.conv.batchGroups)
-    return badInput("batch=" + std::to_string(operands.batch) +
-                    ": valid: at least 0, and a multiple of " +
-                    std::to_string(code.conv.batchGroups));
+  if (Status s = checkImages(code, operands.batch); !s)
+    return s;
   Call call{operands};
   int64_t blocks = 0;
   // All are checked before the first is launched.

@@ -58,6 +58,7 @@ TEST_F(DeviceTest, WeightGradientsOfAllImages) {
         "conv2d:in=6x5x8,oc=8,k=3,g=4,dtype=f64,grad=weight",
         "convT3d:in=3x4x5x8,oc=6,k=3x4x2,s=2,grad=weight",
         "convT1d:in=20x8,oc=5,k=4,s=3,d=2,dtype=f16,grad=weight",
+        "conv2d:in=9x8x32,oc=32,k=3,dtype=bf16,grad=weight",
         "convT2d:in=4x5x6,oc=3,k=3x1,s=2x3,layout=channels_first,grad="
         "weight"}) {
     Layer layer = layerOf(text);

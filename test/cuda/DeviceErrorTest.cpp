@@ -42,6 +42,19 @@ TEST_F(DeviceKernelTest, RefusesBadCalls) {
   EXPECT_FALSE(kernel.pack(0, t.p.get(), nullptr));
 }
 
+TEST_F(DeviceKernelTest, RefusesImagesThatItCannotReadTogether) {
+  auto device = open();
+  GPUKernel code = smallKernel();
+  code.imageMultiple = 4;
+  auto made = DeviceKernel::load(device, code);
+  ASSERT_TRUE(made);
+  Status s = (*made)->run({.batch = 6}, nullptr);
+  ASSERT_FALSE(s);
+  expectError(s.error(), ErrorKind::BadInput,
+              "batch=6: valid: at least 0, and a multiple of 4");
+  EXPECT_EQ(controls.calls("cuLaunchKernel"), 0);
+}
+
 TEST_F(DeviceKernelTest, SaysWhatTheMachineLacks) {
   auto device = open();
   auto refused = [&](auto change, const char *text) {

@@ -6,172 +6,13 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "FakeDriver.h"
-#include "cuda/Driver.h"
+#include "FakeMachine.h"
 
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <functional>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <sstream>
-#include <vector>
-
-#include <unistd.h>
 
 using namespace convjit::cuda;
-using convjit::fake::Controls;
-
-namespace {
-
-using Work = std::function<void()>;
-
-struct FakeFunction {
-  std::string entry;
-  const std::string *image = nullptr;
-  size_t parameters = 0;
-  int dynamicShared = 48 << 10;
-};
-struct FakeModule {
-  std::string image;
-  std::map<std::string, FakeFunction> functions;
-};
-struct FakeStream {
-  std::vector<Work> work;
-};
-
-struct Machine {
-  int devices = 1, capability = 90, version = 12040;
-  std::string failing;
-  int failingCall = 0, failingResult = 0;
-  pid_t process = 0; ///< that called cuInit
-
-  std::map<std::string, int, std::less<>> calls;
-  std::map<int, int> retained;
-  std::map<Module, std::unique_ptr<FakeModule>> modules;
-  std::map<Address, std::vector<std::byte>> memory;
-  Address next = Address(0x700) << 32;
-  std::map<Stream, FakeStream> streams;
-  bool capturing = false;
-  std::vector<Work> captured;
-  convjit::fake::Kernel kernel = nullptr;
-  /// What a kernel did wrong; nothing works after it.
-  std::string corrupted;
-};
-
-/// What launches do from the start.
-convjit::fake::Kernel firstKernel = nullptr;
-
-std::recursive_mutex mutex;
-Machine machine;
-thread_local std::vector<Context> contexts;
-
-void reset(const char *options) {
-  std::lock_guard lock(mutex);
-  machine = Machine();
-  machine.kernel = firstKernel;
-  const char *environment = std::getenv("CONVJIT_FAKE_CUDA");
-  std::istringstream words(options ? options : environment ? environment : "");
-  for (std::string word; words >> word;) {
-    char name[64];
-    if (std::sscanf(word.c_str(), "devices=%d", &machine.devices) == 1 ||
-        std::sscanf(word.c_str(), "capability=%d", &machine.capability) == 1 ||
-        std::sscanf(word.c_str(), "version=%d", &machine.version) == 1)
-      continue;
-    if (std::sscanf(word.c_str(), "fail=%63[^:]:%d:%d", name,
-                    &machine.failingCall, &machine.failingResult) == 3)
-      machine.failing = name;
-    else
-      std::abort();
-  }
-}
-[[maybe_unused]] const bool started = (reset(nullptr), true);
-
-Context contextOf(int device) {
-  return reinterpret_cast<Context>(static_cast<uintptr_t>(0xc0 + device));
-}
-
-/// Counts a call; what it returns at once, if not Success.
-Result enter(const char *name, bool captured = false,
-             bool needsContext = true) {
-  // Allocates for a function's first call alone.
-  auto known = machine.calls.find(std::string_view(name));
-  if (known == machine.calls.end())
-    known = machine.calls.emplace(name, 0).first;
-  int call = ++known->second;
-  if (machine.failing == name && machine.failingCall == call)
-    return machine.failingResult;
-  if (machine.capturing && !captured)
-    return CaptureUnsupported;
-  if (machine.process != getpid())
-    return NotInitialized;
-  if (needsContext) {
-    if (!machine.corrupted.empty())
-      return LaunchFailed;
-    if (contexts.empty())
-      return InvalidContext;
-    for (auto [device, count] : machine.retained)
-      if (contexts.back() == contextOf(device) && count > 0)
-        return Success;
-    return InvalidContext;
-  }
-  return Success;
-}
-
-void *memoryAt(uint64_t address, size_t *bytes) {
-  auto after = machine.memory.upper_bound(address);
-  if (after == machine.memory.begin())
-    return nullptr;
-  auto &[start, storage] = *std::prev(after);
-  if (address - start >= storage.size())
-    return nullptr;
-  *bytes = storage.size() - (address - start);
-  return storage.data() + (address - start);
-}
-
-uint64_t allocationAt(uint64_t address) {
-  auto after = machine.memory.upper_bound(address);
-  return after == machine.memory.begin() ? 0 : std::prev(after)->first;
-}
-
-/// The entries of a module: ".entry NAME(" and a ".param" for each parameter.
-std::map<std::string, FakeFunction> entriesOf(const std::string &image) {
-  std::map<std::string, FakeFunction> entries;
-  // What comments carry is none of it.
-  std::string ptx;
-  std::istringstream lines(image);
-  for (std::string line; std::getline(lines, line);)
-    if (!line.starts_with("//"))
-      ptx += line + "\n";
-  for (size_t at = 0; (at = ptx.find(".entry ", at)) != std::string::npos;) {
-    at += 7;
-    size_t open = ptx.find('(', at), close = ptx.find(')', open);
-    std::string name = ptx.substr(at, open - at);
-    FakeFunction &function = entries[name];
-    function.entry = name;
-    for (size_t p = open; (p = ptx.find(".param", p)) < close; p += 6)
-      ++function.parameters;
-    at = close;
-  }
-  return entries;
-}
-
-/// The work of a stream is done when somebody waits for it.
-void finish(Stream stream) {
-  std::vector<Work> work = std::move(machine.streams[stream].work);
-  machine.streams[stream].work.clear();
-  for (const Work &item : work)
-    if (machine.corrupted.empty())
-      item();
-}
-
-} // namespace
-
-void convjit::fake::setFirstKernel(Kernel kernel) {
-  firstKernel = machine.kernel = kernel;
-}
+using namespace convjit::fake;
 
 #define ENTER(...)                                                             \
   std::lock_guard lock(mutex);                                                 \
@@ -464,7 +305,7 @@ const Controls *convjit_fake_cuda() {
         auto found = machine.calls.find(function);
         return found == machine.calls.end() ? 0 : found->second;
       },
-      [](convjit::fake::Kernel kernel) {
+      [](Kernel kernel) {
         std::lock_guard lock(mutex);
         machine.kernel = kernel;
       },

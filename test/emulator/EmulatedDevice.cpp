@@ -70,6 +70,8 @@ public:
   }
 
   Status run(cli::DeviceTensors &tensors) override {
+    if (Status s = checkImages(kernel, tensors.batch); !s)
+      return s;
     packed.assign(kernel.packedWeightBytes, std::byte(0xff));
     if (Status s = launch(kernel.pack, tensors); !s)
       return s;

@@ -86,3 +86,51 @@ func.func @half(%x: tensor<?x66x16xbf16>, %w: tensor<3x16x16xbf16>) -> tensor<?x
       : (tensor<?x66x16xbf16>, tensor<3x16x16xbf16>) -> tensor<?x64x16xbf16>
   return %y : tensor<?x64x16xbf16>
 }
+
+// -----
+
+#d = #conv.dims<[f, 0, b]x[0, i, o]->[0, b, f]>
+
+// A weight's gradient: images are summed over, and runs of eight channels of the layer
+// are the pixels of a box of 32. Rows are products of a step.
+// CHECK-LABEL: gpu.func @kernel(
+// CHECK-SAME: memref<2x64x16x16xbf16> {conv.operand = "packed"}
+// CHECK-DAG: %[[X:.*]] = memref.view %{{.*}} to memref<48x32xbf16, #gpu.address_space<workgroup>>
+// CHECK-DAG: %[[W:.*]] = memref.view %{{.*}} to memref<48x16xbf16, #gpu.address_space<workgroup>>
+// CHECK: nvgpu.device_async_copy %{{.*}}, %[[X]][%{{.*}}], 8
+// CHECK: nvgpu.device_async_copy %{{.*}}, %[[W]][%{{.*}}], 8 {bypassL1}
+// CHECK: scf.for
+// CHECK: nvgpu.ldmatrix %[[X]]{{.*}} {numTiles = 4 : i32, transpose = true}
+// CHECK: nvgpu.ldmatrix %[[W]]{{.*}} {numTiles = 4 : i32, transpose = true}
+// CHECK: nvvm.mma.sync
+func.func @gradient(%x: tensor<16x66x?xbf16>, %w: tensor<64x16x32xbf16>) -> tensor<3x?x32xbf16> {
+  %y = conv.convolution %x, %w window <rank = 1> dims #d
+      gpu_plan <schedule = mma, box = [32, 1], channels = 16, depth = 16, thread_pixels = 4, thread_channels = 4, stages = 3, vector = 8>
+      : (tensor<16x66x?xbf16>, tensor<64x16x32xbf16>) -> tensor<3x?x32xbf16>
+  return %y : tensor<3x?x32xbf16>
+}
+
+// -----
+
+#d = #conv.dims<[f, 0, b]x[0, i, o]->[0, b, f]>
+
+// Any number of channels: loaded while a step is multiplied, stored in pairs at its end.
+// CHECK-LABEL: gpu.func @kernel(
+// CHECK: %[[X:.*]] = memref.view %{{.*}} to memref<48x32xf16, #gpu.address_space<workgroup>>
+// CHECK: scf.for
+// CHECK-NEXT: nvgpu.device_async_wait
+// CHECK-NEXT: gpu.barrier
+// CHECK: %[[PAIRS:.*]]:8 = scf.if
+// CHECK: memref.load %{{.*}} : memref<?xf16
+// CHECK: vector.from_elements %{{.*}}, %{{.*}} : vector<2xf16>
+// CHECK: nvgpu.ldmatrix %[[X]]{{.*}} {numTiles = 4 : i32, transpose = true}
+// CHECK: nvgpu.mma.sync
+// CHECK: vector.store %[[PAIRS]]#0, %[[X]]
+// CHECK-NOT: gpu.barrier
+// CHECK: scf.yield
+func.func @elements(%x: tensor<16x66x?xf16>, %w: tensor<64x16x32xf16>) -> tensor<3x?x32xf16> {
+  %y = conv.convolution %x, %w window <rank = 1> dims #d
+      gpu_plan <schedule = mma, box = [32, 1], channels = 16, depth = 16, thread_pixels = 4, thread_channels = 4, stages = 3, vector = 1>
+      : (tensor<16x66x?xf16>, tensor<64x16x32xf16>) -> tensor<3x?x32xf16>
+  return %y : tensor<3x?x32xf16>
+}

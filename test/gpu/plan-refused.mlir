@@ -13,7 +13,7 @@ func.func @box(%x: tensor<?x66x8xf32>, %w: tensor<3x8x32xf32>) -> tensor<?x64x32
 
 #d = #conv.dims<[b, f, 0]x[0, i, o]->[b, f, 0]>
 func.func @vector(%x: tensor<?x8x66xf32>, %w: tensor<3x8x32xf32>) -> tensor<?x32x64xf32> {
-  // expected-error @+1 {{plan: vector = 4; valid where channels are not last in the input: 1}}
+  // expected-error @+1 {{plan: vector = 4; valid where channels are not last in the input: 1; with schedule = mma in 16 bits also where images are}}
   %y = conv.convolution %x, %w window <rank = 1> dims #d
       gpu_plan <schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 4, thread_channels = 4, stages = 2, vector = 4>
       : (tensor<?x8x66xf32>, tensor<3x8x32xf32>) -> tensor<?x32x64xf32>
@@ -40,4 +40,15 @@ func.func @threads(%x: tensor<?x66x8xf32>, %w: tensor<3x8x32xf32>) -> tensor<?x6
       gpu_plan <schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 8, thread_channels = 4, stages = 2, vector = 1>
       : (tensor<?x66x8xf32>, tensor<3x8x32xf32>) -> tensor<?x64x32xf32>
   return %y : tensor<?x64x32xf32>
+}
+
+// -----
+
+#d = #conv.dims<[f, 0, b]x[0, i, o]->[0, b, f]>
+func.func @images(%x: tensor<8x66x?xbf16>, %w: tensor<64x8x32xbf16>) -> tensor<3x?x32xbf16> {
+  // expected-error @+1 {{plan: vector = 8; valid where images are last in the input: a divisor of the box's 4}}
+  %y = conv.convolution %x, %w window <rank = 1> dims #d
+      gpu_plan <schedule = mma, box = [4, 8], channels = 16, depth = 16, thread_pixels = 4, thread_channels = 4, stages = 3, vector = 8>
+      : (tensor<8x66x?xbf16>, tensor<64x8x32xbf16>) -> tensor<3x?x32xbf16>
+  return %y : tensor<3x?x32xbf16>
 }

@@ -41,6 +41,11 @@ LAYERS = [
     ("conv2d:in=56x56x64,oc=64,k=3,pad=1,bias,residual,act=gelu,dtype=bf16", None),
     ("conv2d:in=56x56x64,oc=64,k=3,g=64,pad=1,dtype=f16", None),
     ("conv2d:in=224x224x3,oc=64,k=7,s=2,dtype=bf16", None),
+    ("conv2d:in=224x224x3,oc=64,k=7,s=2,dtype=bf16", "mma"),
+    ("conv2d:in=3x224x224,oc=64,k=7,s=2,layout=channels_first,dtype=f16", "mma"),
+    ("conv2d:in=56x56x64,oc=64,k=3,grad=weight,dtype=f16", "mma"),
+    ("conv2d:in=56x56x63,oc=64,k=3,grad=weight,dtype=bf16", "mma"),
+    ("conv3d:in=64x16x16x16,oc=64,k=3,layout=channels_first,grad=weight,dtype=f16", "mma"),
 ]
 
 
@@ -50,7 +55,9 @@ def convjit(*arguments):
 
 def assemble(layer, chip, plan, folder):
     """What ptxas makes of the layer's module: its file, and an entry by name."""
-    ptx = convjit("emit", layer, "--target=nvptx", f"--target-cpu={chip}",
+    # A weight's gradient is for one number of images.
+    batch = ["--batch=32"] if "grad=weight" in layer else []
+    ptx = convjit("emit", layer, "--target=nvptx", f"--target-cpu={chip}", *batch,
                   "--emit=ptx", *(["--plan", plan] if plan else []))
     return assembly.assemble(ptx, chip, folder)
 
@@ -75,9 +82,8 @@ def listed(name):
 LISTS = [
     (name, dtype, chip, share)
     for dtype, chip, share in [("f32", "sm_90", 12), ("f16", "sm_90", 24), ("f32", "sm_80", 35),
-                               ("f32", "sm_100", 35)]
+                               ("f32", "sm_100", 35), ("f16", "sm_100", 48)]
     for name in ["networks.csv", "plain.csv", "cliffs.csv", "gradients.csv"]
-    if dtype == "f32" or name != "gradients.csv"
 ]
 
 
@@ -135,3 +141,25 @@ def test_main_loop_is_as_many_products_as_it_must_be(
         # A fragment of input each, two of the filter together.
         fragments = loop.steps * depth * size // 32 * (down // 2 + across // 4)
         assert loop.count(r"LDSM\S*") == fragments
+
+
+# Fragments of a weight's gradient in 16 bits are read across rows of channels.
+@pytest.mark.skipif(NVDISASM is None, reason="no nvdisasm: pip install nvidia-cuda-nvdisasm")
+@pytest.mark.parametrize("chip", ["sm_80", "sm_90", "sm_100"])
+def test_main_loop_of_a_gradient_is_as_many_products_as_it_must_be(chip, tmp_path):
+    down, across, depth = 8, 8, 32
+    plan = (
+        f"#conv.gpu_plan<schedule = mma, box = [64, 1, 2], channels = 64, depth = {depth}, "
+        f"thread_pixels = {down}, thread_channels = {across}, stages = 3, vector = 8>"
+    )
+    # 32 images: a step is those of one position.
+    cubin, _ = assemble("conv2d:in=56x56x64,oc=64,k=3,grad=weight,dtype=f16", chip, plan, tmp_path)
+    field = {"schedule": "mma", "thread_pixels": down, "thread_channels": across, "depth": depth}
+    _, ideal = assembly.products(field, 2)
+    main = [loop for loop in assembly.loops(cubin, "convjit_kernel") if loop.count(r"HMMA\S*")]
+    assert main
+    for loop in main:
+        assert loop.count(r"HMMA\.16816\.F32") == loop.steps * ideal > 0
+        assert loop.count(r"(LDG|STS|LDL|STL|LDS)") == 0
+        fragments = loop.steps * depth // 16 * (down // 2 + across // 4)
+        assert loop.count(r"LDSM\.16\.MT88\S*") == fragments

@@ -12,6 +12,7 @@
 #include "GuardedTensor.h"
 #include "convjit/WeightGradient.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>

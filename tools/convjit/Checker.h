@@ -38,8 +38,10 @@ struct NamedCase {
 constexpr double leastSecondsAllowed = 300;
 double secondsAllowed(const NamedCase &item, size_t threadCounts);
 
-/// Case `index` of the sequence that `seed` starts.
-NamedCase randomCase(uint64_t seed, int64_t index, bool onGPU = false);
+/// Case `index` of the sequence that `seed` starts. `gradients`: one that is a
+/// weight's gradient.
+NamedCase randomCase(uint64_t seed, int64_t index, bool onGPU = false,
+                     bool gradients = false);
 
 /// `plan` with some of its fields replaced; a convolution need not allow it.
 std::string randomPlan(std::string plan, uint64_t seed);

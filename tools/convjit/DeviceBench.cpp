@@ -45,7 +45,7 @@ Expected<Json> convjit::cli::benchOnDevice(const Compiler &compiler,
       return launch.takeError();
     layer->conv = launch->conv;
     batch = launch->batch;
-    own.images = launch->images();
+    own.setImages(launch->images());
   }
   Expected<GPUKernel> kernel = compiler.compileGPU(layer->conv, own);
   if (!kernel)

@@ -45,6 +45,9 @@ Expected<GPUKernel> DeviceChecker::compileCase(const NamedCase &item,
         return kernel;
       continue;
     }
+    // Not one for calls of other numbers of images.
+    if (options.imageMultiple % kernel->imageMultiple)
+      continue;
     // Tiles far larger than the layer: minutes on an emulator.
     constexpr int64_t mostThreads = 1 << 16;
     const GPULaunch &launch = kernel->run.front();
@@ -85,7 +88,7 @@ Expected<std::optional<Failure>> DeviceChecker::check(const NamedCase &item,
       NamedCase all = item;
       all.conv = launch->conv;
       CompileOptions own = options;
-      own.images = launch->images();
+      own.setImages(launch->images());
       Expected<GPUKernel> kernel = load(all, own);
       if (!kernel)
         return failed(kernel.takeError());

@@ -305,7 +305,7 @@ private:
         for (size_t i = 0; i < layers.size(); ++i) {
           const Layer &layer = layers[i];
           noteLayer(layer.text, compile);
-          compile.images = expectedImages(i);
+          expectImages(compile, i);
           Expected<std::string> text =
               compiler->emit(layer.conv, stage->stage, compile,
                              layer.problem ? &*layer.problem : nullptr);
@@ -364,7 +364,7 @@ private:
     for (size_t i = 0; i < items.size(); ++i) {
       const LibraryLayer &item = items[i];
       noteLayer(item.problem, compile);
-      compile.images = expectedImages(i);
+      expectImages(compile, i);
       Expected<GPUKernel> kernel = compiler->compileGPU(item.conv, compile);
       if (!kernel)
         return kernel.takeError();
@@ -376,10 +376,11 @@ private:
   }
 
   /// What a GPU's plan is made for: of a weight gradient, images are channels.
-  int64_t expectedImages(size_t layer) const {
+  void expectImages(CompileOptions &compile, size_t layer) const {
+    compile.images = options.batchGiven ? options.batch : 0;
+    compile.imageMultiple = 1;
     if (gradients[layer])
-      return gradients[layer]->images();
-    return options.batchGiven ? options.batch : 0;
+      compile.setImages(gradients[layer]->images());
   }
 
   const EmitOptions &options;

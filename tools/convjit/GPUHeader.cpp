@@ -56,6 +56,7 @@ typedef struct convjit_gpu_kernel {
   size_t scratch_bytes, scratch_bytes_per_image;
   size_t pointer_alignment;
   int64_t batch_groups;
+  int64_t image_multiple; /* of it the batch is a multiple, in each group */
   convjit_gpu_launch pack;
   int run_count;
   const convjit_gpu_launch *run;
@@ -154,7 +155,7 @@ static void writeKernel(std::ostream &out, const std::string &symbol,
       << ",\n    " << symbol << "_ptx, " << kernel.computeCapability << ", "
       << kernel.packedWeightBytes << ", " << kernel.scratchBytes << ", "
       << kernel.scratchBytesPerImage << ", " << kernel.pointerAlignment << ", "
-      << kernel.conv.batchGroups << ",\n    ";
+      << kernel.conv.batchGroups << ", " << kernel.imageMultiple << ",\n    ";
   writeLaunch(out, kernel.pack);
   out << ",\n    " << kernel.run.size() << ", " << symbol << "_run};\n";
 }

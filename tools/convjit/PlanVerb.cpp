@@ -71,7 +71,7 @@ Expected<int> run(const PlanOptions &options) {
       return launch.takeError();
     layer->conv = launch->conv;
     batch = launch->batch;
-    compile.images = launch->images();
+    compile.setImages(launch->images());
   } else if (layer->isWeightGradient()) {
     Expected<Convolution> sum = lowerWeightGradient(layer->forward, images);
     if (!sum)

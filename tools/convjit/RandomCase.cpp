@@ -11,12 +11,25 @@
 #include "Layer.h"
 #include "Random.h"
 
+#include <algorithm>
 #include <string_view>
 
 using namespace convjit;
 using namespace convjit::cli;
 
-NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU) {
+/// Runs of channels that begin aligned, which copies to tensor cores move as
+/// they are, and more images than the few that all cases run.
+static void enlargeGradient(Problem &problem, Random &random) {
+  for (int64_t *channels : {&problem.inChannels, &problem.outChannels}) {
+    int64_t unit = problem.groups * random.pick<int64_t>({1, 2, 8, 8});
+    *channels = (*channels + unit - 1) / unit * unit;
+  }
+  if (random.chance(50))
+    problem.layout = Layout::ChannelsLast;
+}
+
+NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU,
+                                   bool gradients) {
   Random random(seed * 0x9e3779b97f4a7c15 + static_cast<uint64_t>(index));
   auto chooseType = [&](DataType &dtype) {
     if (onGPU && dtype == DataType::F32 && random.chance(50))
@@ -24,19 +37,29 @@ NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU) {
   };
   // Some as layers, so that the front end's mappings and gradients are on the
   // way too.
-  bool ofWeight = random.chance(8);
+  bool ofWeight = gradients || random.chance(8);
   if (ofWeight || random.chance(15))
     for (;;) {
       Problem problem =
           ofWeight ? randomWeightGradient(random) : randomProblem(random);
       chooseType(problem.dtype);
+      bool gradientOnGPU = onGPU && problem.gradient == Gradient::Weight;
+      if (gradientOnGPU)
+        enlargeGradient(problem, random);
       Expected<Layer> layer = readLayer(printProblem(problem));
       // For one image, of as many as the layer has input channels.
-      if (!layer || countMacs(layer->conv, layer->conv.batchGroups) > 2000000)
+      if (!layer)
+        continue;
+      int64_t macs = countMacs(layer->conv, layer->conv.batchGroups);
+      if (macs > 2000000)
         continue;
       NamedCase item{layer->text, std::move(layer->conv), {}, {}};
       if (problem.gradient == Gradient::Weight) {
         item.forward = std::move(layer->forward);
+        macs *= item.forward->inChannels / item.forward->groups;
+        if (onGPU && random.chance(50))
+          item.images = {random.between(
+              2, std::clamp<int64_t>(2000000 / (macs + 1), 2, 40))};
         if (onGPU && random.chance(50))
           item.planSeed = random.next() | 1;
       }

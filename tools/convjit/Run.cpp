@@ -233,7 +233,7 @@ Expected<Ran> runOnGPU(Tensors &tensors, const Layer &layer, Device &device,
     if (!launch)
       return launch.takeError();
     gradient = std::move(*launch);
-    options.images = gradient->images();
+    options.setImages(gradient->images());
   }
   Expected<GPUKernel> kernel =
       (*compiler)->compileGPU(gradient ? gradient->conv : layer.conv, options);

@@ -36,6 +36,7 @@ struct VerifyOptions {
   std::string device;
   std::vector<int64_t> batches;
   std::vector<unsigned> threads = {1, 2, 5};
+  bool gradients = false;
 };
 
 /// A line that is overwritten, on a terminal only.
@@ -53,6 +54,8 @@ struct Summary {
   uint64_t seed = 0;
   double worstError = 0;
   std::map<std::string, int64_t> plans;
+  /// Those of a weight's gradient by type: what plans alone do not say.
+  std::map<std::string, std::map<std::string, int64_t>> gradientPlans;
   /// By case, so that their order does not depend on the jobs.
   std::map<int64_t, Json> failures;
 
@@ -67,7 +70,8 @@ struct Summary {
             {"worst_error", worstError},
             {"seed", seed},
             {"failures", list},
-            {"plans", counts}};
+            {"plans", counts},
+            {"gradient_plans", gradientPlans}};
   }
 
   void print() const {
@@ -165,15 +169,20 @@ Expected<int> run(VerifyOptions &options) {
   work.makeCase = [&](int64_t index) {
     if (index < listedCount)
       return (*listed)[static_cast<size_t>(index)];
-    NamedCase item =
-        randomCase(options.seed, index - listedCount, !work.device.empty());
-    item.images = options.batches;
+    NamedCase item = randomCase(options.seed, index - listedCount,
+                                !work.device.empty(), options.gradients);
+    if (!options.batches.empty())
+      item.images = options.batches;
     return item;
   };
   int64_t done = 0;
   work.done = [&](const Outcome &outcome) {
-    if (!outcome.plan.empty())
+    if (!outcome.plan.empty()) {
       ++summary.plans[outcome.plan];
+      NamedCase item = work.makeCase(outcome.index);
+      if (item.forward)
+        ++summary.gradientPlans[name(item.conv.dtype)][outcome.plan];
+    }
     summary.worstError = std::max(summary.worstError, outcome.worstError);
     if (const std::optional<Failure> &failure = outcome.failure) {
       std::string text = work.makeCase(outcome.index).text;
@@ -213,6 +222,8 @@ Verb convjit::cli::addVerify(CLI::App &parent) {
   app->add_option("problems", options->problems, "layers");
   app->add_option("--random", options->random, "number of random layers")
       ->check(CLI::Range(int64_t(0), int64_t(1) << 40));
+  app->add_flag("--gradients", options->gradients,
+                "random layers are gradients of weights alone");
   CLI::Option *seed = app->add_option("--seed", options->seed,
                                       "seed of layers and data; fresh without");
   // One value a flag, so that problems may follow.

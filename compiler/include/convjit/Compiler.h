@@ -79,6 +79,13 @@ struct CompileOptions {
   std::string plan;
   /// GPU: images of the output that the plan is to be good for; 0: eight.
   int64_t images = 0;
+  /// GPU: the images of the output of every call are a multiple of this. Where
+  /// they are neighbours in memory, a plan may rely on a power of two that
+  /// divides it (GPUKernel::imageMultiple).
+  int64_t imageMultiple = 1;
+
+  /// For a call that always has so many.
+  void setImages(int64_t count) { images = imageMultiple = count; }
 };
 
 struct Library;

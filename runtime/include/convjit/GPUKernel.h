@@ -30,6 +30,7 @@
 #define CONVJIT_GPUKERNEL_H
 
 #include "convjit/Convolution.h"
+#include "convjit/Error.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -81,6 +82,9 @@ struct GPUKernel {
   size_t scratchBytes = 0, scratchBytesPerImage = 0;
   /// Pointers are multiples of this many bytes.
   size_t pointerAlignment = 16;
+  /// Images of the output that a call has a multiple of: where images are
+  /// neighbours in memory, the plan may read several with one access.
+  int64_t imageMultiple = 1;
   /// LLVM's name of the chip that the code was made for, and the least compute
   /// capability that runs it, as 10 * major + minor.
   std::string chip;
@@ -104,6 +108,16 @@ inline int64_t gridBlocks(const GPULaunch &launch, int64_t batch,
   if (launch.blocks > 0 && boxes > most / launch.blocks)
     return most;
   return boxes * launch.blocks;
+}
+
+/// Errors: a number of images in the input that the kernel does not take.
+inline Status checkImages(const GPUKernel &kernel, int64_t batch) {
+  int64_t multiple = kernel.conv.batchGroups * kernel.imageMultiple;
+  if (batch >= 0 && batch % multiple == 0)
+    return {};
+  return badInput("batch=" + std::to_string(batch) +
+                  ": valid: at least 0, and a multiple of " +
+                  std::to_string(multiple));
 }
 
 /// Bytes of GPUParameter::Scratch for `batch` images in the input.
