@@ -15,7 +15,11 @@ using namespace convjit::python;
 
 Expected<std::shared_ptr<const GPUKernel>>
 convjit::python::gpuKernelOf(std::string_view convolution,
-                             const std::string &gpu, const std::string &plan) {
+                             const std::string &gpu, const std::string &plan,
+                             int64_t images) {
+  if (images < 0)
+    return badInput("images=" + std::to_string(images) +
+                    ": valid: 0, or a number of images");
   Expected<NamedConvolution> named = parseConvolution(convolution);
   if (!named)
     return named.takeError();
@@ -24,8 +28,10 @@ convjit::python::gpuKernelOf(std::string_view convolution,
     return made.takeError();
   // Never destroyed, as the compiler.
   static auto *kernels = new GPUKernelCache;
-  return kernels->kernel(**made, named->conv,
-                         {{"nvptx64-nvidia-cuda", gpu, ""}, plan});
+  CompileOptions options{{"nvptx64-nvidia-cuda", gpu, ""}, plan};
+  if (images > 0)
+    options.setImages(images);
+  return kernels->kernel(**made, named->conv, options);
 }
 
 Expected<const DeviceKernel *> convjit::python::deviceKernelOf(

@@ -252,9 +252,9 @@ struct BoundGPUKernel {
 };
 
 BoundGPUKernel compileForGPU(std::string_view text, const std::string &gpu,
-                             const std::string &plan) {
+                             const std::string &plan, int64_t images) {
   nb::gil_scoped_release release;
-  return {valueOf(gpuKernelOf(text, gpu, plan))};
+  return {valueOf(gpuKernelOf(text, gpu, plan, images))};
 }
 
 nb::dict calls(std::string_view text) {
@@ -370,7 +370,8 @@ NB_MODULE(_convjit, m) {
   m.def("threads", [] { return executor()->concurrency(); });
   m.def("compilations", &compilations);
   m.def("cache_place", &cachePlace);
-  m.def("compile_gpu", &compileForGPU, "convolution"_a, "gpu"_a, "plan"_a = "");
+  m.def("compile_gpu", &compileForGPU, "convolution"_a, "gpu"_a, "plan"_a = "",
+        "images"_a = 0);
   m.def(
       "gpu_for", [](int capability) { return valueOf(gpuFor(capability)); },
       "compute_capability"_a);

@@ -41,9 +41,10 @@ ffi::Error noMemory(const std::exception &thrown) {
 
 ffi::ErrorOr<std::unique_ptr<CudaCall>>
 instantiate(std::string_view convolution, std::string_view gpu,
-            std::string_view plan) {
+            std::string_view plan, int64_t images) {
   try {
-    auto kernel = gpuKernelOf(convolution, std::string(gpu), std::string(plan));
+    auto kernel =
+        gpuKernelOf(convolution, std::string(gpu), std::string(plan), images);
     if (!kernel)
       return ffi::Unexpected(xlaError(kernel.error()));
     auto call = std::make_unique<CudaCall>();
@@ -56,7 +57,7 @@ instantiate(std::string_view convolution, std::string_view gpu,
 
 ffi::Error initialize(CudaCall *call, int32_t ordinal, ffi::RemainingArgs,
                       ffi::RemainingRets, std::string_view, std::string_view,
-                      std::string_view) {
+                      std::string_view, int64_t) {
   try {
     if (ordinal < 0 || static_cast<size_t>(ordinal) >= CudaCall::maxDevices)
       return xlaError(badInput("device " + std::to_string(ordinal) +
@@ -117,7 +118,7 @@ ffi::Error execute(CudaCall *call, void *stream, int32_t ordinal,
                    ffi::Result<ffi::AnyBuffer> output,
                    ffi::ResultBuffer<ffi::U8> packed,
                    ffi::ResultBuffer<ffi::U8> scratch, std::string_view,
-                   std::string_view, std::string_view) {
+                   std::string_view, std::string_view, int64_t) {
   try {
     Status done =
         run(*call, stream, ordinal, input, weights, *output, *packed, *scratch);
@@ -131,7 +132,8 @@ XLA_FFI_DEFINE_HANDLER(instantiateHandler, instantiate,
                        ffi::Ffi::BindInstantiate()
                            .Attr<std::string_view>("convolution")
                            .Attr<std::string_view>("gpu")
-                           .Attr<std::string_view>("plan"));
+                           .Attr<std::string_view>("plan")
+                           .Attr<int64_t>("images"));
 XLA_FFI_DEFINE_HANDLER(initializeHandler, initialize,
                        ffi::Ffi::BindInitialize()
                            .Ctx<ffi::State<CudaCall>>()
@@ -140,7 +142,8 @@ XLA_FFI_DEFINE_HANDLER(initializeHandler, initialize,
                            .RemainingRets()
                            .Attr<std::string_view>("convolution")
                            .Attr<std::string_view>("gpu")
-                           .Attr<std::string_view>("plan"));
+                           .Attr<std::string_view>("plan")
+                           .Attr<int64_t>("images"));
 XLA_FFI_DEFINE_HANDLER(executeHandler, execute,
                        ffi::Ffi::Bind()
                            .Ctx<ffi::State<CudaCall>>()
@@ -153,7 +156,8 @@ XLA_FFI_DEFINE_HANDLER(executeHandler, execute,
                            .Ret<ffi::Buffer<ffi::U8>>()
                            .Attr<std::string_view>("convolution")
                            .Attr<std::string_view>("gpu")
-                           .Attr<std::string_view>("plan"),
+                           .Attr<std::string_view>("plan")
+                           .Attr<int64_t>("images"),
                        {ffi::Traits::kCmdBufferCompatible});
 
 /// The type of the state is made known by the first call, XLA's question about

@@ -16,7 +16,7 @@ import numpy as np
 INSTANTIATE, INITIALIZE, EXECUTE = 0, 2, 3
 COMMAND_BUFFER_COMPATIBLE = 1
 #: XLA_FFI_DataType; NumPy has no name for bfloat16.
-TYPES = {"uint8": 6, "float16": 10, "float32": 11, "float64": 12, "bfloat16": 16}
+TYPES = {"int64": 5, "uint8": 6, "float16": 10, "float32": 11, "float64": 12, "bfloat16": 16}
 
 
 def struct(name, *fields):
@@ -27,6 +27,10 @@ def struct(name, *fields):
 
 class ByteSpan(Structure):
     _fields_ = [("ptr", c_char_p), ("len", c_size_t)]
+
+
+class Scalar(Structure):
+    _fields_ = [("dtype", c_int), ("value", c_void_p)]
 
 
 Version = struct("Version", ("major", c_int), ("minor", c_int))
@@ -161,11 +165,18 @@ class Xla:
             keep.append(ByteSpan(text, len(text)))
             return keep[-1]
 
+        def scalar(number):
+            keep.append(c_int64(number))
+            keep.append(Scalar(TYPES["int64"], ctypes.addressof(keep[-1])))
+            return keep[-1]
+
         sorted_attributes = sorted(attributes.items())
         names = [span(name) for name, _ in sorted_attributes]
-        values = [span(value) for _, value in sorted_attributes]
+        values = [span(value) if isinstance(value, str) else scalar(value)
+                  for _, value in sorted_attributes]
         count = max(len(names), 1)
-        types = (c_int * count)(*[4] * len(names))  # strings
+        types = (c_int * count)(*[4 if isinstance(value, ByteSpan) else 3
+                                  for value in values])  # strings and scalars
         name_pointers = (POINTER(ByteSpan) * count)(*[ctypes.pointer(n) for n in names])
         value_pointers = (c_void_p * count)(*[ctypes.addressof(v) for v in values])
         keep.extend([types, name_pointers, value_pointers])

@@ -30,7 +30,9 @@ def lowered(function, *arguments):
     scratch = [int(size) for size in re.findall(r"tensor<(\d+)xui8>", call)]
     assert len(scratch) == 2, call
     wanted = ("convolution", "gpu", "plan")
-    return {name: attributes[name] for name in wanted}, scratch
+    (images,) = re.findall(r"images = (\d+) : i64", call)
+    made = {name: attributes[name] for name in wanted}
+    return {**made, "images": int(images)}, scratch
 
 
 def integers(shape, seed, dtype):
@@ -138,6 +140,16 @@ def main(cases, seed):
     scratch = check(driver, gradient, integers((2, 24, 24, 8), 0, "float32"),
                     integers((2, 24, 24, 8), 1, "float32"))
     assert scratch > 0
+    # Images that are neighbours in memory are copied eight at a time by a kernel that is
+    # made for their number.
+    x, g = (integers((2, 12, 12, 8), seed, "float16") for seed in (2, 3))
+    attributes, _ = lowered(gradient, x, g)
+    assert attributes["images"] == 8 and "schedule = mma" in attributes["plan"]
+    assert "vector = 8" in attributes["plan"], attributes
+    exact = np.asarray(jax.jit(gradient)(x.astype("float64"), g.astype("float64")))
+    check(driver, gradient, x, g, refusing=False, wanted=exact.astype("float16"))
+    x = integers((2, 5, 4, 8), 0, "float32")
+    assert lowered(transposed, x, integers((4, 4, 8, 8), 1, "float32"))[0]["images"] == 0
     for case in range(cases):
         call = random_call(seed + case, dtypes=("float32", "float32", "float64"))
         try:

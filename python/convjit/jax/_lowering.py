@@ -158,14 +158,20 @@ def check_target(gpu: str) -> None:
 
 def gpu_kernel_for(
     lhs: Any, rhs: Any, out: Any, gpu: str, params: dict[str, Any]
-) -> tuple[str, Any]:
-    """As `kernel_for`, for a GPU."""
+) -> tuple[str, Any, int]:
+    """As `kernel_for`, for a GPU, and the images that it is made for, if their number
+    matters: where they are neighbours in memory, as in the gradient of a weight, a
+    kernel of any number of them copies single elements."""
+    images = 0
+    batch_axis = params["dimension_numbers"].lhs_spec[0]
+    if batch_axis != 0:
+        images = lhs.shape[batch_axis] // params["batch_group_count"]
     text = _convolution.describe(
         lhs.shape, rhs.shape, lhs.dtype, rhs.dtype, out.dtype, out.shape,
         platform="cuda", **params
     )
     try:
-        return text, _convjit.compile_gpu(text, gpu)
+        return text, _convjit.compile_gpu(text, gpu, "", images), images
     except (ValueError, RuntimeError) as error:
         raise NotTaken(f"{text}: {error}") from None
 
@@ -188,9 +194,11 @@ def _rule(platform: str, ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
             if where == "partitioned":
                 raise NotTaken("jit over several GPUs; taken: pmap, shard_map")
             gpu = gpu_target()
-            text, kernel = gpu_kernel_for(lhs_aval, rhs_aval, out_aval, gpu, params)
+            text, kernel, images = gpu_kernel_for(
+                lhs_aval, rhs_aval, out_aval, gpu, params
+            )
             _report.record(f"{text} ({gpu})", batch, kernel=kernel)
-            value = emit_cuda(ctx, lhs, rhs, text, kernel, batch)
+            value = emit_cuda(ctx, lhs, rhs, text, kernel, batch, images)
             return [with_sharding(ctx, value, out_aval)]
         if where == "partitioned":
             return _partition.lower(ctx, lhs, rhs, out_aval, params)
@@ -213,7 +221,7 @@ def emit(ctx: Any, lhs: Any, rhs: Any, text: str, kernel: Any, batch: int) -> An
 
 
 def emit_cuda(
-    ctx: Any, lhs: Any, rhs: Any, text: str, kernel: Any, batch: int
+    ctx: Any, lhs: Any, rhs: Any, text: str, kernel: Any, batch: int, images: int
 ) -> Any:
     """The custom call on a GPU: the plan is an attribute, so that an executable read
     from a file finds its scratch, the third result, as large as it needs."""
@@ -224,7 +232,8 @@ def emit_cuda(
     ctx = ctx.replace(avals_out=[*ctx.avals_out, *scratch])
     call = jax.ffi.build_ffi_lowering_function(TARGET)
     return call(
-        ctx, lhs, rhs, convolution=text, gpu=kernel.gpu, plan=kernel.plan
+        ctx, lhs, rhs, convolution=text, gpu=kernel.gpu, plan=kernel.plan,
+        images=np.int64(images),
     ).results[0]
 
 
