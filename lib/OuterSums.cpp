@@ -168,14 +168,32 @@ void OuterSums::storeRows(ArrayRef<Value> sums, bool added) {
                 });
 }
 
+/// Zeros where storeRows adds: less code than a second one that does not add,
+/// for 2264 pixels of 256 to 128 channels, k 16 s 8, 27 KB and 300 ms with it,
+/// 20 KB and 185 ms without.
+void OuterSums::clearRows() {
+  Value zeros = zeroOf(VectorType::get(
+      {static_cast<int64_t>(llvm::bit_ceil<uint64_t>(rows))}, element));
+  int64_t valid = pieces.back().first + validOf(pieces.back());
+  for (int64_t pixel = 0; pixel < pixels; ++pixel)
+    math.loop(math.constant(0), math.constant(valid), 1, [&](Value lane) {
+      Value to =
+          view(op.getOutput(), math.add(outputPlace(pixel, 0),
+                                        math.mul(lane, op.getOutputLane())));
+      storePieces(b, loc, zeros, rows, [&](LanePiece part, Value value) {
+        vector::StoreOp::create(b, loc, value, to,
+                                ValueRange{math.constant(part.first)});
+      });
+    });
+}
+
 void OuterSums::finish(const Sums &sums) {
   if (!rowsAreNeighbours())
     return store(total(sums));
   if (getConstantIntValue(op.getFirst()))
     return storeRows(sums, /*added=*/false);
-  math.branch(
-      op.getFirst(), [&] { storeRows(sums, /*added=*/false); },
-      [&] { storeRows(sums, /*added=*/true); });
+  math.branch(op.getFirst(), [&] { clearRows(); });
+  storeRows(sums, /*added=*/true);
 }
 
 OuterSums::Sums OuterSums::initial() {

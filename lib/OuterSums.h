@@ -59,6 +59,7 @@ private:
   bool rowsAreNeighbours();
   Sums total(const Sums &sums);
   void store(llvm::ArrayRef<Value> sums);
+  void clearRows();
   void storeRows(llvm::ArrayRef<Value> sums, bool added);
   /// Where lanes are that do not follow each other in the output.
   Value laneBuffer();
