@@ -72,8 +72,8 @@ struct ConvToLLVMPass : convjit::impl::ConvToLLVMBase<ConvToLLVMPass> {
   LogicalResult expand() {
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
-      if (isa<ViewLikeOpInterface, memref::ExtractStridedMetadataOp, scf::ForOp,
-              scf::IfOp>(op))
+      if (isa<ViewLikeOpInterface, memref::ExtractStridedMetadataOp,
+              memref::DimOp, scf::ForOp, scf::IfOp>(op))
         ops.push_back(op);
     });
     RewritePatternSet patterns(&getContext());

@@ -69,6 +69,19 @@ func.func @size(%x: memref<?x4xf32>, %n: index, %out: memref<index>) {
 
 // -----
 
+// CHECK-LABEL: llvm.func @size_once(
+// CHECK-NOT: llvm.alloca
+// CHECK: llvm.extractvalue %{{.*}}[3, 0]
+// CHECK-NOT: llvm.alloca
+// CHECK: llvm.return
+func.func @size_once(%x: memref<?x4xf32>) -> index {
+  %c0 = arith.constant 0 : index
+  %size = memref.dim %x, %c0 : memref<?x4xf32>
+  return %size : index
+}
+
+// -----
+
 // f64 functions: LLVM's where it has one.
 
 // CHECK-LABEL: llvm.func @functions(
