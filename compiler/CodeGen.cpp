@@ -132,7 +132,7 @@ convjit::translateToLLVM(mlir::Operation *module, llvm::LLVMContext &context,
           llvm::Attribute::getWithVScaleRangeArgs(context, vscale, vscale));
   }
   // Takes apart the buffers' descriptors and shares the arithmetic of indices,
-  // at an eighth of what MLIR's canonicalizer and CSE take for the same.
+  // at a seventh of what MLIR's canonicalizer and CSE take for the same.
   llvm::legacy::FunctionPassManager passes(result.get());
   passes.add(llvm::createEarlyCSEPass());
   passes.add(llvm::createDeadCodeEliminationPass());

@@ -63,7 +63,7 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
     // channels, k 2 s 2, all 1 MB of weights for each row, in lanes of both
     // phases 19.8 ms, a row for each block 21.5; the other way about 8 MB, 32 x
     // 32 with 512 to 256 channels, k 4 s 2, 43.9 and 40.0; 3 of 21 MB, 8 x 8 x
-    // 8 with 768 to 256, k 3, 38 and 53; 1 and 4 of 33 MB, 4 x 4 x 4 with 512
+    // 8 with 768 to 256, k 3, 37 and 41; 1 and 4 of 33 MB, 4 x 4 x 4 with 512
     // to 256, k 4 s 2, 64 images, 472 and 571.
     double all = times * bytes / machine.l3Rate;
     // Not all, or what waits for itself would seem to cost nothing: 4 x 2 with

@@ -105,6 +105,19 @@ struct IndexMath {
     body(loop.getInductionVar());
   }
 
+  /// The places from `at` on whose number is `count` modulo 2 * `most`, which
+  /// is a power of two, by one body(first, size) for each power of two in it.
+  void powersOfTwo(Value at, Value count, int64_t most,
+                   llvm::function_ref<void(Value, int64_t)> body) {
+    for (int64_t size = most; size; size /= 2) {
+      Value bit =
+          b.createOrFold<mlir::arith::AndIOp>(loc, count, constant(size));
+      branch(compare(mlir::arith::CmpIPredicate::ne, bit, constant(0)),
+             [&] { body(at, size); });
+      at = add(at, bit);
+    }
+  }
+
   /// if (condition) then() else otherwise(); decided here when it is constant.
   void branch(Value condition, llvm::function_ref<void()> then,
               llvm::function_ref<void()> otherwise = nullptr) {

@@ -85,14 +85,7 @@ void PackedImages::run(Value from, Value to, Value length, Value count) {
   };
   Value whole = math.mul(math.floorDiv(length, line), line);
   math.loop(math.constant(0), whole, line, [&](Value at) { pixels(at, line); });
-  // What remains goes by powers of two.
-  Value at = whole;
-  for (int64_t size = line / 2; size; size /= 2) {
-    Value bit = b.createOrFold<arith::AndIOp>(loc, length, math.constant(size));
-    math.branch(math.compare(arith::CmpIPredicate::ne, bit, math.constant(0)),
-                [&] { pixels(at, size); });
-    at = math.add(at, bit);
-  }
+  math.powersOfTwo(whole, length, line / 2, pixels);
 }
 
 void PackedImages::transposed(Value from, Value to, int64_t pixels,

@@ -290,15 +290,8 @@ void OuterTiler::imageVariants(int64_t most,
         math.compare(Predicate::sge, left, math.constant(most)),
         [&] { body(image, most); },
         [&] {
-          Value at = image;
-          for (int64_t size = llvm::bit_floor<uint64_t>(most - 1); size;
-               size /= 2) {
-            Value bit =
-                b.createOrFold<arith::AndIOp>(loc, left, math.constant(size));
-            math.branch(math.compare(Predicate::ne, bit, math.constant(0)),
-                        [&] { body(at, size); });
-            at = math.add(at, bit);
-          }
+          math.powersOfTwo(image, left, llvm::bit_floor<uint64_t>(most - 1),
+                           body);
         });
   };
   // Groups mostly have as many images as channels.
