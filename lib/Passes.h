@@ -102,6 +102,10 @@ void buildCPUPipeline(mlir::OpPassManager &pm,
 void addReadabilityPasses(mlir::OpPassManager &pm);
 void registerPipelines();
 
+/// The convolution of a function that only returns it, of all the function's
+/// arguments, each used once; null if the function has another form.
+conv::ConvolutionOp onlyConvolution(mlir::func::FuncOp func);
+
 /// On an epilogue: its stores are whole lines, if the output begins a line. On
 /// a function: it may store past the cache.
 constexpr llvm::StringLiteral streamingAttr = "conv.streaming";

@@ -34,6 +34,33 @@ def ConvLegalize : Pass<"conv-legalize"> {
   let dependentDialects = ["::convjit::conv::ConvDialect"];
 }
 
+def ConvCollapseSpatial : Pass<"conv-collapse-spatial", "::mlir::ModuleOp"> {
+  let summary = "make one dimension of spatial dimensions that act as one";
+  let description = [{
+    Two spatial dimensions become one where a pixel of the window is all that
+    each of them has, where the window spans all of both (the weights' gradient
+    of such a layer), or where one has a single element and no padding. They
+    are neighbours in memory, and all tensors of the function are contiguous:
+    only types change.
+
+    Before:
+    ```mlir
+    func.func @layer(%x: tensor<?x40x9x14xf32>, %w: tensor<320x40x1x1xf32>)
+        -> tensor<?x320x9x14xf32> {
+      %y = conv.convolution %x, %w window <rank = 2>
+          dims <[b, f, 0, 1]x[o, i, 0, 1]->[b, f, 0, 1]> : ...
+    ```
+    After:
+    ```mlir
+    func.func @layer(%x: tensor<?x40x126xf32>, %w: tensor<320x40x1xf32>)
+        -> tensor<?x320x126xf32> {
+      %y = conv.convolution %x, %w window <rank = 1>
+          dims <[b, f, 0]x[o, i, 0]->[b, f, 0]> : ...
+    ```
+  }];
+  let dependentDialects = ["::convjit::conv::ConvDialect"];
+}
+
 def ConvFoldMask : Pass<"conv-fold-mask"> {
   let summary = "turn a constant weight mask into the list of what it leaves";
   let description = [{

@@ -17,6 +17,7 @@ using namespace convjit;
 void convjit::buildPlanPipeline(OpPassManager &pm,
                                 const CPUPipelineOptions &options) {
   pm.addPass(createConvLegalize());
+  pm.addPass(createConvCollapseSpatial());
   pm.addPass(createConvFoldMask());
   pm.addPass(createConvPlan(
       {options.vectorBits, options.registers, options.fmaBits, options.l2Bytes,

@@ -19,6 +19,22 @@ using namespace mlir;
 using namespace convjit;
 using namespace convjit::conv;
 
+ConvolutionOp convjit::onlyConvolution(func::FuncOp func) {
+  if (!func.getBody().hasOneBlock() ||
+      llvm::range_size(func.getBody().front()) != 2)
+    return {};
+  auto op = dyn_cast<ConvolutionOp>(func.getBody().front().front());
+  auto end = dyn_cast<func::ReturnOp>(func.getBody().front().back());
+  bool isWhole = op && end && end.getNumOperands() == 1 &&
+                 end.getOperand(0) == op.getResult() &&
+                 op.getNumOperands() == func.getNumArguments() &&
+                 llvm::all_of(func.getArguments(), [](BlockArgument argument) {
+                   return argument.hasOneUse() &&
+                          isa<RankedTensorType>(argument.getType());
+                 });
+  return isWhole ? op : ConvolutionOp();
+}
+
 namespace {
 
 struct ConvSplitPhasesPass
@@ -30,27 +46,12 @@ struct ConvSplitPhasesPass
         return signalPassFailure();
   }
 
-  /// Functions of the form { conv.convolution of arguments; return }.
   static LogicalResult convert(func::FuncOp func) {
-    SmallVector<ConvolutionOp> ops(func.getOps<ConvolutionOp>());
+    auto ops = func.getOps<ConvolutionOp>();
     if (ops.empty())
       return success();
-    ConvolutionOp op = ops.front();
-    auto isWhole = [&] {
-      if (ops.size() != 1 || !func.getBody().hasOneBlock() ||
-          llvm::range_size(func.getBody().front()) != 2)
-        return false;
-      auto end = dyn_cast<func::ReturnOp>(func.getBody().front().back());
-      if (!end || end.getNumOperands() != 1 ||
-          end.getOperand(0) != op.getResult())
-        return false;
-      return op.getNumOperands() == func.getNumArguments() &&
-             llvm::all_of(func.getArguments(), [](BlockArgument argument) {
-               return argument.hasOneUse() &&
-                      isa<RankedTensorType>(argument.getType());
-             });
-    };
-    if (!isWhole())
+    ConvolutionOp op = onlyConvolution(func);
+    if (!op)
       return func.emitOpError("valid: one conv.convolution of all the "
                               "function's arguments, each used once, and the "
                               "return of its result");

@@ -47,6 +47,22 @@ static SpatialDim randomDim(Random &random, bool innermost) {
   return dim;
 }
 
+/// Dimensions that the compiler may take for one: windows of one pixel, or of
+/// the whole input.
+static void makeCollapsible(std::vector<SpatialDim> &dims, Random &random) {
+  bool global = random.chance(30);
+  for (SpatialDim &dim : dims) {
+    if (random.chance(15))
+      continue;
+    bool reversed = dim.reversed;
+    int64_t input = dim.input;
+    dim = {};
+    dim.input = random.chance(15) ? 1 : input;
+    dim.kernel = global ? std::max<int64_t>(dim.input, 1) : 1;
+    dim.reversed = reversed;
+  }
+}
+
 static void shuffle(std::vector<int64_t> &values, Random &random) {
   for (size_t i = values.size(); i > 1; --i)
     std::swap(values[i - 1],
@@ -90,6 +106,8 @@ NamedConvolution convjit::randomConvolution(Random &random) {
     auto rank = static_cast<size_t>(random.between(1, 3));
     for (size_t i = 0; i < rank; ++i)
       conv.dims.push_back(randomDim(random, i + 1 == rank));
+    if (rank > 1 && random.chance(15))
+      makeCollapsible(conv.dims, random);
     conv.inChannels = randomChannels(random);
     conv.outChannels = randomChannels(random);
     if (random.chance(30)) {
@@ -223,6 +241,13 @@ Problem convjit::randomWeightGradient(Random &random) {
     if (p.paddingMode == PaddingMode::Explicit)
       for (int i = 0; i < p.rank; ++i)
         p.padding.push_back({random.between(-1, 3), random.between(-1, 3)});
+    if (random.chance(15)) {
+      // A sum over all pixels.
+      p.kernel.assign(p.rank, 1);
+      p.stride.assign(p.rank, 1);
+      p.paddingMode = PaddingMode::Valid;
+      p.padding.clear();
+    }
     p.layout = random.chance(60) ? Layout::ChannelsFirst : Layout::ChannelsLast;
     p.dtype = random.chance(20) ? DataType::F64 : DataType::F32;
     if (validate(p))
