@@ -45,9 +45,9 @@ Value convjit::activate(OpBuilder &b, Location loc, EpilogueAttr epilogue,
                                            constant(0));
     return arith::SelectOp::create(b, loc, negative, value, x);
   };
-  auto sigmoid = [&](Value y) -> Value {
-    Value e = math::ExpOp::create(b, loc, arith::NegFOp::create(b, loc, y));
-    return arith::DivFOp::create(b, loc, constant(1), add(constant(1), e));
+  auto timesSigmoid = [&](Value factor) -> Value {
+    Value e = math::ExpOp::create(b, loc, arith::NegFOp::create(b, loc, x));
+    return arith::DivFOp::create(b, loc, factor, add(constant(1), e));
   };
   switch (epilogue.getActivation()) {
   case Activation::None:
@@ -58,11 +58,11 @@ Value convjit::activate(OpBuilder &b, Location loc, EpilogueAttr epilogue,
     return whereNegative(
         mul(x, constant(epilogue.getSlope().convertToDouble())));
   case Activation::Sigmoid:
-    return sigmoid(x);
+    return timesSigmoid(constant(1));
   case Activation::Tanh:
     return math::TanhOp::create(b, loc, x);
   case Activation::Silu:
-    return mul(x, sigmoid(x));
+    return timesSigmoid(x);
   case Activation::Gelu: {
     Value erf =
         math::ErfOp::create(b, loc, mul(x, constant(1 / std::numbers::sqrt2)));

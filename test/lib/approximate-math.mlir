@@ -27,6 +27,20 @@ func.func @erf(%x: vector<16xf32>) -> vector<16xf32> {
   return %a : vector<16xf32>
 }
 
+// exp: 9 multiply-adds, two comparisons, and the power of two made of integers.
+// CHECK-LABEL: @exp
+// CHECK-COUNT-2: arith.cmpf
+// CHECK-COUNT-9: vector.fma
+// CHECK-NOT: vector.fma
+// CHECK-NOT: arith.cmpf
+// CHECK: arith.shli
+// CHECK: arith.addi
+// CHECK: arith.mulf
+func.func @exp(%x: vector<16xf32>) -> vector<16xf32> {
+  %a = math.exp %x : vector<16xf32>
+  return %a : vector<16xf32>
+}
+
 // f64 is left to the C library.
 // CHECK-LABEL: @f64
 // CHECK: math.tanh
