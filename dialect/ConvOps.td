@@ -309,8 +309,8 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     `whole_lines`: what a pixel stores is whole cache lines, if the output
     begins with one, and the output is large.
 
-    `filter_ahead`: so many input channels further on, weights are fetched while
-    these are multiplied.
+    `input_ahead`, `filter_ahead`: so many input channels further on, the pixels'
+    lines or the weights are fetched while these are multiplied.
   }];
   let arguments = (ins
     Arg<Conv_Buffer, "", [MemRead]>:$input,
@@ -336,7 +336,7 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     OptionalAttr<DenseI64ArrayAttr>:$active,
     OptionalAttr<I64Attr>:$reduction,
     UnitAttr:$images, UnitAttr:$whole_lines,
-    OptionalAttr<I64Attr>:$filter_ahead,
+    OptionalAttr<I64Attr>:$input_ahead, OptionalAttr<I64Attr>:$filter_ahead,
     OptionalAttr<Conv_EpilogueAttr>:$epilogue);
   let assemblyFormat = [{
     $input `[` $input_at `]` `,` $filter `[` $filter_at `]`

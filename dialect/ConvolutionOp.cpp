@@ -370,9 +370,10 @@ LogicalResult TileOp::verify() {
       failed(positive("input_step", getInputStep(), maxWindowField)) ||
       failed(positive("output_step", getOutputStep(), maxWindowField)))
     return failure();
-  if (getFilterAhead() && failed(positive("filter_ahead", *getFilterAhead(),
-                                          filter.getNumElements())))
-    return failure();
+  for (auto [what, value] : {std::pair("input_ahead", getInputAhead()),
+                             std::pair("filter_ahead", getFilterAhead())})
+    if (value && failed(positive(what, *value, filter.getNumElements())))
+      return failure();
   if (getTapPixels() && (getLive() || getTapPixels()->size() % 2))
     return emitOpError() << "tap_pixels; valid: pairs, and without live taps";
   if (getValid() < 1 || getValid() > getWidth())

@@ -81,8 +81,8 @@ bool allowsLanesOfPixels(conv::ConvolutionOp op);
 /// memory.
 bool allowsLanesOfReduction(conv::ConvolutionOp op);
 
-/// Whether the pixels of an input row are one piece of memory, which a tile can
-/// ask for ahead.
+/// Whether the pixels of an input row are one piece of memory, or follow each
+/// other in each channel: a tile can ask for them ahead.
 bool allowsInputPrefetch(conv::ConvolutionOp op);
 
 /// How output channels are divided among vectors.

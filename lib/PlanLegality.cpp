@@ -42,8 +42,9 @@ bool convjit::allowsLanesOfReduction(ConvolutionOp op) {
 bool convjit::allowsInputPrefetch(ConvolutionOp op) {
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
   int64_t rank = numbers.getRank();
-  return !op.getLive() && numbers.getInputFeature() == rank + 1 &&
-         numbers.getInputSpatial().back() == rank;
+  int64_t row = numbers.getInputSpatial().back();
+  bool pixelsFollow = row == rank && numbers.getInputFeature() == rank + 1;
+  return !op.getLive() && (pixelsFollow || row == rank + 1);
 }
 
 /// Why nothing is fetched ahead as the plan says; empty if it can be.
@@ -67,8 +68,9 @@ static std::string whyNotFetched(ConvolutionOp op, PlanAttr plan) {
     return field + "; valid with other lanes than channels: none or input";
   if (prefetch != Prefetch::Filter &&
       (!allowsInputPrefetch(op) || plan.getRow() == RowForm::Images))
-    return field + "; valid with a mask, row = images, or channels or rows of "
-                   "the input that are not last in memory: none or filter";
+    return field + "; valid with a mask, row = images, or where neither a "
+                   "pixel's channels nor a row's pixels are last in memory: "
+                   "none or filter";
   return "";
 }
 

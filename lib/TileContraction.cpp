@@ -228,6 +228,29 @@ void TileContraction::fetchWeights(Value weights, Value at, int64_t channels) {
           /*isWrite=*/false, nearest, /*isDataCache=*/true);
 }
 
+void TileContraction::fetchPixels(Value input, Value at, int64_t channels,
+                                  int64_t count) {
+  if (!op.getInputAhead())
+    return;
+  constexpr int nearest = 3; // as llvm.prefetch counts
+  int64_t line = lineElements(filter.getElementTypeBitWidth());
+  int64_t step = llvm::divideCeil(line, op.getInputStep());
+  Value from = math.add(at, static_cast<int64_t>(*op.getInputAhead()));
+  auto fetch = [&](int64_t channel, int64_t pixel) {
+    memref::PrefetchOp::create(
+        b, loc, input,
+        ValueRange{math.add(from, channel), math.constant(pixel)},
+        /*isWrite=*/false, nearest, /*isDataCache=*/true);
+  };
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    for (int64_t pixel = 0; pixel < count; pixel += step)
+      fetch(channel, pixel);
+    // What begins within a line may end within one more.
+    if (count > 1)
+      fetch(channel, count - 1);
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Lanes of input channels
 //===----------------------------------------------------------------------===//

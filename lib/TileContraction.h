@@ -53,6 +53,10 @@ protected:
 
   /// Asks for the weights of channels [at, at + channels) + `filter_ahead`.
   void fetchWeights(mlir::Value weights, mlir::Value at, int64_t channels);
+  /// Asks for the lines that `count` pixels have in channels [at, at +
+  /// channels) + `input_ahead` of `input`, (channel, pixel).
+  void fetchPixels(mlir::Value input, mlir::Value at, int64_t channels,
+                   int64_t count);
 
   /// sums(m, n) += input(m, k) * weights(k, n) for k in [at, at + channels).
   mlir::linalg::GenericOp contraction(mlir::Value input, mlir::Value weights,

@@ -188,5 +188,6 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
       space.channels.lanes == Lanes::Reduction
           ? b.getI64IntegerAttr(channelsPerGroup())
           : nullptr,
-      ofImages, storesWholeLines(), filterAhead(), op.getEpilogueAttr());
+      ofImages, storesWholeLines(), inputAhead(pixels), filterAhead(),
+      op.getEpilogueAttr());
 }

@@ -64,6 +64,8 @@ private:
   bool storesWholeLines() const;
   /// What `prefetch` of the plan means for a tile.
   mlir::IntegerAttr filterAhead();
+  mlir::IntegerAttr inputAhead(int64_t pixels);
+  bool fetchesInput();
   void fetchInput(int64_t pixels, mlir::Value phaseIndex);
   void fetchRow(llvm::ArrayRef<mlir::Value> outerTaps, int64_t pixels);
   void liveRange(mlir::Value phaseIndex);

@@ -274,6 +274,10 @@ private:
       if (!active.empty())
         generic->setAttr("conv.active", b.getDenseBoolArrayAttr(active));
     };
+    auto fetch = [&](Value at, int64_t channels) {
+      fetchWeights(weights, at, channels);
+      fetchPixels(input, at, channels, count);
+    };
     std::optional<int64_t> lo = getConstantIntValue(begin);
     std::optional<int64_t> hi = getConstantIntValue(end);
     int64_t unroll = op.getUnroll();
@@ -291,7 +295,7 @@ private:
       }
       int64_t whole = (*hi - *lo) / unroll * unroll;
       math.loop(begin, math.constant(*lo + whole), unroll, [&](Value at) {
-        fetchWeights(weights, at, unroll);
+        fetch(at, unroll);
         contract(at, unroll);
       });
       if (*hi - *lo > whole)
@@ -301,7 +305,7 @@ private:
     Value whole = math.add(
         begin, math.mul(math.floorDiv(math.sub(end, begin), unroll), unroll));
     math.loop(begin, whole, unroll, [&](Value at) {
-      fetchWeights(weights, at, unroll);
+      fetch(at, unroll);
       contract(at, unroll);
     });
     if (unroll > 1)

@@ -25,6 +25,27 @@ func.func @input(%x: tensor<?x40x44x16xf32>, %w: tensor<3x3x16x16xf32>) -> tenso
 
 // -----
 
+// Planes: of the channel that is 200 multiply-adds further on, the line that
+// each 16 pixels begin in, and the last.
+// CHECK-LABEL: func.func @planes(
+// CHECK-NOT: memref.prefetch
+// CHECK: conv.tile {{.*}}input_ahead = 10
+// LINALG-LABEL: func.func @planes(
+// LINALG: %[[AHEAD:.*]] = arith.addi %{{.*}}, %c10
+// LINALG: memref.prefetch %[[ROW:.*]][%[[AHEAD]], %c0{{.*}}], read, locality<3>, data
+// LINALG: memref.prefetch %[[ROW]][%[[AHEAD]], %c16{{.*}}], read, locality<3>, data
+// LINALG: memref.prefetch %[[ROW]][%[[AHEAD]], %c19{{.*}}], read, locality<3>, data
+// LINALG-NOT: memref.prefetch
+// LINALG: linalg.generic
+func.func @planes(%x: tensor<?x64x20x22xf32>, %w: tensor<3x3x64x16xf32>) -> tensor<?x16x18x20xf32> {
+  %y = conv.convolution %x, %w window <rank = 2> dims <[b, f, 0, 1]x[0, 1, i, o]->[b, f, 0, 1]>
+      plan <lanes = channels, width = 16, pixels = 20, unroll = 1, row = unrolled, chunks = 1, prefetch = input>
+      : (tensor<?x64x20x22xf32>, tensor<3x3x64x16xf32>) -> tensor<?x16x18x20xf32>
+  return %y : tensor<?x16x18x20xf32>
+}
+
+// -----
+
 // Two channels of weights, two lines each, 16 channels ahead.
 // CHECK-LABEL: func.func @filter(
 // CHECK-NOT: memref.prefetch
