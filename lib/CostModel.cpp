@@ -154,11 +154,13 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
     }
   }
   // Pixels whose lines fall into one set of the first-level cache push each
-  // other out, and every element comes from the second level.
+  // other out, and every element comes from the second level. As many as the
+  // set has ways stay, though weights pass through it too: 2048 to 1000
+  // channels, k 1, 8 images of one pixel, 0.28 ms, in tiles of 6 images 0.36.
   if (inputChannelsLast && pixelBytes % lineBytes == 0) {
     int64_t period = l1Sets * lineBytes;
     int64_t distinct = period / std::gcd<int64_t>(pixelBytes, period);
-    if (llvm::divideCeil(pixels, distinct) > l1Ways - 1)
+    if (llvm::divideCeil(pixels, distinct) > l1Ways)
       loads = std::max(loads, 4.0 * pixels);
   }
   double fetch = width * elementBytes * share / weightRate;
