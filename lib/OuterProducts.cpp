@@ -141,6 +141,13 @@ SmallVector<int64_t> convjit::imageTiles(int64_t images, int64_t most) {
   return sizes;
 }
 
+int64_t convjit::lanesOfImages(int64_t count) {
+  // Not cut to a plan's width.
+  return ChannelBlocks{Lanes::Channels, 1, count,
+                       static_cast<int64_t>(llvm::alignTo(count, 16))}
+      .vectorWidth(count);
+}
+
 bool convjit::leavesLanes(DimensionNumbersAttr numbers, int64_t images) {
   constexpr int64_t few = 8;
   return images < few &&

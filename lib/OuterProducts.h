@@ -77,6 +77,9 @@ llvm::SmallVector<int64_t> imageTiles(int64_t images, int64_t most);
 /// 24^3: with one lane 5 % of the peak.
 bool leavesLanes(conv::DimensionNumbersAttr numbers, int64_t images);
 
+/// Length of the vectors of so many images or channels.
+int64_t lanesOfImages(int64_t count);
+
 /// All outputs of one image and channel.
 int64_t outputTaps(llvm::ArrayRef<OuterDim> dims);
 /// Whether sums are staged on their way to the output (StagedSums.h): its taps

@@ -49,8 +49,6 @@ private:
   int64_t lanesAcrossGroups();
   /// The groups of one block, for one image.
   void groupByGroup(int64_t valid);
-  /// Vector length for so many images or channels.
-  int64_t lanesOf(int64_t valid);
   /// Whole blocks of channels, and the last.
   void blockVariants(int64_t blocks, int64_t size,
                      llvm::function_ref<void(int64_t, int64_t)> body);

@@ -144,18 +144,12 @@ void OuterTiler::task(Value task, int64_t blocks) {
         if (!ofImages)
           return taskTiles(count, width, valid);
         if (!leavesLanes(numbers, count))
-          return taskTiles(width, lanesOf(count), count);
+          return taskTiles(width, lanesOfImages(count), count);
         llvm::SaveAndRestore ofChannels(lanesHold, OuterLanes::Channels);
-        taskTiles(count, lanesOf(valid), valid);
+        taskTiles(count, lanesOfImages(valid), valid);
       });
     });
   });
-}
-
-int64_t OuterTiler::lanesOf(int64_t valid) {
-  // Not cut to the plan's width.
-  int64_t width = llvm::alignTo(valid, 16);
-  return ChannelBlocks{Lanes::Channels, 1, valid, width}.vectorWidth(valid);
 }
 
 int64_t OuterTiler::tapTasks() {
