@@ -73,30 +73,32 @@ SharedKernel KernelTable::use(Entry &entry) {
   return entry.kernel;
 }
 
-SharedKernel KernelTable::find(const Convolution &conv) {
-  Shard &shard = shardOf(conv);
+SharedKernel KernelTable::find(KernelKey key) {
+  Shard &shard = shardOf(key);
   std::shared_lock lock(shard.mutex);
-  auto found = shard.entries.find(conv);
+  auto found = shard.entries.find(key);
   return found == shard.entries.end() ? nullptr : use(found->second);
 }
 
-Expected<SharedKernel> KernelTable::get(const Convolution &conv,
-                                        const Make &make) {
-  if (SharedKernel kernel = find(conv))
+Expected<SharedKernel> KernelTable::get(KernelKey key, const Make &make) {
+  if (SharedKernel kernel = find(key))
     return kernel;
-  if (!(conv == conv)) { // a NaN in the mask: would never be found again
-    Expected<Kernel> made = make(conv);
+  if (!Equal()(key, key)) { // a NaN in the mask: would never be found again
+    Expected<Kernel> made = make(key.conv);
     if (!made)
       return made.takeError();
     return SharedKernel(std::make_shared<const Kernel>(std::move(*made)));
   }
-  Shard &shard = shardOf(conv);
+  Shard &shard = shardOf(key);
   for (;;) {
     std::shared_ptr<Flight> flight;
     bool mine = false;
     {
       std::unique_lock lock(shard.mutex);
-      Entry &entry = shard.entries[conv];
+      auto place = shard.entries.find(key);
+      if (place == shard.entries.end())
+        place = shard.entries.try_emplace(OwnKey(key)).first;
+      Entry &entry = place->second;
       if (entry.kernel)
         return use(entry);
       mine = !entry.flight;
@@ -104,14 +106,14 @@ Expected<SharedKernel> KernelTable::get(const Convolution &conv,
         try {
           entry.flight = std::make_shared<Flight>();
         } catch (...) {
-          shard.entries.erase(conv);
+          shard.entries.erase(place);
           throw;
         }
       }
       flight = entry.flight;
     }
     if (mine)
-      return fly(shard, conv, flight, make);
+      return fly(shard, key, flight, make);
     std::unique_lock lock(flight->mutex);
     flight->landed.wait(lock, [&] { return flight->done; });
     if (flight->kernel)
@@ -121,22 +123,22 @@ Expected<SharedKernel> KernelTable::get(const Convolution &conv,
   }
 }
 
-Expected<SharedKernel> KernelTable::fly(Shard &shard, const Convolution &conv,
+Expected<SharedKernel> KernelTable::fly(Shard &shard, KernelKey key,
                                         const std::shared_ptr<Flight> &flight,
                                         const Make &make) {
   /// Lands whatever happens, lest the others wait for ever.
   struct Landing {
     ~Landing() {
       if (!landed)
-        table.land(shard, conv, flight, nullptr, {});
+        table.land(shard, key, flight, nullptr, {});
     }
     KernelTable &table;
     Shard &shard;
-    const Convolution &conv;
+    KernelKey key;
     Flight &flight;
     bool landed = false;
-  } landing{*this, shard, conv, *flight};
-  Expected<Kernel> made = make(conv);
+  } landing{*this, shard, key, *flight};
+  Expected<Kernel> made = make(key.conv);
   SharedKernel kernel;
   Status status;
   if (made)
@@ -144,7 +146,7 @@ Expected<SharedKernel> KernelTable::fly(Shard &shard, const Convolution &conv,
   else
     status = made.takeError();
   landing.landed = true;
-  land(shard, conv, *flight, kernel, status);
+  land(shard, key, *flight, kernel, status);
   if (!kernel)
     return status.takeError();
   if (capacity && size() > capacity)
@@ -152,11 +154,11 @@ Expected<SharedKernel> KernelTable::fly(Shard &shard, const Convolution &conv,
   return kernel;
 }
 
-void KernelTable::land(Shard &shard, const Convolution &conv, Flight &flight,
+void KernelTable::land(Shard &shard, KernelKey key, Flight &flight,
                        SharedKernel kernel, Status status) {
   {
     std::unique_lock lock(shard.mutex);
-    auto found = shard.entries.find(conv);
+    auto found = shard.entries.find(key);
     if (kernel) {
       found->second.kernel = kernel;
       found->second.flight.reset();
@@ -195,7 +197,7 @@ void KernelTable::evict() {
     Shard *victims = nullptr;
     for (Shard &shard : shards) {
       std::shared_lock lock(shard.mutex);
-      for (auto &[conv, entry] : shard.entries)
+      for (auto &[key, entry] : shard.entries)
         if (entry.kernel && entry.lastUse <= oldest) {
           oldest = entry.lastUse;
           victims = &shard;

@@ -33,6 +33,15 @@ size_t hashOf(const Convolution &conv);
 
 using SharedKernel = std::shared_ptr<const Kernel>;
 
+/// What a kernel is found by: a convolution, and the images it is planned for
+/// (CompileOptions), 0 where they make no difference.
+struct KernelKey {
+  KernelKey(const Convolution &conv, int64_t images = 0)
+      : conv(conv), images(images) {}
+  const Convolution &conv;
+  int64_t images;
+};
+
 class KernelTable {
 public:
   using Make = std::function<Expected<Kernel>(const Convolution &)>;
@@ -42,13 +51,13 @@ public:
   explicit KernelTable(size_t capacity = 0) : capacity(capacity) {}
 
   /// The kernel if it is here now; never waits for one that is being made.
-  SharedKernel find(const Convolution &conv);
+  SharedKernel find(KernelKey key);
 
   /// The kernel, from the table or from `make`, which runs on this thread and
   /// only when no other thread is making the same kernel. An error reaches all
   /// who waited and is not kept: the next call tries again. An exception of
   /// `make` reaches its caller; those who waited try for themselves.
-  Expected<SharedKernel> get(const Convolution &conv, const Make &make);
+  Expected<SharedKernel> get(KernelKey key, const Make &make);
 
   /// Forgets all kernels, except those being made.
   void clear();
@@ -68,24 +77,41 @@ private:
     std::shared_ptr<Flight> flight;
     std::atomic<uint64_t> lastUse{0};
   };
+  /// A key of an entry, which owns its convolution.
+  struct OwnKey {
+    OwnKey(KernelKey key) : conv(key.conv), images(key.images) {}
+    operator KernelKey() const { return {conv, images}; }
+    Convolution conv;
+    int64_t images;
+  };
+  /// Entries are found without a copy of the convolution.
   struct Hash {
-    size_t operator()(const Convolution &conv) const { return hashOf(conv); }
+    using is_transparent = void;
+    size_t operator()(KernelKey key) const {
+      return hashOf(key.conv) + static_cast<size_t>(key.images);
+    }
+  };
+  struct Equal {
+    using is_transparent = void;
+    bool operator()(KernelKey a, KernelKey b) const {
+      return a.images == b.images && a.conv == b.conv;
+    }
   };
   /// A part of the table with a lock of its own.
   struct alignas(64) Shard {
     std::shared_mutex mutex;
-    std::unordered_map<Convolution, Entry, Hash> entries;
+    std::unordered_map<OwnKey, Entry, Hash, Equal> entries;
   };
 
-  Shard &shardOf(const Convolution &conv) {
-    return shards[(hashOf(conv) >> 7) % shards.size()];
+  Shard &shardOf(KernelKey key) {
+    return shards[(Hash()(key) >> 7) % shards.size()];
   }
   SharedKernel use(Entry &entry);
-  Expected<SharedKernel> fly(Shard &shard, const Convolution &conv,
+  Expected<SharedKernel> fly(Shard &shard, KernelKey key,
                              const std::shared_ptr<Flight> &flight,
                              const Make &make);
-  void land(Shard &shard, const Convolution &conv, Flight &flight,
-            SharedKernel kernel, Status status);
+  void land(Shard &shard, KernelKey key, Flight &flight, SharedKernel kernel,
+            Status status);
   void evict();
 
   const size_t capacity;

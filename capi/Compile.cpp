@@ -157,8 +157,11 @@ struct Request {
     return {};
   }
 
+  /// Images of the output that a plan is made for.
+  int64_t plannedFor() const { return layer->outputImages(images); }
+
   CompileOptions compileOptions(const Target &target) const {
-    CompileOptions options{target, plan, images};
+    CompileOptions options{target, plan, plannedFor()};
     if (launch)
       options.setImages(launch->images());
     return options;
@@ -179,7 +182,7 @@ struct Request {
     if (!made)
       return logged(*context->host, made.takeError());
     source = *made;
-    found = source->find(conv());
+    found = source->find(conv(), plannedFor());
     return {};
   }
 
@@ -238,7 +241,7 @@ convjit_status convjit_compile(convjit_context *context,
     }
     auto start = std::chrono::steady_clock::now();
     Expected<std::shared_ptr<const Kernel>> made =
-        request.source->kernel(request.conv());
+        request.source->kernel(request.conv(), request.plannedFor());
     if (!made)
       return request.logged(host, made.takeError());
     logMade(host, *request.layer, **made, start);

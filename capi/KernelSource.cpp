@@ -21,12 +21,17 @@ public:
   explicit CacheSource(std::unique_ptr<KernelCache> cache)
       : cache(std::move(cache)) {}
 
-  std::shared_ptr<const Kernel> find(const Convolution &conv) override {
-    return cache->find(conv);
+  std::shared_ptr<const Kernel> find(const Convolution &conv,
+                                     int64_t images) override {
+    return cache->find(conv, images);
   }
   Expected<std::shared_ptr<const Kernel>>
   kernel(const Convolution &conv) override {
     return cache->kernel(conv);
+  }
+  Expected<std::shared_ptr<const Kernel>> kernel(const Convolution &conv,
+                                                 int64_t images) override {
+    return cache->kernel(conv, images);
   }
 
 private:

@@ -17,8 +17,13 @@ namespace convjit::capi {
 /// A provider that can also say what it has at once.
 class KernelSource : public KernelProvider {
 public:
-  /// The kernel if it is in memory, else null. Never waits.
-  virtual std::shared_ptr<const Kernel> find(const Convolution &conv) = 0;
+  /// The kernel for so many images (CompileOptions) if it is in memory, else
+  /// null. Never waits.
+  virtual std::shared_ptr<const Kernel> find(const Convolution &conv,
+                                             int64_t images) = 0;
+  using KernelProvider::kernel;
+  virtual Expected<std::shared_ptr<const Kernel>>
+  kernel(const Convolution &conv, int64_t images) = 0;
 };
 
 struct SourceOptions {

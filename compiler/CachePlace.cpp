@@ -98,7 +98,8 @@ std::string convjit::cacheKey(const Convolution &conv,
   // host's, and a CPU of the same name may lack what a hypervisor hides.
   return "layer " + describe({conv, mask}) + "\ntarget " + target.triple + " " +
          target.cpu + " " + target.features + "\nhost " + hostText() +
-         "\ncompiler " + buildId() + "\nplan " + options.plan + "\n";
+         "\ncompiler " + buildId() + "\nplan " + options.plan + "\nimages " +
+         std::to_string(options.images) + "\n";
 }
 
 std::string convjit::keyField(const std::string &key,

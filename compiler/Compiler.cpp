@@ -35,9 +35,11 @@ namespace {
 /// A compilation for a CPU.
 class CPUCompilation : public Compilation {
 public:
-  CPUCompilation(const mlir::DialectRegistry &registry, TargetInfo target)
+  CPUCompilation(const mlir::DialectRegistry &registry, TargetInfo target,
+                 int64_t images)
       : Compilation(registry), target(std::move(target)) {
     options.describe(this->target.machine);
+    options.images = images;
     options.symbolPrefix = symbolPrefix;
   }
 
@@ -131,7 +133,10 @@ Expected<Leaky<MachineUnit>> toLLVM(CPUCompilation &compilation) {
 }
 
 /// Whether the convolution is one that can be compiled at all.
-Status checkConvolution(const Convolution &conv) {
+Status checkConvolution(const Convolution &conv, int64_t images) {
+  if (images < 0)
+    return badInput("images=" + std::to_string(images) +
+                    ": valid: 0, or a number of images");
   if (Status valid = validate(conv); !valid)
     return valid;
   // Each phase of a dimension is described on its own.
@@ -153,7 +158,7 @@ Status checkConvolution(const Convolution &conv) {
 Expected<TargetInfo> checkedTarget(const Convolution &conv,
                                    const CompileOptions &options,
                                    const TargetInfo &host) {
-  if (Status s = checkConvolution(conv); !s)
+  if (Status s = checkConvolution(conv, options.images); !s)
     return s.takeError();
   if (!isForCPUs(conv.dtype))
     return badInput(std::string("dtype=") + name(conv.dtype) +
@@ -173,11 +178,15 @@ double now() {
 
 } // namespace
 
+int64_t convjit::plannedImages(const Convolution &conv, int64_t images) {
+  return conv.numbers.inputBatch == 0 ? 0 : images;
+}
+
 struct Compiler::Impl {
   /// To LLVM IR, with the plan's text or, if that is empty, the model's choice.
   Expected<LoweredKernel> lower(const Convolution &conv,
                                 const TargetInfo &target,
-                                const std::string &plan) const;
+                                const CompileOptions &options) const;
   Expected<CompiledKernel> compile(const Convolution &conv,
                                    const CompileOptions &options) const;
   Expected<std::string> emit(const Convolution &conv, Stage stage,
@@ -250,12 +259,13 @@ Compiler::compileObject(const Convolution &conv,
   return guarded([&] { return impl->compile(conv, options); });
 }
 
-Expected<LoweredKernel> Compiler::Impl::lower(const Convolution &conv,
-                                              const TargetInfo &target,
-                                              const std::string &plan) const {
-  Leaky<CPUCompilation> compilation(new CPUCompilation(registry, target));
+Expected<LoweredKernel>
+Compiler::Impl::lower(const Convolution &conv, const TargetInfo &target,
+                      const CompileOptions &options) const {
+  Leaky<CPUCompilation> compilation(
+      new CPUCompilation(registry, target, options.images));
   compilation->module = buildModule(&compilation->context, conv);
-  if (Status s = compilation->runUntil(Stage::General, plan); !s)
+  if (Status s = compilation->runUntil(Stage::General, options.plan); !s)
     return s.takeError();
   LoweredKernel kernel;
   {
@@ -285,7 +295,7 @@ Compiler::Impl::compile(const Convolution &conv,
     return badInput("target-cpu=" + target->cpu +
                     ": this machine cannot run it, it lacks " + missing +
                     "; valid: a CPU whose features it has");
-  Expected<LoweredKernel> lowered = lower(conv, *target, options.plan);
+  Expected<LoweredKernel> lowered = lower(conv, *target, options);
   if (!lowered)
     return lowered.takeError();
   CompiledKernel kernel;
@@ -307,7 +317,7 @@ Expected<GPUKernel> Compiler::compileGPU(const Convolution &conv,
                                          const CompileOptions &options) const {
   if (Status s = enoughMemory(); !s)
     return s.takeError();
-  if (Status s = checkConvolution(conv); !s)
+  if (Status s = checkConvolution(conv, options.images); !s)
     return s.takeError();
   if (!isGPU(options.target))
     return badInput("target '" + options.target.triple +
@@ -327,7 +337,7 @@ Expected<std::string> Compiler::Impl::emit(const Convolution &conv, Stage stage,
                                            const CompileOptions &options,
                                            const Problem *problem) const {
   if (isGPU(options.target)) {
-    if (Status s = checkConvolution(conv); !s)
+    if (Status s = checkConvolution(conv, options.images); !s)
       return s.takeError();
     return emitForGPU(conv, stage, options, problem);
   }
@@ -337,7 +347,8 @@ Expected<std::string> Compiler::Impl::emit(const Convolution &conv, Stage stage,
   Expected<TargetInfo> target = checkedTarget(conv, options, host);
   if (!target)
     return target.takeError();
-  Leaky<CPUCompilation> compilation(new CPUCompilation(registry, *target));
+  Leaky<CPUCompilation> compilation(
+      new CPUCompilation(registry, *target, options.images));
   bool layer = problem && problem->gradient == Gradient::None;
   compilation->module =
       layer ? buildLayerModule(&compilation->context, *problem, conv)
@@ -380,7 +391,7 @@ Compiler::Impl::library(const std::vector<LibraryLayer> &layers,
     Expected<TargetInfo> target = checkedTarget(conv, options, host);
     if (!target)
       return target.takeError();
-    return lower(conv, *target, options.plan);
+    return lower(conv, *target, options);
   };
   const std::string prefix = symbolPrefix;
   return buildLibrary(layers, options, prefix + "_kernel", prefix + "_pack",
@@ -397,18 +408,20 @@ Expected<PlanReport> Compiler::plan(const Convolution &conv,
 Expected<PlanReport> Compiler::Impl::plan(const Convolution &conv,
                                           const CompileOptions &options) const {
   if (isGPU(options.target)) {
-    if (Status s = checkConvolution(conv); !s)
+    if (Status s = checkConvolution(conv, options.images); !s)
       return s.takeError();
     return planForGPU(conv, options);
   }
   Expected<TargetInfo> target = checkedTarget(conv, options, host);
   if (!target)
     return target.takeError();
-  Leaky<CPUCompilation> compilation(new CPUCompilation(registry, *target));
+  Leaky<CPUCompilation> compilation(
+      new CPUCompilation(registry, *target, options.images));
   compilation->module = buildModule(&compilation->context, conv);
   if (Status s = compilation->runUntil(Stage::General, options.plan); !s)
     return s.takeError();
-  PlanReport report = reportPlan(compilation->convolution(), *target);
+  PlanReport report =
+      reportPlan(compilation->convolution(), *target, options.images);
   if (Status s = compilation->runUntil(Stage::Tiles, ""); !s)
     return s.takeError();
   report.tasksPerImage = compilation->tasksPerImage;

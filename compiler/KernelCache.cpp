@@ -22,8 +22,15 @@ struct KernelCache::Impl {
   Impl(KernelCacheOptions given)
       : options(std::move(given)), table(options.maxKernels) {}
 
-  Expected<Kernel> make(const Convolution &conv);
-  Expected<Kernel> compile(const Convolution &conv, const std::string &key);
+  /// Kernels that do not depend on the number of images are one.
+  KernelKey keyOf(const Convolution &conv, int64_t images) const {
+    return {conv,
+            plannedImages(conv, images ? images : options.compile.images)};
+  }
+  Expected<Kernel> make(KernelKey key);
+  Expected<Kernel> compile(const Convolution &conv,
+                           const CompileOptions &options,
+                           const std::string &key);
   Expected<const Compiler *> compiler();
   void failed(const Error &error);
   Expected<DiskStore *> disk() const {
@@ -82,13 +89,16 @@ Expected<const Compiler *> KernelCache::Impl::compiler() {
 }
 
 /// Not in memory: from disk, or compiled.
-Expected<Kernel> KernelCache::Impl::make(const Convolution &conv) {
+Expected<Kernel> KernelCache::Impl::make(KernelKey asked) {
+  const Convolution &conv = asked.conv;
   // The key's text is made of valid convolutions only.
   if (Status valid = validate(conv); !valid)
     return valid.takeError();
+  CompileOptions own = options.compile;
+  own.images = asked.images;
   std::string key;
   if (store) {
-    key = cacheKey(conv, options.compile);
+    key = cacheKey(conv, own);
     Expected<std::optional<StoredKernel>> stored = store->load(key);
     if (!stored)
       failed(stored.error());
@@ -108,16 +118,16 @@ Expected<Kernel> KernelCache::Impl::make(const Convolution &conv) {
       failed(kernel.error());
     }
   }
-  return compile(conv, key);
+  return compile(conv, own, key);
 }
 
 Expected<Kernel> KernelCache::Impl::compile(const Convolution &conv,
+                                            const CompileOptions &options,
                                             const std::string &key) {
   Expected<const Compiler *> compiler = this->compiler();
   if (!compiler)
     return compiler.takeError();
-  Expected<CompiledKernel> compiled =
-      (*compiler)->compileObject(conv, options.compile);
+  Expected<CompiledKernel> compiled = (*compiler)->compileObject(conv, options);
   if (!compiled)
     return compiled.takeError();
   if (store) {
@@ -143,15 +153,17 @@ Expected<Kernel> KernelCache::Impl::compile(const Convolution &conv,
 }
 
 Expected<std::shared_ptr<const Kernel>>
-KernelCache::kernel(const Convolution &conv) {
+KernelCache::kernel(const Convolution &conv, int64_t images) {
   return guarded([&] {
+    KernelKey key = impl->keyOf(conv, images);
     return impl->table.get(
-        conv, [this](const Convolution &conv) { return impl->make(conv); });
+        key, [&](const Convolution &) { return impl->make(key); });
   });
 }
 
-std::shared_ptr<const Kernel> KernelCache::find(const Convolution &conv) {
-  return impl->table.find(conv);
+std::shared_ptr<const Kernel> KernelCache::find(const Convolution &conv,
+                                                int64_t images) {
+  return impl->table.find(impl->keyOf(conv, images));
 }
 
 void KernelCache::clearMemory() { impl->table.clear(); }

@@ -224,6 +224,7 @@ private:
         CompileOptions compileOptions;
         compileOptions.target = targets[t].asked;
         compileOptions.plan = options.plan;
+        compileOptions.images = layer.images;
         Expected<LoweredKernel> kernel = compile(layer.conv, compileOptions);
         if (!kernel)
           return Error{kernel.error().kind,

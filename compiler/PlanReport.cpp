@@ -139,7 +139,8 @@ static int64_t laneRun(ConvolutionOp op, const Facts &facts, PlanAttr plan) {
   return run;
 }
 
-PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target) {
+PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target,
+                               int64_t images) {
   Facts facts(op);
   PlanAttr plan = op.getPlanAttr();
   PlanReport report;
@@ -163,7 +164,7 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target) {
   // The best few, and the plan at hand wherever it came from.
   constexpr size_t shown = 8;
   llvm::SmallVector<PlanCandidate> candidates =
-      planCandidates(op, target.machine);
+      planCandidates(op, target.machine, images);
   bool listed = false;
   for (const PlanCandidate &candidate :
        llvm::ArrayRef(candidates)

@@ -18,8 +18,10 @@ namespace convjit {
 /// when it can be carried out.
 std::string whyPlanIsInvalid(conv::ConvolutionOp op);
 
-/// The plan of `op` and the alternatives, with reasons.
-PlanReport reportPlan(conv::ConvolutionOp op, const TargetInfo &target);
+/// The plan of `op` and the alternatives for `images`, as planCandidates has
+/// them, with reasons.
+PlanReport reportPlan(conv::ConvolutionOp op, const TargetInfo &target,
+                      int64_t images);
 
 } // namespace convjit
 

@@ -286,7 +286,7 @@ double PlanShape::nearBytes() const {
 int64_t PlanShape::strip() const {
   // Elsewhere FMAs hide the third level. Depthwise, k 5 x 1 x 1, 24 channels at
   // 16 x 112 x 112, 5.0 ms and 3.6; 32 to 1 channels, k 3 s 2, 80 and 85.
-  if (splits.size() != 3 || channels.lanes != Lanes::Groups)
+  if (splits.size() != 3 || channels.lanes != Lanes::Groups || inputBytes == 0)
     return 0;
   auto most = [](PhaseSplitAttr split) {
     return std::max<int64_t>(1, *llvm::max_element(split.getTaps()));

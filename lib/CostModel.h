@@ -20,9 +20,10 @@ struct PlanCandidate {
 };
 
 /// The best plan of each kind (lanes, merged dimensions, width, order), the
-/// fastest first. Never empty.
-llvm::SmallVector<PlanCandidate> planCandidates(conv::ConvolutionOp op,
-                                                const Machine &machine);
+/// fastest first. Never empty. `images` of the output are expected in a batch
+/// group where the batch is not outermost; 0: as many as output channels.
+llvm::SmallVector<PlanCandidate>
+planCandidates(conv::ConvolutionOp op, const Machine &machine, int64_t images);
 
 } // namespace convjit
 

@@ -14,10 +14,16 @@
 namespace convjit {
 
 /// Adds the plans with `row = outer`, where the batch is not outermost: the
-/// gradients of weights. `shape` has no merged phases.
+/// gradients of weights. `images` are those that a batch group is expected to
+/// have, or 0; `shape` has no merged phases.
 void addOuterCandidates(conv::ConvolutionOp op, const Machine &machine,
-                        const PlanShape &shape,
+                        int64_t images, const PlanShape &shape,
                         llvm::SmallVectorImpl<PlanCandidate> &found);
+
+/// Cycles of packing the filter of a weight's gradient, the gradient of the
+/// output, for each of `images`.
+double filterPackingCycles(conv::ConvolutionOp op, const Machine &machine,
+                           int64_t images, bool merged);
 
 } // namespace convjit
 

@@ -132,6 +132,28 @@ int64_t convjit::packedImageElements(ConvolutionOp op, int64_t chunks) {
   return elements;
 }
 
+SmallVector<int64_t> convjit::imageTiles(int64_t images, int64_t most) {
+  SmallVector<int64_t> sizes;
+  if (images >= most)
+    sizes.push_back(most);
+  if (images % most)
+    sizes.push_back(images % most);
+  return sizes;
+}
+
+int64_t convjit::lanesOfImages(int64_t count) {
+  // Not cut to a plan's width.
+  return ChannelBlocks{Lanes::Channels, 1, count,
+                       static_cast<int64_t>(llvm::alignTo(count, 16))}
+      .vectorWidth(count);
+}
+
+bool convjit::leavesLanes(DimensionNumbersAttr numbers, int64_t images) {
+  constexpr int64_t few = 8;
+  return images < few &&
+         numbers.getKernelOutputFeature() == numbers.getRank() + 1;
+}
+
 int64_t convjit::outputTaps(ArrayRef<OuterDim> dims) {
   int64_t taps = 1;
   for (const OuterDim &dim : dims)

@@ -64,6 +64,22 @@ int64_t packedImageElements(conv::ConvolutionOp op, int64_t chunks);
 /// Most bytes on the stack of them.
 constexpr int64_t mostPackedBytes = 64 << 10;
 
+/// Images of the output in a batch group that a kernel is made for; without it
+/// their number is not known. Tiles are cut for them, and others are right too.
+constexpr llvm::StringLiteral imagesAttr = "conv.images";
+
+/// The images of tiles of up to `most`, of so many: whole tiles, and the last
+/// one.
+llvm::SmallVector<int64_t> imageTiles(int64_t images, int64_t most);
+
+/// Whether so few images, of those that have the lanes, leave them to the
+/// channels, which are neighbours in the filter. One channel to 32, k 4 s 2, at
+/// 24^3: with one lane 5 % of the peak.
+bool leavesLanes(conv::DimensionNumbersAttr numbers, int64_t images);
+
+/// Length of the vectors of so many images or channels.
+int64_t lanesOfImages(int64_t count);
+
 /// All outputs of one image and channel.
 int64_t outputTaps(llvm::ArrayRef<OuterDim> dims);
 /// Whether sums are staged on their way to the output (StagedSums.h): its taps

@@ -59,8 +59,7 @@ private:
   bool rowsAreNeighbours();
   Sums total(const Sums &sums);
   void store(llvm::ArrayRef<Value> sums);
-  void clearRows();
-  void storeRows(llvm::ArrayRef<Value> sums, bool added);
+  void storeRows(llvm::ArrayRef<Value> sums);
   /// Where lanes are that do not follow each other in the output.
   Value laneBuffer();
   /// body(place in the output, row of the buffer, lane), for each sum.

@@ -36,7 +36,7 @@ int64_t OuterTiler::pixelsTogether(int64_t rows, int64_t lanes) {
   // Across groups, pixels share shuffles.
   int64_t worthwhile = ofGroups ? 2 : 4;
   constexpr int64_t mostTiles = 4;
-  if (!alike || row.outputs() > mostSpelled || room < worthwhile)
+  if (unexpected || !alike || row.outputs() > mostSpelled || room < worthwhile)
     return 1;
   int64_t tiles = llvm::divideCeil(row.outputs(), room);
   if (tiles > mostTiles)

@@ -49,16 +49,11 @@ private:
   int64_t lanesAcrossGroups();
   /// The groups of one block, for one image.
   void groupByGroup(int64_t valid);
-  /// Vector length for so many images or channels.
-  int64_t lanesOf(int64_t valid);
-  /// Whether so few images, of those that have the lanes, leave them to the
-  /// channels, which are neighbours in the filter. One channel to 32, k 4 s 2,
-  /// at 24^3: with one lane 5 % of the peak.
-  bool fewImages(int64_t count);
   /// Whole blocks of channels, and the last.
   void blockVariants(int64_t blocks, int64_t size,
                      llvm::function_ref<void(int64_t, int64_t)> body);
-  /// A full tile of images, or the last ones in powers of two; all of a group.
+  /// A full tile of images, or the last ones: as many as there are known to be,
+  /// or, where that is not known, in powers of two, and all of a group.
   void imageVariants(int64_t most,
                      llvm::function_ref<void(Value, int64_t)> body);
 
@@ -104,6 +99,8 @@ private:
   OuterLanes lanesHold;
   TensorStrides input, filter, output;
   int64_t groups, perGroup, channelsOfGroup, channels;
+  /// Images that are known, or 0.
+  int64_t expected = 0;
   std::vector<OuterDim> dims;
   /// The j of the channels summed over, and of each spatial dimension.
   llvm::SmallVector<std::pair<int64_t, int64_t>> box;
@@ -123,6 +120,8 @@ private:
   /// tile's.
   Value group, which, block, channel, image, firstImage;
   Value inputRow, filterRow, outputRow;
+  /// Within a tile that no expected number of images has: right, and short.
+  bool unexpected = false;
   /// Lanes of the sums that are staged.
   int64_t stagedLanes = 0;
   llvm::SmallVector<Value> bounds;

@@ -75,6 +75,12 @@ struct CPUPipelineOptions
       *this, "store-rate",
       llvm::cl::desc("bytes a cycle stored to lines that are read first"),
       llvm::cl::init(4)};
+  Option<int64_t> images{
+      *this, "images",
+      llvm::cl::desc(
+          "images of the output in a batch group, where the batch is "
+          "not outermost; 0: as many as output channels"),
+      llvm::cl::init(0)};
   Option<std::string> symbolPrefix{
       *this, "symbol-prefix",
       llvm::cl::desc("what exported symbols start with"),

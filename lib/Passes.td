@@ -88,8 +88,14 @@ def ConvPlan : Pass<"conv-plan"> {
   let summary = "choose how each convolution is carried out";
   let description = [{
     Attaches a `#conv.plan` where there is none: the candidate with the fewest
-    predicted cycles for one image on a machine like this (CostModel.cpp). A plan that is already there is kept, so it can be written by
-    hand or replayed.
+    predicted cycles for one image on a machine like this (CostModel.cpp). A plan
+    that is already there is kept, so it can be written by hand or replayed.
+
+    Where the batch is not the outermost axis of the input it is the channels of
+    the layer whose weight's gradient this is. `images` says how many of them
+    calls will have, in each batch group, and stays with the operation as
+    `conv.images`. It decides the plan, and which tiles there are; what is
+    computed it does not: a kernel is right for any number.
 
     After:
     ```mlir
@@ -108,7 +114,8 @@ def ConvPlan : Pass<"conv-plan"> {
     Option<"l3Overlap", "l3-overlap", "double", "1", "share of the loads of weights from the third-level cache that multiply-adds hide">,
     Option<"memoryRate", "memory-rate", "double", "8", "bytes a cycle loaded from memory">,
     Option<"streamRate", "stream-rate", "double", "8", "bytes a cycle stored past the caches">,
-    Option<"storeRate", "store-rate", "double", "4", "bytes a cycle stored to lines that are read first">];
+    Option<"storeRate", "store-rate", "double", "4", "bytes a cycle stored to lines that are read first">,
+    Option<"images", "images", "int64_t", "0", "images of the output in a batch group, where the batch is not outermost; 0: as many as output channels">];
   let dependentDialects = ["::convjit::conv::ConvDialect"];
 }
 
@@ -197,7 +204,9 @@ def ConvTile : Pass<"conv-tile", "::mlir::ModuleOp"> {
     With `row = outer` a task is a block of channels and an image, for some taps,
     and has `conv.outer_tile`s. Where the plan packs images, or where an output's
     taps come last in memory, vector moves between tensors and the stack are
-    around them.
+    around them. Tiles of fewer images than the plan's are those that the known
+    number of images (`conv.images`) leaves, and single images for any other; where
+    none is known, all powers of two.
 
     After:
     ```mlir

@@ -23,7 +23,7 @@ void convjit::buildPlanPipeline(OpPassManager &pm,
       {options.vectorBits, options.registers, options.fmaBits, options.l2Bytes,
        options.broadcastCycles, options.fetchBytes, options.l3Rate,
        options.l3Overlap, options.memoryRate, options.streamRate,
-       options.storeRate}));
+       options.storeRate, options.images}));
 }
 
 void CPUPipelineOptions::describe(const Machine &machine) {

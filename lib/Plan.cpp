@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "CostModel.h"
+#include "OuterProducts.h"
 #include "Passes.h"
 
 namespace convjit {
@@ -27,8 +28,11 @@ struct ConvPlanPass : convjit::impl::ConvPlanBase<ConvPlanPass> {
                     broadcastCycles, fetchBytes, l3Rate,   l3Overlap,
                     memoryRate,      streamRate, storeRate};
     getOperation()->walk([&](ConvolutionOp op) {
+      if (images > 0 && op.getDimensionNumbers().getInputBatch() != 0)
+        op->setAttr(imagesAttr,
+                    IntegerAttr::get(IndexType::get(&getContext()), images));
       if (!op.getPlan())
-        op.setPlanAttr(planCandidates(op, machine).front().plan);
+        op.setPlanAttr(planCandidates(op, machine, images).front().plan);
     });
   }
 };

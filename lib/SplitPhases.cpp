@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Geometry.h"
+#include "OuterProducts.h"
 #include "Passes.h"
 
 namespace convjit {
@@ -102,13 +103,15 @@ struct ConvSplitPhasesPass
                                                       {output, "output"}};
 
     OpBuilder builder(op);
-    PhasesOp::create(
+    auto phases = PhasesOp::create(
         builder, loc, input, filter, bias, residual, output, first, last,
         ArrayAttr::get(context, splits),
         DenseBoolArrayAttr::get(context, op.getWindow().getReversal()), numbers,
         op.getFeatureGroupCount(), op.getBatchGroupCount(),
         op.getSwappedFilter(), /*packed=*/false, op.getEpilogueAttr(),
         op.getMaskAttr(), op.getLiveAttr(), plan, gpuPlan);
+    if (Attribute images = op->getAttr(imagesAttr))
+      phases->setAttr(imagesAttr, images);
     Operation *terminator = body.getTerminator();
     builder.setInsertionPoint(terminator);
     func::ReturnOp::create(builder, loc);

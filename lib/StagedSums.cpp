@@ -8,7 +8,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "StagedSums.h"
-#include "OuterPieces.h"
 #include "TransposedMove.h"
 #include "VectorPieces.h"
 #include "Views.h"
@@ -35,29 +34,32 @@ StagedSums::StagedSums(PhasesOp op, OpBuilder &b, int64_t taps, int64_t rows,
 
 void StagedSums::store(const Place &to, Value first, Value residual,
                        int64_t rows, int64_t lanes, int64_t valid) {
-  math.branch(
-      first, [&] { move(to, residual, rows, lanes, valid); },
-      [&] { move(to, to.tensor, rows, lanes, valid); });
-}
-
-void StagedSums::move(const Place &to, Value addend, int64_t rows,
-                      int64_t lanes, int64_t valid) {
-  Place flat = to;
-  flat.tensor = flatBuffer(b, loc, to.tensor);
-  if (addend)
-    addend = flatBuffer(b, loc, addend);
+  SumLines lines(b, loc, to.tensor, first, residual);
   // Rows that follow each other make one run.
+  int64_t runs = rows, places = tapCount;
   if (getConstantIntValue(to.row) == tapCount)
-    return run(math.constant(0), flat, addend, rows * tapCount, lanes, valid);
-  math.loop(math.constant(0), math.constant(rows), 1, [&](Value row) {
-    Place here = flat;
-    here.at = math.add(flat.at, math.mul(row, flat.row));
-    run(math.mul(row, tapCount * lanes), here, addend, tapCount, lanes, valid);
+    runs = 1, places = rows * tapCount;
+  auto forRuns = [&](llvm::function_ref<void(Value, const Place &)> body) {
+    math.loop(math.constant(0), math.constant(runs), 1, [&](Value row) {
+      Place here = to;
+      here.at = math.add(to.at, math.mul(row, to.row));
+      body(math.mul(row, tapCount * lanes), here);
+    });
+  };
+  lines.start([&] {
+    forRuns([&](Value, const Place &here) {
+      math.loop(math.constant(0), math.constant(valid), 1, [&](Value lane) {
+        lines.zero(math.add(here.at, math.mul(lane, here.lane)), places);
+      });
+    });
+  });
+  forRuns([&](Value from, const Place &here) {
+    run(from, here, lines, places, lanes, valid);
   });
 }
 
-void StagedSums::run(Value from, const Place &to, Value addend, int64_t places,
-                     int64_t lanes, int64_t valid) {
+void StagedSums::run(Value from, const Place &to, SumLines &lines,
+                     int64_t places, int64_t lanes, int64_t valid) {
   int64_t block = TransposedMove::blockLanes(element);
   int64_t line = lineElements(element.getIntOrFloatBitWidth());
   auto vectorOf = [&](int64_t size) {
@@ -81,13 +83,8 @@ void StagedSums::run(Value from, const Place &to, Value addend, int64_t places,
               return insertPiece(b, loc, sums, zeros, 0);
             },
             [&](int64_t i, int64_t ahead, Value sums) {
-              Value at = math.add(math.add(write, math.mul(to.lane, i)), ahead);
-              if (addend) {
-                Value old = vector::LoadOp::create(
-                    b, loc, cast<VectorType>(sums.getType()), addend, at);
-                sums = arith::AddFOp::create(b, loc, old, sums);
-              }
-              vector::StoreOp::create(b, loc, sums, to.tensor, at);
+              lines.put(sums,
+                        math.add(math.add(write, math.mul(to.lane, i)), ahead));
             });
   };
   auto moveLanes = [&](Value place, int64_t count) {

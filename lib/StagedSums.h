@@ -22,6 +22,7 @@
 
 #include "ConvDialect.h"
 #include "IndexMath.h"
+#include "SumLines.h"
 
 namespace convjit {
 
@@ -40,17 +41,13 @@ public:
   struct Place {
     Value tensor, at, row, lane;
   };
-  /// Moves the sums of `rows` by the first `valid` of `lanes`: with `first`
-  /// they replace the output, after `residual` is added, if there is one; else
-  /// they are added to it.
+  /// Moves the sums of `rows` by the first `valid` of `lanes`, as SumLines says
+  /// for a `first` piece and a `residual`.
   void store(const Place &to, Value first, Value residual, int64_t rows,
              int64_t lanes, int64_t valid);
 
 private:
-  /// Adds what is in `addend` at the same place, if anything.
-  void move(const Place &to, Value addend, int64_t rows, int64_t lanes,
-            int64_t valid);
-  void run(Value from, const Place &to, Value addend, int64_t places,
+  void run(Value from, const Place &to, SumLines &lines, int64_t places,
            int64_t lanes, int64_t valid);
 
   mlir::OpBuilder &b;

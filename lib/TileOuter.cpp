@@ -40,6 +40,8 @@ OuterTiler::OuterTiler(PhasesOp op, OpBuilder &b)
                         .getDimSize(numbers.getOutputFeature());
   auto count = static_cast<int64_t>(op.getBatchGroupCount());
   channelsOfGroup = outputs / count;
+  if (auto known = op->getAttrOfType<IntegerAttr>(imagesAttr))
+    expected = known.getInt();
   // Across groups, blocks are cut like those of one.
   groups = ofGroups ? 1 : count;
   perGroup = outputs / groups;
@@ -141,24 +143,13 @@ void OuterTiler::task(Value task, int64_t blocks) {
         firstImage = first;
         if (!ofImages)
           return taskTiles(count, width, valid);
-        if (!fewImages(count))
-          return taskTiles(width, lanesOf(count), count);
+        if (!leavesLanes(numbers, count))
+          return taskTiles(width, lanesOfImages(count), count);
         llvm::SaveAndRestore ofChannels(lanesHold, OuterLanes::Channels);
-        taskTiles(count, lanesOf(valid), valid);
+        taskTiles(count, lanesOfImages(valid), valid);
       });
     });
   });
-}
-
-bool OuterTiler::fewImages(int64_t count) {
-  constexpr int64_t few = 8;
-  return count < few && numbers.getKernelOutputFeature() == rank + 1;
-}
-
-int64_t OuterTiler::lanesOf(int64_t valid) {
-  // Not cut to the plan's width.
-  int64_t width = llvm::alignTo(valid, 16);
-  return ChannelBlocks{Lanes::Channels, 1, valid, width}.vectorWidth(valid);
 }
 
 int64_t OuterTiler::tapTasks() {
@@ -229,6 +220,8 @@ void OuterTiler::acrossGroups(int64_t blocks) {
       });
     };
     SmallVector<int64_t> counts = imagesAcrossGroups(few);
+    if (expected)
+      counts.assign(expected <= maxChannelsOfOuterGroups ? 1 : 0, expected);
     std::function<void(size_t)> choose = [&](size_t at) {
       if (at == counts.size())
         return groupByGroup(valid);
@@ -285,6 +278,23 @@ void OuterTiler::blockVariants(
 void OuterTiler::imageVariants(int64_t most,
                                llvm::function_ref<void(Value, int64_t)> body) {
   Value left = math.sub(images, image);
+  if (expected) {
+    Value count = math.min(left, math.constant(most));
+    SmallVector<int64_t> sizes = imageTiles(expected, most);
+    std::function<void(size_t)> choose = [&](size_t at) {
+      // The only one that there can be.
+      if (at < sizes.size() && most == 1)
+        return body(image, 1);
+      if (at < sizes.size())
+        return math.branch(
+            math.compare(Predicate::eq, count, math.constant(sizes[at])),
+            [&] { body(image, sizes[at]); }, [&] { choose(at + 1); });
+      llvm::SaveAndRestore others(unexpected, true);
+      math.loop(math.constant(0), count, 1,
+                [&](Value i) { body(math.add(image, i), 1); });
+    };
+    return choose(0);
+  }
   auto any = [&] {
     math.branch(
         math.compare(Predicate::sge, left, math.constant(most)),

@@ -77,15 +77,9 @@ private:
     if (static_cast<int64_t>(dim) == rank - 1)
       if (std::optional<SmallVector<int64_t>> spans = rowTapsAtOnce())
         return rowTaps(taps, *spans);
-    if (static_cast<int64_t>(dim) == rank - 1 && foldsRowTaps()) {
-      folded = *getConstantIntValue(op.getTapRanges().back());
-      taps.push_back(math.constant(0));
-      oneTap(taps, 0, pixels, math.constant(0),
-             math.constant(reduction * folded));
-      taps.pop_back();
-      folded = 1;
-      return;
-    }
+    if (static_cast<int64_t>(dim) == rank - 1 && foldsRowTaps())
+      return foldedTaps(taps, 0,
+                        *getConstantIntValue(op.getTapRanges().back()));
     if (2 * dim < op.getTapRanges().size()) {
       auto tap = [&](Value j) {
         taps.push_back(j);
@@ -124,9 +118,21 @@ private:
       return takesRowTaps() ? rowTaps(taps, {0, pixels})
                             : oneTap(taps, 0, pixels, begin, end);
     ArrayRef<int64_t> spans = *op.getTapPixels();
-    for (size_t j = 0; 2 * j < spans.size(); ++j) {
+    size_t count = spans.size() / 2, next = 0;
+    for (size_t j = 0; j < count; j = next) {
+      next = j + 1;
       if (spans[2 * j] == spans[2 * j + 1])
         continue;
+      // Taps that all pixels have are a loop as in other tiles. One by one,
+      // elements that two of them read would be kept in registers, in place of
+      // sums: 1 to 56 channels, k 9 s 3, 30 pixels 76 % of the peak.
+      while (!takesRowTaps() && !distinctTaps(rank - 1) && isWhole(spans, j) &&
+             next < count && isWhole(spans, next))
+        ++next;
+      if (next - j > 1) {
+        wholeTaps(taps, j, next);
+        continue;
+      }
       taps.push_back(math.constant(j));
       if (takesRowTaps())
         rowTaps(taps, spans.slice(2 * j, 2));
@@ -136,19 +142,51 @@ private:
     }
   }
 
+  /// Whether all pixels of the tile have tap j.
+  bool isWhole(ArrayRef<int64_t> spans, size_t j) {
+    return spans[2 * j] == 0 && spans[2 * j + 1] == pixels;
+  }
+
+  /// The row's taps [from, to), which all pixels have.
+  void wholeTaps(SmallVector<Value> &taps, int64_t from, int64_t to) {
+    if (rowTapsFollow())
+      return foldedTaps(taps, from, to);
+    math.loop(math.constant(from), math.constant(to), 1, [&](Value j) {
+      taps.push_back(j);
+      oneTap(taps, 0, pixels, math.constant(0), math.constant(reduction));
+      taps.pop_back();
+    });
+  }
+
+  /// The same as one reduction.
+  void foldedTaps(SmallVector<Value> &taps, int64_t from, int64_t to) {
+    folded = to - from;
+    taps.push_back(math.constant(from));
+    oneTap(taps, 0, pixels, math.constant(0),
+           math.constant(reduction * folded));
+    taps.pop_back();
+    folded = 1;
+  }
+
   /// Whether taps of the row and channels are one reduction: all pixels have
   /// all taps, and in the input and the filter they follow each other. With few
   /// channels there is little else in a loop over taps: 1 channel and 7 taps
   /// reach half of the peak instead of a fifth.
   bool foldsRowTaps() {
-    if (op.getTapPixels() || op.getLanes() != Lanes::Channels ||
-        op.getImages() || distinctTaps(rank - 1))
+    if (op.getTapPixels() || !rowTapsFollow())
       return false;
     std::optional<int64_t> taps = getConstantIntValue(op.getTapRanges().back());
+    return getConstantIntValue(op.getTapRanges()[2 * (rank - 1)]) == 0 &&
+           taps && *taps > 1;
+  }
+
+  bool rowTapsFollow() {
+    if (op.getLanes() != Lanes::Channels || op.getImages() ||
+        distinctTaps(rank - 1))
+      return false;
     int64_t feature = numbers.getInputFeature();
     int64_t row = numbers.getInputSpatial().back();
-    return getConstantIntValue(op.getTapRanges()[2 * (rank - 1)]) == 0 &&
-           taps && *taps > 1 && feature == rank + 1 && row == rank &&
+    return feature == rank + 1 && row == rank &&
            cast<MemRefType>(op.getInput().getType()).getDimSize(feature) ==
                reduction &&
            op.getInputTapSteps()[rank - 1] == 1 &&

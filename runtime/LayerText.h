@@ -32,6 +32,12 @@ struct Layer {
     return problem ? problem->gradient : Gradient::None;
   }
   bool isWeightGradient() const { return gradient() == Gradient::Weight; }
+  /// Images of the output in a batch group, as plans are made for them: those
+  /// of a call with so many a group, or, in a weight's gradient, the input
+  /// channels.
+  int64_t outputImages(int64_t ofCall) const {
+    return isWeightGradient() ? forward.inChannels / forward.groups : ofCall;
+  }
   /// The convolution whose weight is the layer's.
   const Convolution &weighted() const {
     return isWeightGradient() ? forward : conv;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,12 @@ class WeightGradient(Kernel):
         mask: np.ndarray | None = None,
     ) -> None:
         # The mask multiplies the sum. The kernel knows nothing of it.
-        super().__init__(problem, convolution, plan)
+        # Its images are the layer's input channels.
+        channels, groups = (
+            int(re.search(rf",{name}=(\d+)", layer + f",{name}=1").group(1))
+            for name in ("ic", "g")
+        )
+        super().__init__(problem, convolution, plan, images=channels // groups)
         self._layer, self._factors = layer, mask
         # Kernels for whole batches, by the number of images.
         self._sums: dict[int, Any] = {1: self._kernel}
@@ -90,7 +96,9 @@ class WeightGradient(Kernel):
         mask = None if self._factors is None else self._factors.ravel().tolist()
         if batch > 1 and batch not in self._sums:
             text = _convjit.lower(self.problem, batch)[1]
-            self._sums[batch] = _convjit.compile(text, self._plan)
+            self._sums[batch] = _convjit.compile(
+                text, self._plan, None, self._planned_images
+            )
         kernel = self._sums.get(batch, self._kernel)
         kernel.run_weight_gradient(
             self._layer, np.ascontiguousarray(x), np.ascontiguousarray(gradient), result,

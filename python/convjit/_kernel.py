@@ -75,11 +75,13 @@ class Kernel:
 
     def __init__(
         self, problem: str, convolution: str, plan: str = "",
-        mask: np.ndarray | None = None,
+        mask: np.ndarray | None = None, images: int = 0,
     ) -> None:
         self._problem, self._text, self._plan, self._mask = (
             problem, convolution, plan, mask,
         )
+        #: What plans are made for where the batch is not outermost.
+        self._planned_images = images
         self._x, self._w, self._y = re.search(
             r",x=(\w+),w=(\w+),y=(\w+)", convolution
         ).groups()
@@ -102,7 +104,7 @@ class Kernel:
         mask = None
         if self._mask is not None:
             mask = self._mask.transpose([self._w.index(a) for a in w]).ravel().tolist()
-        return _convjit.compile(text, self._plan, mask)
+        return _convjit.compile(text, self._plan, mask, self._planned_images)
 
     @property
     def problem(self) -> str:
@@ -153,7 +155,9 @@ class Kernel:
     def report(self) -> dict[str, Any]:
         """The plan, the candidates with their predicted cycles, the target."""
         mask = None if self._mask is None else self._mask.ravel().tolist()
-        return _convjit.plan_report(self._text, self._plan, mask)
+        return _convjit.plan_report(
+            self._text, self._plan, mask, self._planned_images
+        )
 
     def ir(self, stage: str = "linalg", *, cpu: str = "", features: str = "") -> str:
         """The layer's IR at one of `convjit.STAGES`.
@@ -168,7 +172,8 @@ class Kernel:
         if mask is not None:
             problem = None
         return _convjit.emit(
-            self._text, stage, self._plan, cpu, features, problem, mask
+            self._text, stage, self._plan, cpu, features, problem, mask,
+            self._planned_images,
         )
 
     def asm(self, *, cpu: str = "", features: str = "") -> str:

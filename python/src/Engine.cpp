@@ -62,14 +62,14 @@ Expected<KernelCache *> convjit::python::kernels() {
 }
 
 Expected<std::shared_ptr<const Kernel>>
-convjit::python::kernelOf(std::string_view text) {
+convjit::python::kernelOf(std::string_view text, int64_t images) {
   Expected<NamedConvolution> named = parseConvolution(text);
   if (!named)
     return named.takeError();
   Expected<KernelCache *> cache = kernels();
   if (!cache)
     return cache.takeError();
-  return (*cache)->kernel(named->conv);
+  return (*cache)->kernel(named->conv, images);
 }
 
 int64_t convjit::python::compilations() {

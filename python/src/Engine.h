@@ -36,8 +36,10 @@ Expected<KernelCache *> kernels();
 /// Where they are kept, for people.
 std::string cachePlace();
 
-/// The kernel of a convolution's text (ConvolutionText.h).
-Expected<std::shared_ptr<const Kernel>> kernelOf(std::string_view text);
+/// The kernel of a convolution's text (ConvolutionText.h), for so many images
+/// (CompileOptions).
+Expected<std::shared_ptr<const Kernel>> kernelOf(std::string_view text,
+                                                 int64_t images);
 
 /// How many kernels the process has compiled; calls must not add to it.
 int64_t compilations();

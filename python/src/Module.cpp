@@ -75,11 +75,12 @@ struct BoundKernel {
 };
 
 BoundKernel compile(std::string_view text, const std::string &plan,
-                    const std::optional<std::vector<double>> &mask) {
+                    const std::optional<std::vector<double>> &mask,
+                    int64_t images) {
   Convolution conv = convolutionOf(text, mask);
   nb::gil_scoped_release release;
   if (plan.empty())
-    return {valueOf(valueOf(kernels())->kernel(conv))};
+    return {valueOf(valueOf(kernels())->kernel(conv, images))};
   // A plan by hand is an experiment; it is not kept.
   Kernel made = valueOf(
       valueOf(compiler())->compile(conv, CompileOptions{Target{}, plan}));
@@ -176,7 +177,8 @@ nb::object emit(std::string_view text, const std::string &stage,
                 const std::string &plan, const std::string &cpu,
                 const std::string &features,
                 const std::optional<std::string> &problem,
-                const std::optional<std::vector<double>> &mask) {
+                const std::optional<std::vector<double>> &mask,
+                int64_t images) {
   static constexpr const char *names[] = {"conv",  "general", "phases",
                                           "tiles", "linalg",  "vector",
                                           "llvm",  "asm",     "object"};
@@ -194,7 +196,7 @@ nb::object emit(std::string_view text, const std::string &stage,
   std::string made;
   {
     nb::gil_scoped_release release;
-    CompileOptions options{Target{"", cpu, features}, plan};
+    CompileOptions options{Target{"", cpu, features}, plan, images};
     made = valueOf(valueOf(compiler())
                        ->emit(conv, which, options, layer ? &*layer : nullptr));
   }
@@ -204,13 +206,14 @@ nb::object emit(std::string_view text, const std::string &stage,
 }
 
 nb::dict planReport(std::string_view text, const std::string &plan,
-                    const std::optional<std::vector<double>> &mask) {
+                    const std::optional<std::vector<double>> &mask,
+                    int64_t images) {
   Convolution conv = convolutionOf(text, mask);
   PlanReport report;
   {
     nb::gil_scoped_release release;
-    report = valueOf(
-        valueOf(compiler())->plan(conv, CompileOptions{Target{}, plan}));
+    report = valueOf(valueOf(compiler())
+                         ->plan(conv, CompileOptions{Target{}, plan, images}));
   }
   nb::list candidates;
   for (const Candidate &candidate : report.candidates) {
@@ -344,13 +347,14 @@ NB_MODULE(_convjit, m) {
           "batch"_a);
 
   m.def("compile", &compile, "convolution"_a, "plan"_a = "",
-        "mask"_a = nb::none());
+        "mask"_a = nb::none(), "images"_a = 0);
   m.def("lower", &lowered, "problem"_a, "images"_a = 0);
   m.def("shapes", &shapes, "convolution"_a, "batch"_a);
   m.def("emit", &emit, "convolution"_a, "stage"_a, "plan"_a = "", "cpu"_a = "",
-        "features"_a = "", "problem"_a = nb::none(), "mask"_a = nb::none());
+        "features"_a = "", "problem"_a = nb::none(), "mask"_a = nb::none(),
+        "images"_a = 0);
   m.def("plan_report", &planReport, "convolution"_a, "plan"_a = "",
-        "mask"_a = nb::none());
+        "mask"_a = nb::none(), "images"_a = 0);
   m.def(
       "macs",
       [](std::string_view text, int64_t batch,

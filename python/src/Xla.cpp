@@ -85,9 +85,23 @@ struct Call {
 ffi::TypeId Call::id = XLA_FFI_UNKNOWN_TYPE_ID;
 ffi::TypeInfo Call::info = ffi::MakeTypeInfo<Call>();
 
-ffi::ErrorOr<std::unique_ptr<Call>> instantiate(std::string_view convolution) {
+/// Attributes are read by name: programs exported before there was `images`
+/// have none.
+ffi::ErrorOr<std::unique_ptr<Call>> instantiate(ffi::Dictionary attributes) {
   try {
-    Expected<std::shared_ptr<const Kernel>> kernel = kernelOf(convolution);
+    auto text = attributes.get<std::string_view>("convolution");
+    if (!text)
+      return ffi::Unexpected(text.error());
+    std::string_view convolution = *text;
+    int64_t images = 0;
+    if (attributes.contains("images")) {
+      auto given = attributes.get<int64_t>("images");
+      if (!given)
+        return ffi::Unexpected(given.error());
+      images = *given;
+    }
+    Expected<std::shared_ptr<const Kernel>> kernel =
+        kernelOf(convolution, images);
     if (!kernel)
       return ffi::Unexpected(xlaError(kernel.error()));
     auto call = std::make_unique<Call>();
@@ -189,7 +203,7 @@ Status run(const Call &call, ffi::ThreadPool &pool, const ffi::AnyBuffer &input,
 
 ffi::Error execute(Call *call, ffi::ThreadPool pool, ffi::AnyBuffer input,
                    ffi::AnyBuffer weights, ffi::Result<ffi::AnyBuffer> output,
-                   ffi::ResultBuffer<ffi::U8> scratch, std::string_view) {
+                   ffi::ResultBuffer<ffi::U8> scratch, ffi::Dictionary) {
   try {
     if (Status done = run(*call, pool, input, weights, *output, *scratch);
         !done)
@@ -201,9 +215,8 @@ ffi::Error execute(Call *call, ffi::ThreadPool pool, ffi::AnyBuffer input,
   }
 }
 
-XLA_FFI_DEFINE_HANDLER(
-    instantiateHandler, instantiate,
-    ffi::Ffi::BindInstantiate().Attr<std::string_view>("convolution"));
+XLA_FFI_DEFINE_HANDLER(instantiateHandler, instantiate,
+                       ffi::Ffi::BindInstantiate().Attrs());
 XLA_FFI_DEFINE_HANDLER(executeHandler, execute,
                        ffi::Ffi::Bind()
                            .Ctx<ffi::State<Call>>()
@@ -212,7 +225,7 @@ XLA_FFI_DEFINE_HANDLER(executeHandler, execute,
                            .Arg<ffi::AnyBuffer>()
                            .Ret<ffi::AnyBuffer>()
                            .Ret<ffi::Buffer<ffi::U8>>()
-                           .Attr<std::string_view>("convolution"));
+                           .Attrs());
 
 /// XLA asks a handler about itself when it is registered, and wants the type of
 /// its state to be known by then. JAX registers handlers before types while a

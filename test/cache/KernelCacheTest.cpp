@@ -172,6 +172,37 @@ TEST_F(KernelCacheTest, WhatMattersIsInTheKey) {
 #endif
 }
 
+TEST_F(KernelCacheTest, ImagesAreInTheKeyWhereTheyMatter) {
+  // Of a weight's gradient, images are the layer's input channels.
+  Convolution gradient = *lowerWeightGradient(
+      *parseProblem("convT1d:in=40x512,oc=32,k=4,s=2,layout=channels_first"
+                    ",grad=weight"),
+      2);
+  for (uint64_t compiled : {2, 0}) {
+    auto cache = std::move(*KernelCache::create(options));
+    auto few = *cache->kernel(gradient, 1), many = *cache->kernel(gradient, 40);
+    EXPECT_NE(few->plan, many->plan);
+    EXPECT_EQ(few, cache->find(gradient, 1));
+    EXPECT_EQ(cache->find(gradient, 2), nullptr);
+    EXPECT_EQ(cache->find(gradient), nullptr);
+    EXPECT_EQ(cache->stats().compiled, compiled);
+    // The options' number is that of those who name none.
+    KernelCacheOptions own = options;
+    own.compile.images = 40;
+    auto same = std::move(*KernelCache::create(own));
+    EXPECT_EQ((*same->kernel(gradient))->plan, many->plan);
+    EXPECT_EQ(same->stats().found, 1u);
+    EXPECT_EQ(same->find(gradient, 40), same->find(gradient));
+  }
+  // A layer's batch is outermost.
+  auto cache = std::move(*KernelCache::create(options));
+  EXPECT_EQ(*cache->kernel(layer(5), 3), *cache->kernel(layer(5), 8));
+  auto refused = cache->kernel(gradient, -1);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message,
+            "images=-1: valid: 0, or a number of images");
+}
+
 TEST_F(KernelCacheTest, DamagedEntriesAreCompiledAgain) {
   (void)open()->kernel(layer(5));
   fs::path path = entryPath();

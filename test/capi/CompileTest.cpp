@@ -228,6 +228,36 @@ TEST_F(CompileTest, WeightGradientsOfAnotherNumberOfImages) {
   }
 }
 
+TEST_F(CompileTest, AGradientsPlanIsForTheLayersInputChannels) {
+  // Few fill as few lanes; of many it is they that are packed.
+  for (auto [channels, lanes] :
+       {std::pair("1", "lanes = channels"), std::pair("64", "lanes = images")})
+    for (int64_t images : {0, 3}) {
+      Case item = Case::of((std::string("convT3d:in=") + channels +
+                            "x24x24x24,oc=32,k=4,s=2,layout=channels_first"
+                            ",grad=weight")
+                               .c_str());
+      ASSERT_TRUE(item.compile(context, nullptr, images));
+      std::string plan = convjit_kernel_plan(item.kernel.get());
+      EXPECT_NE(plan.find(lanes), std::string::npos) << channels << plan;
+    }
+}
+
+TEST_F(CompileTest, AGeneralConvolutionsImagesArePlannedFor) {
+  Case item = Case::of("convolution:n=512,k=1024,ws=1,ld=2,rd=1,pad=1:3,rev=0,"
+                       "ic=1,oc=32,x=fb0,w=io0,y=0fb");
+  std::string plans[2];
+  for (int64_t images : {1, 40}) {
+    ASSERT_TRUE(item.compile(context, nullptr, images));
+    plans[images > 1] = convjit_kernel_plan(item.kernel.get());
+    // Three images, whatever the plan is for.
+    ASSERT_TRUE(item.run());
+    item.expectReference(
+        convjit::parseConvolution(convjit_layer_text(item.layer.get()))->conv);
+  }
+  EXPECT_NE(plans[0], plans[1]);
+}
+
 TEST_F(CompileTest, GeneralConvolution) {
   // Axes in an order of no layer, everything that StableHLO has.
   convjit_convolution conv;

@@ -118,13 +118,11 @@ func.func @groups(%x: tensor<1x16x?xf32>, %g: tensor<1x16x15xf32>) -> tensor<3x?
 // other, and are added as one vector to what the pieces before gave.
 // VECTOR-LABEL: func.func @channels_first(
 // VECTOR: scf.if
+// VECTOR: vector.store %cst{{.*}} vector<8xf32>
 // VECTOR: vector.shuffle
-// VECTOR: vector.store %{{.*}} vector<8xf32>
-// VECTOR: else
-// VECTOR: vector.shuffle
-// VECTOR: %[[OLD:.*]] = vector.load %[[AT:.*]][%c0] {{.*}} vector<8xf32>
+// VECTOR: %[[OLD:.*]] = vector.load %[[OUTPUT:.*]][%[[AT:.*]]] {{.*}} vector<8xf32>
 // VECTOR: %[[SUM:.*]] = arith.addf %[[OLD]], %{{.*}} : vector<8xf32>
-// VECTOR: vector.store %[[SUM]], %[[AT]][%c0]
+// VECTOR: vector.store %[[SUM]], %[[OUTPUT]][%[[AT]]]
 func.func @channels_first(%x: tensor<1x?x16xf32>, %g: tensor<1x20x16xf32>) -> tensor<3x20x?xf32> {
   %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, b, 0]x[i, o, 0]->[0, f, b]>
       plan <lanes = channels, width = 16, pixels = 8, unroll = 1, row = outer, chunks = 2>
@@ -219,20 +217,82 @@ func.func @ahead(%x: tensor<1x16x?xf32>, %g: tensor<1x16x32xf32>) -> tensor<3x?x
 
 // The taps of a weight last: a task has all three and leaves their sums on the
 // stack, [image][tap][channel]; four lanes of 16 (image, tap) are transposed on
-// their way to the output, eight images of three taps being a run.
+// their way to the output, eight images of three taps being a run. They are added
+// to zeros, or to what the piece before left.
 // CHECK-LABEL: func.func @taps_last(
 // CHECK: %[[SUMS:.*]] = memref.alloca() {{.*}}conv.buffer = "sums of all taps"{{.*}} : memref<772xf32>
 // CHECK: conv.outer_tile {{.*}} into %[[SUMS]][
 // CHECK-SAME: first(%true
 // CHECK: scf.if %{{.*}} {
+// CHECK-NEXT: scf.for %{{.*}} = %c0 to %c32 step %c1
+// CHECK: vector.store %cst{{.*}} : memref<{{.*}}>, vector<16xf32>
+// CHECK: vector.store %cst{{.*}} : memref<{{.*}}>, vector<8xf32>
 // CHECK-COUNT-16: vector.load %[[SUMS]]{{.*}}, vector<4xf32>
-// CHECK: vector.store %{{.*}} : memref<{{.*}}>, vector<16xf32>
-// CHECK: } else {
 // CHECK: arith.addf %{{.*}} : vector<16xf32>
 // CHECK: vector.store %{{.*}} : memref<{{.*}}>, vector<16xf32>
 func.func @taps_last(%x: tensor<1x?x16xf32>, %g: tensor<1x32x16xf32>) -> tensor<32x?x3xf32> {
   %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, b, 0]x[i, o, 0]->[f, b, 0]>
       plan <lanes = channels, width = 32, pixels = 8, unroll = 1, row = outer, chunks = 2>
       : (tensor<1x?x16xf32>, tensor<1x32x16xf32>) -> tensor<32x?x3xf32>
+  return %y : tensor<32x?x3xf32>
+}
+
+// -----
+
+// Of 20 images, three tiles: two of eight, and one of the four that remain. Any
+// other number goes image by image, in code for one output at a time.
+// CHECK-LABEL: func.func @known_images(
+// CHECK: %[[COUNT:.*]] = arith.minsi %{{.*}}, %c8
+// CHECK: %[[WHOLE:.*]] = arith.cmpi eq, %[[COUNT]], %c8
+// CHECK: scf.if %[[WHOLE]]
+// CHECK: conv.outer_tile {{.*}} rows = 8 : i64
+// CHECK: else
+// CHECK: %[[REST:.*]] = arith.cmpi eq, %[[COUNT]], %c4
+// CHECK: scf.if %[[REST]]
+// CHECK: conv.outer_tile {{.*}} rows = 4 : i64
+// CHECK: else
+// CHECK: scf.for %{{.*}} = %c0 to %[[COUNT]] step %c1
+// CHECK: scf.for %{{.*}} = %c0 to %c3 step %c1
+// CHECK: conv.outer_tile {{.*}} rows = 1 : i64, unroll
+// CHECK-NOT: conv.outer_tile
+// CHECK: func.func @known_images_pack(
+func.func @known_images(%x: tensor<1x16x?xf32>, %g: tensor<1x16x32xf32>) -> tensor<3x?x32xf32> {
+  %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, 0, b]x[i, 0, o]->[0, b, f]>
+      plan <lanes = channels, width = 32, pixels = 8, unroll = 1, row = outer, chunks = 1> {conv.images = 20 : index}
+      : (tensor<1x16x?xf32>, tensor<1x16x32xf32>) -> tensor<3x?x32xf32>
+  return %y : tensor<3x?x32xf32>
+}
+
+// -----
+
+// Across groups: a tile for the two images of each, and groups one by one.
+// CHECK-LABEL: func.func @known_images_of_groups(
+// CHECK: arith.cmpi eq, %{{.*}}, %c2
+// CHECK: conv.outer_tile {{.*}} lanes_of_groups = 1 : i64, rows = 2 : i64
+// CHECK: conv.outer_tile {{.*}} rows = 1 : i64
+// CHECK-NOT: conv.outer_tile
+// CHECK: func.func @known_images_of_groups_pack(
+func.func @known_images_of_groups(%x: tensor<1x16x?xf32>, %g: tensor<1x16x16xf32>) -> tensor<3x?x16xf32> {
+  %y = conv.convolution %x, %g window <rank = 1, pad = [[1, 1]]> dims <[f, 0, b]x[i, 0, o]->[0, b, f]>
+      plan <lanes = groups, width = 16, pixels = 8, unroll = 1, row = outer, chunks = 1>
+      {batch_group_count = 16 : i64, conv.images = 2 : index}
+      : (tensor<1x16x?xf32>, tensor<1x16x16xf32>) -> tensor<3x?x16xf32>
+  return %y : tensor<3x?x16xf32>
+}
+
+// -----
+
+// The same with a residual, to which the first piece is added, in the same code.
+// CHECK-LABEL: func.func @residual_taps_last(
+// CHECK-SAME: %[[RESIDUAL:arg2]]: memref<32x?x3xf32>
+// CHECK: conv.outer_tile
+// CHECK-NOT: vector.store %cst
+// CHECK: %[[BEFORE:.*]] = arith.select %{{.*}} : memref<?xf32
+// CHECK: vector.load %[[BEFORE]]{{.*}}, vector<16xf32>
+// CHECK: return
+func.func @residual_taps_last(%x: tensor<1x?x16xf32>, %g: tensor<1x32x16xf32>, %r: tensor<32x?x3xf32>) -> tensor<32x?x3xf32> {
+  %y = conv.convolution %x, %g residual(%r) window <rank = 1, pad = [[1, 1]]> dims <[f, b, 0]x[i, o, 0]->[f, b, 0]>
+      plan <lanes = channels, width = 32, pixels = 8, unroll = 1, row = outer, chunks = 2>
+      : (tensor<1x?x16xf32>, tensor<1x32x16xf32>, tensor<32x?x3xf32>) -> tensor<32x?x3xf32>
   return %y : tensor<32x?x3xf32>
 }

@@ -3,6 +3,9 @@
 // RUN: convjit-opt %s --conv-plan="vector-bits=128 registers=16 fma-bits=256 broadcast-cycles=0.33" | FileCheck %s --check-prefixes=CHECK,SHUFFLES
 // RUN: convjit-opt %s --conv-plan="l2-bytes=2097152 l3-rate=10 l3-overlap=0 fetch-bytes=128" | FileCheck %s --check-prefixes=CHECK,MESH
 
+// RUN: convjit-opt %s --conv-plan="fma-bits=512 images=3" | FileCheck %s --check-prefix=FEW
+// RUN: convjit-opt %s --conv-plan="fma-bits=512 images=64" | FileCheck %s --check-prefix=MANY
+
 // A row of 16 is cut into equal tiles, not 12 + 4.
 // CHECK-LABEL: @flagship
 // AVX512: plan <lanes = channels, width = {{16|32}}, pixels = {{8|16}}, unroll = 1, row = unrolled, chunks = 1
@@ -101,6 +104,17 @@ func.func @weight_gradient_transposed(%x: tensor<1x?x512xf32>, %w: tensor<1x64x1
   %y = conv.convolution %x, %w window <rank = 1, pad = [[0, 2]], lhs_dilate = [2]> dims <[f, b, 0]x[i, o, 0]->[0, f, b]>
       : (tensor<1x?x512xf32>, tensor<1x64x1024xf32>) -> tensor<2x64x?xf32>
   return %y : tensor<2x64x?xf32>
+}
+
+// Of few images, which would fill as few lanes, the gradient of the output is.
+// CHECK-LABEL: @weight_gradient_of_few_images
+// AVX512: lanes = images
+// FEW: lanes = channels, {{.*}} row = outer{{.*}} {conv.images = 3 : index}
+// MANY: lanes = images{{.*}} {conv.images = 64 : index}
+func.func @weight_gradient_of_few_images(%x: tensor<1x?x512xf32>, %w: tensor<1x32x1024xf32>) -> tensor<4x32x?xf32> {
+  %y = conv.convolution %x, %w window <rank = 1, pad = [[1, 3]], lhs_dilate = [2]> dims <[f, b, 0]x[i, o, 0]->[0, f, b]>
+      : (tensor<1x?x512xf32>, tensor<1x32x1024xf32>) -> tensor<4x32x?xf32>
+  return %y : tensor<4x32x?xf32>
 }
 
 // A filter that fits the cache and an input that does not: rows outside.

@@ -60,3 +60,40 @@ func.func @inner_batch(%x: tensor<8x?x4xf32>, %w: tensor<1x4x16xf32>) -> tensor<
       : (tensor<8x?x4xf32>, tensor<1x4x16xf32>) -> tensor<8x?x16xf32>
   return %y : tensor<8x?x16xf32>
 }
+
+// -----
+
+// Border tiles: the tap that one pixel lacks is a contraction of three pixels; the
+// other two, which follow each other as their channels do, are one of four.
+// CHECK-LABEL: func.func @whole_taps(
+// CHECK: linalg.generic {{.*}} : memref<3x2xf32
+// CHECK: memref.reinterpret_cast %{{.*}} sizes: [4, 4], strides: [2, 1]
+// CHECK: linalg.generic {{.*}} : memref<4x4xf32
+// CHECK: linalg.generic {{.*}} : memref<4x4xf32
+// CHECK: linalg.generic {{.*}} : memref<3x2xf32
+// CHECK-NOT: memref<4x2xf32
+// CHECK: return
+func.func @whole_taps(%x: tensor<?x8x2xf32>, %w: tensor<3x2x16xf32>) -> tensor<?x8x16xf32> {
+  %y = conv.convolution %x, %w window <rank = 1, pad = [[1, 1]]> dims <[b, 0, f]x[0, i, o]->[b, 0, f]>
+      plan <lanes = channels, width = 16, pixels = 4, unroll = 1, row = unrolled, chunks = 1>
+      : (tensor<?x8x2xf32>, tensor<3x2x16xf32>) -> tensor<?x8x16xf32>
+  return %y : tensor<?x8x16xf32>
+}
+
+// -----
+
+// Channels first they do not follow each other, and are a loop.
+// CHECK-LABEL: func.func @whole_taps_apart(
+// CHECK: linalg.generic {{.*}} : memref<2x3xf32
+// CHECK: scf.for %{{.*}} = %c1 to %c3 step %c1
+// CHECK: linalg.generic {{.*}} : memref<2x4xf32
+// CHECK: scf.for %{{.*}} = %c0 to %c2 step %c1
+// CHECK: linalg.generic {{.*}} : memref<2x4xf32
+// CHECK: linalg.generic {{.*}} : memref<2x3xf32
+// CHECK: return
+func.func @whole_taps_apart(%x: tensor<?x2x8xf32>, %w: tensor<3x2x16xf32>) -> tensor<?x8x16xf32> {
+  %y = conv.convolution %x, %w window <rank = 1, pad = [[1, 1]]> dims <[b, f, 0]x[0, i, o]->[b, 0, f]>
+      plan <lanes = channels, width = 16, pixels = 4, unroll = 1, row = unrolled, chunks = 1>
+      : (tensor<?x2x8xf32>, tensor<3x2x16xf32>) -> tensor<?x8x16xf32>
+  return %y : tensor<?x8x16xf32>
+}

@@ -288,6 +288,50 @@ def test_scratch_is_what_kernels_use():
     assert kernel.packed_weight_bytes > 0 == kernel.xla_scratch_bytes(100_000)
 
 
+def test_gradients_of_weights_are_planned_for_their_images(convjit_jax):
+    """Which are a layer's input channels; a batch that is outermost says nothing."""
+    convjit_jax.install()
+
+    def planned(channels):
+        layer = lambda x, w: lax.conv_general_dilated(
+            x, w, (1, 1, 1), ((2, 2),) * 3, (2, 2, 2),
+            dimension_numbers=("NCDHW", "DHWIO", "NCDHW"))
+        x, w = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (
+            (1, channels, 24, 24, 24), (4, 4, 4, channels, 32)))
+        text = jax.jit(layer).lower(x, w).as_text()
+        assert "images" not in text
+        gradient = jax.jit(jax.grad(lambda w, x: jnp.sum(layer(x, w))))
+        (call,) = [line for line in gradient.lower(w, x).as_text().splitlines()
+                   if convjit_jax.TARGET in line and "images" in line]
+        assert f"images = {channels} : i64" in call
+        (entry,) = [e for e in convjit_jax.report() if f"oc={channels}" not in e.convolution
+                    and ",k=4x4x4" not in e.convolution]
+        convjit_jax.clear_report()
+        return entry.plan
+
+    assert "lanes = channels" in planned(1)
+    assert "lanes = images" in planned(64)
+
+
+def test_a_number_of_images_is_for_speed_alone(convjit_jax):
+    """Programs from before there was the attribute have none, and others may be run
+    with more or fewer."""
+    text = "convolution:n=512,k=1024,ws=1,ld=2,rd=1,pad=1:3,rev=0,ic=2,oc=32,x=fb0," \
+           "w=io0,y=0fb"
+    x, g = integers((2, 3, 512)), integers((2, 32, 1024), 1)
+    out = (jax.ShapeDtypeStruct((4, 32, 3), jnp.float32), jax.ShapeDtypeStruct((0,), jnp.uint8))
+    dilated = np.zeros((2, 3, 1027))
+    dilated[:, :, 1:1024:2] = x
+    expected = np.stack([np.einsum("nbi,noi->ob", dilated[:, :, k:k + 1024], g) for k in range(4)])
+    for images in (None, 1, 3, 40):
+        attributes = {} if images is None else {"images": np.int64(images)}
+        y = jax.ffi.ffi_call(convjit_jax.TARGET, out)(x, g, convolution=text, **attributes)[0]
+        np.testing.assert_array_equal(y, expected)
+    with pytest.raises(Exception, match="images=-1: valid: 0, or a number of images"):
+        jax.ffi.ffi_call(convjit_jax.TARGET, out)(
+            x, g, convolution=text, images=np.int64(-1))[0].block_until_ready()
+
+
 def test_small_gradients_share_pieces(convjit_jax):
     """Sums of pieces go to XLA's scratch; where it is too small, to the handler's."""
     from convjit import _convjit

@@ -219,8 +219,8 @@ KernelCache::~KernelCache() = default;
 Expected<std::unique_ptr<KernelCache>> KernelCache::create(KernelCacheOptions) {
   return internalError("the faulty compiler has no cache");
 }
-Expected<std::shared_ptr<const Kernel>>
-KernelCache::kernel(const Convolution &) {
+Expected<std::shared_ptr<const Kernel>> KernelCache::kernel(const Convolution &,
+                                                            int64_t) {
   return internalError("");
 }
 KernelCacheStats KernelCache::stats() const { return {}; }

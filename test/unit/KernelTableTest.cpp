@@ -210,6 +210,17 @@ TEST(KernelTable, EveryFieldTellsLayersApart) {
     EXPECT_EQ(table.find(all[i]), kernels[i]) << i;
 }
 
+TEST(KernelTable, NumbersOfImagesHaveKernelsOfTheirOwn) {
+  KernelTable table;
+  const Convolution conv = layer(8);
+  SharedKernel any = *table.get(conv, fake),
+               three = *table.get({conv, 3}, fake);
+  EXPECT_NE(any, three);
+  EXPECT_EQ(table.find(conv), any);
+  EXPECT_EQ(table.find({conv, 3}), three);
+  EXPECT_EQ(table.find({conv, 4}), nullptr);
+}
+
 TEST(KernelTable, EqualActivationsAreOneKernel) {
   KernelTable table;
   Convolution a = layer(2), b = a;

@@ -88,9 +88,10 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
       return whole.takeError();
     layer->conv = std::move(*whole);
   }
-  noteLayer(layer->text, options.common.compile);
-  Expected<Kernel> compiled =
-      compiler.compile(layer->conv, options.common.compile);
+  CompileOptions compile = options.common.compile;
+  compile.images = layer->outputImages(item.batch);
+  noteLayer(layer->text, compile);
+  Expected<Kernel> compiled = compiler.compile(layer->conv, compile);
   if (!compiled)
     return compiled.takeError();
   const Kernel &kernel = *compiled;

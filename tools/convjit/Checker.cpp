@@ -152,19 +152,23 @@ void Checker::enter(const char *check, int64_t images, unsigned threads) {
 /// Compiles with the case's own plan; one that the convolution cannot have is
 /// given up for the chosen one.
 Expected<Kernel> Checker::compileCase(const NamedCase &item) {
+  CompileOptions own = options;
+  if (item.forward)
+    own.images = item.forward->inChannels / item.forward->groups;
+  own.images = item.expected.value_or(own.images);
   // A plan given on the command line is the one to check.
   if (item.planSeed == 0 || !options.plan.empty())
-    return compiler.compile(item.conv, options);
-  Expected<PlanReport> report = compiler.plan(item.conv, options);
+    return compiler.compile(item.conv, own);
+  Expected<PlanReport> report = compiler.plan(item.conv, own);
   if (!report)
     return report.takeError();
-  CompileOptions own = options;
   own.plan = randomPlan(report->plan, item.planSeed);
   setPlan(own.plan);
   Expected<Kernel> kernel = compiler.compile(item.conv, own);
   if (!kernel && kernel.error().kind == ErrorKind::BadInput) {
     setPlan(options.plan);
-    return compiler.compile(item.conv, options);
+    own.plan = options.plan;
+    return compiler.compile(item.conv, own);
   }
   return kernel;
 }

@@ -31,6 +31,9 @@ struct NamedCase {
   /// Nonzero: the chosen plan with some of its numbers replaced at random, so
   /// that tiles, row forms and chunks are met that the cost model rarely picks.
   uint64_t planSeed = 0;
+  /// Images that the plan is made for (CompileOptions::images), whatever the
+  /// numbers that run; without, those of a weight's gradient, else none.
+  std::optional<int64_t> expected = std::nullopt;
 };
 
 /// How long a case may take before it is taken for hanging: five minutes, and

@@ -221,6 +221,7 @@ private:
     }
     gradients.push_back(std::move(gradient));
     item.conv = layer->conv;
+    item.images = layer->outputImages(0);
     if (layer->isWeightGradient())
       item.mask = layer->forward.mask;
     layers.push_back(std::move(*layer));
@@ -375,9 +376,10 @@ private:
                 gpuHeader(options.prefix, kernels));
   }
 
-  /// What a GPU's plan is made for: of a weight gradient, images are channels.
+  /// What a plan is made for: of a weight gradient, images are channels.
   void expectImages(CompileOptions &compile, size_t layer) const {
-    compile.images = options.batchGiven ? options.batch : 0;
+    compile.images =
+        layers[layer].outputImages(options.batchGiven ? options.batch : 0);
     compile.imageMultiple = 1;
     if (gradients[layer])
       compile.setImages(gradients[layer]->images());

@@ -78,6 +78,7 @@ Expected<int> run(const PlanOptions &options) {
       return sum.takeError();
     layer->conv = std::move(*sum);
     batch = layer->forward.inChannels;
+    compile.images = layer->outputImages(images);
   } else if (options.batchGiven) {
     compile.images = options.batch;
   }

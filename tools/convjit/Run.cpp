@@ -194,6 +194,8 @@ Expected<Ran> runOnCPU(Tensors &tensors, const Layer &layer,
                        const RunOptions &options) {
   KernelCacheOptions place;
   place.compile = options.common.compile;
+  place.compile.images =
+      layer.outputImages(tensors.batch / layer.conv.batchGroups);
   Expected<std::unique_ptr<KernelCache>> cache = KernelCache::create(place);
   if (!cache)
     return cache.takeError();

@@ -35,6 +35,8 @@ struct VerifyOptions {
   double timeLimit = 0;
   std::string device;
   std::vector<int64_t> batches;
+  /// Images that plans are made for.
+  std::optional<int64_t> expected;
   std::vector<unsigned> threads = {1, 2, 5};
   bool gradients = false;
 };
@@ -96,11 +98,12 @@ struct Summary {
 };
 
 /// The command that shows a failure again.
-std::string again(const std::string &text, uint64_t seed,
-                  const Failure &failure, const std::string &plan,
-                  const std::string &device) {
+std::string again(const NamedCase &item, uint64_t seed, const Failure &failure,
+                  const std::string &plan, const std::string &device) {
   std::string command =
-      "convjit verify '" + text + "' --seed " + std::to_string(seed);
+      "convjit verify '" + item.text + "' --seed " + std::to_string(seed);
+  if (item.expected)
+    command += " --images " + std::to_string(*item.expected);
   if (!device.empty())
     command += " --device " + device;
   if (failure.at.threads > 0)
@@ -119,6 +122,7 @@ Expected<std::vector<NamedCase>> readCases(const VerifyOptions &options) {
     NamedCase item{layer->text, layer->conv, {}, options.batches};
     if (layer->isWeightGradient())
       item.forward = layer->forward;
+    item.expected = options.expected;
     cases.push_back(std::move(item));
   }
   return cases;
@@ -173,6 +177,8 @@ Expected<int> run(VerifyOptions &options) {
                                 !work.device.empty(), options.gradients);
     if (!options.batches.empty())
       item.images = options.batches;
+    if (options.expected)
+      item.expected = options.expected;
     return item;
   };
   int64_t done = 0;
@@ -185,16 +191,14 @@ Expected<int> run(VerifyOptions &options) {
     }
     summary.worstError = std::max(summary.worstError, outcome.worstError);
     if (const std::optional<Failure> &failure = outcome.failure) {
-      std::string text = work.makeCase(outcome.index).text;
-      summary.failures[outcome.index] = {{"problem", text},
-                                         {"batch", failure->at.images},
-                                         {"threads", failure->at.threads},
-                                         {"plan", outcome.plan},
-                                         {"check", failure->at.check},
-                                         {"detail", failure->detail}};
+      NamedCase item = work.makeCase(outcome.index);
+      summary.failures[outcome.index] = {
+          {"problem", item.text},           {"batch", failure->at.images},
+          {"threads", failure->at.threads}, {"plan", outcome.plan},
+          {"check", failure->at.check},     {"detail", failure->detail}};
       if (!options.common.json)
         std::cout << "FAILED "
-                  << again(text, options.seed, *failure, outcome.plan,
+                  << again(item, options.seed, *failure, outcome.plan,
                            work.device)
                   << ": " << failure->at.check << ", " << failure->at.threads
                   << " threads: " << failure->detail << "\n"
@@ -232,6 +236,11 @@ Verb convjit::cli::addVerify(CLI::App &parent) {
       ->check(CLI::Range(int64_t(0), int64_t(1) << 20))
       ->delimiter(',')
       ->allow_extra_args(false);
+  app->add_option("--images", options->expected,
+                  "images of the output that a kernel is made for on CPUs, "
+                  "where the batch is not outermost; without, the input "
+                  "channels of a weight's gradient")
+      ->check(CLI::Range(int64_t(0), int64_t(1) << 40));
   app->add_option("--threads", options->threads,
                   "numbers of threads to run with, with commas between them; "
                   "1,2,5 without")

@@ -300,9 +300,9 @@ typedef struct convjit_compile_options {
   size_t struct_size;
   const char *plan; /**< text of a plan, or NULL to have one chosen */
   /** With grad=weight: the images of every call, which the kernel sums in one
-      pass. 0: any number, added image by image, on CPUs only. For other layers
-      on a GPU: images that the plan is to be good for, 0 for eight; on CPUs
-      without effect. */
+      pass. 0: any number, added image by image, on CPUs only. For other layers:
+      images that the plan is to be good for. On a GPU 0 means eight; on CPUs
+      they only matter where the batch is not the outermost axis. */
   int64_t images;
 } convjit_compile_options;
 

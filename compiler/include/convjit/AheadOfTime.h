@@ -34,6 +34,7 @@ struct LibraryLayer {
   std::string name;    ///< letters, digits and underscores; unique
   std::string problem; ///< its canonical text; unique
   Convolution conv;
+  int64_t images = 0; ///< as in CompileOptions
   /// Becomes the data p_n_mask; empty for none. For weight gradients, whose
   /// kernels do not have the mask in them.
   std::vector<double> mask;

@@ -77,7 +77,10 @@ struct CompileOptions {
   /// Text of a plan attribute (`#conv.plan<...>`), or empty to let the cost
   /// model choose.
   std::string plan;
-  /// GPU: images of the output that the plan is to be good for; 0: eight.
+  /// Images of the output in a batch group that the plan is to be good for. 0:
+  /// on GPUs eight; on CPUs as many as output channels, and it only matters
+  /// where the batch is not outermost in memory, as in gradients of weights. A
+  /// kernel is right for any number.
   int64_t images = 0;
   /// GPU: the images of the output of every call are a multiple of this. Where
   /// they are neighbours in memory, a plan may rely on a power of two that
@@ -87,6 +90,10 @@ struct CompileOptions {
   /// For a call that always has so many.
   void setImages(int64_t count) { images = imageMultiple = count; }
 };
+
+/// Of `images`, what a CPU's kernel depends on: nothing, where the batch is
+/// outermost.
+int64_t plannedImages(const Convolution &conv, int64_t images);
 
 struct Library;
 struct LibraryLayer;

@@ -82,11 +82,18 @@ public:
   /// wait for it. What goes wrong with the disk costs time, never a result.
   /// Errors: those of Compiler::compile; they are not remembered.
   Expected<std::shared_ptr<const Kernel>>
-  kernel(const Convolution &conv) override;
+  kernel(const Convolution &conv) override {
+    return kernel(conv, 0);
+  }
+  /// A kernel for so many images of the output in a batch group, where the
+  /// batch is not outermost; 0: those of the options.
+  Expected<std::shared_ptr<const Kernel>> kernel(const Convolution &conv,
+                                                 int64_t images);
 
   /// The kernel if it is in memory, else null: neither waits nor compiles, so a
   /// caller may run on with something else while another thread makes it.
-  std::shared_ptr<const Kernel> find(const Convolution &conv);
+  std::shared_ptr<const Kernel> find(const Convolution &conv,
+                                     int64_t images = 0);
 
   /// Forgets the kernels in memory; those in use live on.
   void clearMemory();

@@ -100,16 +100,28 @@ def _original(platform: str, ctx: Any, *operands: Any, **params: Any) -> Any:
     return entry.rule(ctx, *operands, **params)
 
 
-def kernel_for(lhs: Any, rhs: Any, out: Any, params: dict[str, Any]) -> tuple[str, Any]:
-    """The text and the compiled kernel; raises NotTaken with a reason.
+def images_of(lhs: Any, params: dict[str, Any]) -> int:
+    """The images that a kernel is made for, if their number matters: where they are not
+    outermost in memory, as in the gradient of a weight, whose images are channels."""
+    batch_axis = params["dimension_numbers"].lhs_spec[0]
+    return lhs.shape[batch_axis] // params["batch_group_count"] if batch_axis else 0
+
+
+def kernel_for(lhs: Any, rhs: Any, out: Any, params: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The compiled kernel and the custom call's attributes, of which "convolution" is the
+    kernel's text; raises NotTaken with a reason.
 
     `lhs`, `rhs` and `out` have a shape and a dtype.
     """
     text = _convolution.describe(
         lhs.shape, rhs.shape, lhs.dtype, rhs.dtype, out.dtype, out.shape, **params
     )
+    images = images_of(lhs, params)
+    attributes = {"convolution": text}
+    if images:  # Libraries from before there was this attribute know none.
+        attributes["images"] = np.int64(images)
     try:
-        return text, _convjit.compile(text)
+        return _convjit.compile(text, images=images), attributes
     except (ValueError, RuntimeError) as error:
         raise NotTaken(f"{text}: {error}") from None
 
@@ -159,13 +171,9 @@ def check_target(gpu: str) -> None:
 def gpu_kernel_for(
     lhs: Any, rhs: Any, out: Any, gpu: str, params: dict[str, Any]
 ) -> tuple[str, Any, int]:
-    """As `kernel_for`, for a GPU, and the images that it is made for, if their number
-    matters: where they are neighbours in memory, as in the gradient of a weight, a
-    kernel of any number of them copies single elements."""
-    images = 0
-    batch_axis = params["dimension_numbers"].lhs_spec[0]
-    if batch_axis != 0:
-        images = lhs.shape[batch_axis] // params["batch_group_count"]
+    """The text, the compiled kernel for a GPU, and the images that it is made for: of
+    any number of them, it would copy single elements where they are neighbours."""
+    images = images_of(lhs, params)
     text = _convolution.describe(
         lhs.shape, rhs.shape, lhs.dtype, rhs.dtype, out.dtype, out.shape,
         platform="cuda", **params
@@ -202,22 +210,24 @@ def _rule(platform: str, ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
             return [with_sharding(ctx, value, out_aval)]
         if where == "partitioned":
             return _partition.lower(ctx, lhs, rhs, out_aval, params)
-        text, kernel = kernel_for(lhs_aval, rhs_aval, out_aval, params)
+        kernel, attributes = kernel_for(lhs_aval, rhs_aval, out_aval, params)
     except NotTaken as reason:
         _report.record(text, batch, str(reason).removeprefix(f"{text}: "))
         return _original(platform, ctx, lhs, rhs, **params)
-    _report.record(text, batch, kernel=kernel)
-    call = emit(ctx, lhs, rhs, text, kernel, batch)
+    _report.record(attributes["convolution"], batch, kernel=kernel)
+    call = emit(ctx, lhs, rhs, attributes, kernel, batch)
     return [with_sharding(ctx, call, out_aval)]
 
 
-def emit(ctx: Any, lhs: Any, rhs: Any, text: str, kernel: Any, batch: int) -> Any:
+def emit(
+    ctx: Any, lhs: Any, rhs: Any, attributes: dict[str, Any], kernel: Any, batch: int
+) -> Any:
     """The custom call; its second result is what the kernel needs besides: where
     weights are packed, and sums of pieces that threads share."""
     scratch = jax.core.ShapedArray((kernel.xla_scratch_bytes(batch),), np.dtype("uint8"))
     ctx = ctx.replace(avals_out=[*ctx.avals_out, scratch])
     call = jax.ffi.build_ffi_lowering_function(TARGET)
-    return call(ctx, lhs, rhs, convolution=text).results[0]
+    return call(ctx, lhs, rhs, **attributes).results[0]
 
 
 def emit_cuda(

@@ -80,16 +80,16 @@ def _local(x: Any, w: Any, parameters: _Parameters) -> Any:
     )
     batch = x.shape[params["dimension_numbers"].lhs_spec[0]]
     try:
-        text, kernel = _lowering.kernel_for(x, w, out, params)
+        kernel, attributes = _lowering.kernel_for(x, w, out, params)
     except NotTaken as reason:
         _report.record(f"{x.shape}, {w.shape}", batch, str(reason))
         return _lowering.conv_general_dilated_p.bind(x, w, **params, out_sharding=None)
-    _report.record(text, batch, kernel=kernel)
+    _report.record(attributes["convolution"], batch, kernel=kernel)
     scratch = jax.ShapeDtypeStruct((kernel.xla_scratch_bytes(batch),), "uint8")
     call = jax.ffi.ffi_call(
         _lowering.TARGET, (jax.ShapeDtypeStruct(out.shape, out.dtype), scratch)
     )
-    return call(x, w, convolution=text)[0]
+    return call(x, w, **attributes)[0]
 
 
 def _axis(sharding: Any, axis: int) -> Any:
