@@ -119,8 +119,14 @@ void Tiler::fetchRow(ArrayRef<Value> outerTaps, int64_t pixels) {
     here = math.add(here, math.mul(tap, space.splits[dim].getInputTapStep()));
   }
   int64_t row = numbers.getInputSpatial().back();
-  at[row] = math.add(at[row], static_cast<int64_t>(llvm::divideCeil(
-                                  8 * bytesAhead, all * bits)));
+  int64_t pixelsAhead = llvm::divideCeil(8 * bytesAhead, all * bits);
+  // Parts of pixels are strided, which the CPU does not follow: all of them are
+  // asked for, a tile ahead. Depthwise, k 3, 100 to 200 channels at 16 x 28 x
+  // 28 1.37 times as fast, 108 channels 1.27, 33 such layers 1.03.
+  if (channels != all)
+    pixelsAhead =
+        std::max<int64_t>(pixelsAhead, pixels * this->row.getInputStep());
+  at[row] = math.add(at[row], pixelsAhead);
   // Whole pixels follow each other in memory; parts of them have lines of their
   // own.
   int64_t line = lineElements(bits), runs = pixels * this->row.getInputStep(),
@@ -147,4 +153,25 @@ void Tiler::fetchRow(ArrayRef<Value> outerTaps, int64_t pixels) {
     if (runs > 1 && all % line)
       fetch(run, math.constant(length - 1));
   });
+}
+
+/// The lines that a tile writes parts of, where they come from memory: they are
+/// read first, one after another, unless they have been asked for. Depthwise,
+/// k 3, 54 channels at 16 x 56 x 56 2.6 ms, 2.3 with; 3 to 24 channels, k 1 x 3
+/// x 3 s 2, at 16 x 224 x 224 3.2 and 3.0.
+void Tiler::fetchOutput(int64_t pixels) {
+  if (!fetchesInput() || space.channels.phases > 1 || storesWholeLines() ||
+      numbers.getOutputFeature() != rank + 1 ||
+      numbers.getOutputSpatial().back() != rank ||
+      imageBytes(cast<MemRefType>(outputBuffer.getType())) < streamingBytes)
+    return;
+  constexpr int nearest = 3; // as llvm.prefetch counts
+  Value view = tensorView(b, op.getLoc(), outputBuffer, outputAt,
+                          {{rank, pixels, static_cast<int64_t>(row.getStep())},
+                           {rank + 1, valid, 1}});
+  for (int64_t pixel = 0; pixel < pixels; ++pixel)
+    memref::PrefetchOp::create(
+        b, op.getLoc(), view,
+        ValueRange{math.constant(pixel), math.constant(0)},
+        /*isWrite=*/true, nearest, /*isDataCache=*/true);
 }

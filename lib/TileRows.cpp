@@ -146,6 +146,7 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
       math.mul(q, row.getStep()), math.add(phaseIndex, row.getShift()));
   filterAt[rank] = phase.firstTap;
   fetchInput(pixels, phaseIndex);
+  fetchOutput(pixels);
   SmallVector<Value> ranges = outerRanges;
   if (!tapPixels)
     ranges.append({lo, hi});

@@ -67,6 +67,7 @@ private:
   mlir::IntegerAttr inputAhead(int64_t pixels);
   bool fetchesInput();
   void fetchInput(int64_t pixels, mlir::Value phaseIndex);
+  void fetchOutput(int64_t pixels);
   void fetchRow(llvm::ArrayRef<mlir::Value> outerTaps, int64_t pixels);
   void liveRange(mlir::Value phaseIndex);
 

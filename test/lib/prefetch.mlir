@@ -25,6 +25,23 @@ func.func @input(%x: tensor<?x40x44x16xf32>, %w: tensor<3x3x16x16xf32>) -> tenso
 
 // -----
 
+// Groups of 24 channels are parts of pixels: their lines of the next tile, 6
+// pixels on. Of the output, more than 4 MB, the tile's own.
+// CHECK-LABEL: func.func @parts(
+// CHECK: memref.prefetch %[[IN:.*]][%c0{{.*}}, %c0{{.*}}], read, locality<2>, data
+// CHECK: memref.prefetch %[[OUT:.*]][%c0{{.*}}, %c0{{.*}}], write, locality<3>, data
+// CHECK: memref.prefetch %[[OUT]][%c5{{.*}}, %c0{{.*}}], write, locality<3>, data
+// CHECK: conv.tile
+func.func @parts(%x: tensor<?x200x120x48xf32>, %w: tensor<1x1x24x48xf32>) -> tensor<?x200x120x48xf32> {
+  %y = conv.convolution %x, %w window <rank = 2> dims <[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]>
+      plan <lanes = channels, width = 24, pixels = 6, unroll = 1, row = unrolled, chunks = 1, order = input, prefetch = input>
+      {feature_group_count = 2 : i64}
+      : (tensor<?x200x120x48xf32>, tensor<1x1x24x48xf32>) -> tensor<?x200x120x48xf32>
+  return %y : tensor<?x200x120x48xf32>
+}
+
+// -----
+
 // Planes: of the channel that is 200 multiply-adds further on, the line that
 // each 16 pixels begin in, and the last.
 // CHECK-LABEL: func.func @planes(
