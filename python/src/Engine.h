@@ -39,7 +39,8 @@ std::string cachePlace();
 /// The kernel of a convolution's text (ConvolutionText.h).
 Expected<std::shared_ptr<const Kernel>> kernelOf(std::string_view text);
 
-/// How many kernels the process has compiled; calls must not add to it.
+/// How many kernels for CPUs the process has compiled; calls must not add to
+/// it.
 int64_t compilations();
 
 /// Threads that calls from NumPy share; each call keeps its own reference, so
