@@ -154,6 +154,15 @@ std::string convjit::cli::randomGPUPlan(std::string plan,
   if (direct) {
     number("channels", {1, 2, 4, 8, 16, 32});
     number("thread_pixels", {1, 2, 4});
+    // 16 bytes of neighbours, each of them a group.
+    if (conv.channelsPerGroup() == 1 && conv.outChannels == conv.groups &&
+        random.chance(50)) {
+      int64_t own = 16 / sizeOf(conv.dtype);
+      replaceField(plan, "thread_channels", std::to_string(own));
+      replaceField(plan, "vector", std::to_string(own));
+      replaceField(plan, "channels",
+                   std::to_string(own * random.pick<int64_t>({1, 2, 4})));
+    }
     return plan;
   }
   if (random.chance(50))

@@ -28,6 +28,16 @@ static void enlargeGradient(Problem &problem, Random &random) {
     problem.layout = Layout::ChannelsLast;
 }
 
+/// Makes each channel a group of its own, in numbers that are read 16 bytes at
+/// a time, which chance hardly ever makes.
+static void turnToDepthwise(Convolution &conv, Random &random) {
+  Convolution made = conv;
+  made.groups = made.inChannels = made.outChannels = 8 * random.between(1, 4);
+  made.batchGroups = 1;
+  if (validate(made) && countMacs(made, 1) <= 2000000)
+    conv = made;
+}
+
 /// Makes a layer the gradient of its input.
 static void turnToInputGradient(Problem &problem) {
   problem.bias = problem.residual = false;
@@ -92,8 +102,11 @@ NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU,
       return item;
     }
   NamedConvolution named = randomConvolution(random);
-  if (onGPU)
+  if (onGPU) {
     named.conv.dtype = types[type];
+    if (schedule == 1 && named.mask.empty() && random.chance(40))
+      turnToDepthwise(named.conv, random);
+  }
   NamedCase item{describe(named), named.conv, {}, {}};
   if (onGPU)
     onItsGPU(item);

@@ -27,7 +27,9 @@ def kinds(text):
     if field.get("mixed") == "true":
         yield f"{dtype}, {schedule}, several taps a step"
     if int(field.get("split", 1)) > 1:
-        yield f"{name}, in parts"
+        yield f"{dtype}, {schedule}, in parts"
+    if schedule == "direct" and vector > 1:
+        yield "direct, 16 bytes of neighbours"
     if schedule != "mma":
         yield f"{dtype}, {schedule}, vector {vector}"
         yield f"{dtype}, {schedule}, {last} last"
@@ -51,14 +53,14 @@ wanted = {
 if told["cases"] >= 1000:
     for dtype in TYPES:
         wanted |= {f"{dtype}, simt, vector {vector}" for vector in VECTORS[dtype][:3]}
-        wanted |= {f"{dtype}, direct, vector {vector}" for vector in (1, VECTORS[dtype][-1])}
+        wanted |= {f"{dtype}, direct, vector 1", "direct, 16 bytes of neighbours"}
         wanted |= {f"{dtype}, {s}, {last} last" for s in ("direct", "simt")
                    for last in ("channels", "images", "pixels")}
         wanted |= {f"{dtype}, simt, several taps a step"}
-        wanted |= {f"{operation}, {dtype}, simt, in parts" for operation in OPERATIONS}
+        wanted |= {f"{dtype}, simt, in parts"}
         if dtype == "f64":
             continue
-        wanted |= {f"{operation}, {dtype}, mma, in parts" for operation in OPERATIONS}
+        wanted |= {f"{dtype}, mma, in parts"}
         wanted |= {f"{dtype}, mma, {stages} stages" for stages in (3, 4, 5)}
         wide = VECTORS[dtype][1:]
         pixel, product = (f"{dtype}, mma, a {row} a row" for row in ("pixel", "product"))
