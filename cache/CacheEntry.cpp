@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "CacheEntry.h"
+#include "Bytes.h"
 
 #include <bit>
 #include <cmath>
@@ -18,41 +19,6 @@ namespace {
 constexpr std::string_view magic = "convjitK";
 constexpr uint32_t version = 3;
 constexpr size_t headerBytes = 8 + 4 + 4 + 8 + 32;
-
-void put(std::string &to, uint64_t value, int bytes = 8) {
-  for (int i = 0; i < bytes; ++i)
-    to += static_cast<char>(value >> (8 * i));
-}
-
-void put(std::string &to, std::string_view text) {
-  put(to, text.size());
-  to += text;
-}
-
-/// Reads from the front; after the end every answer is empty and `good` false.
-struct Reader {
-  std::string_view rest;
-  bool good = true;
-
-  uint64_t number(int bytes = 8) {
-    uint64_t value = 0;
-    std::string_view from = take(static_cast<uint64_t>(bytes));
-    for (size_t i = from.size(); i-- > 0;)
-      value = value << 8 | static_cast<unsigned char>(from[i]);
-    return value;
-  }
-  std::string_view text() { return take(number()); }
-  std::string_view take(uint64_t bytes) {
-    if (bytes > rest.size()) {
-      good = false;
-      rest = {};
-      return {};
-    }
-    std::string_view taken = rest.substr(0, bytes);
-    rest.remove_prefix(bytes);
-    return taken;
-  }
-};
 
 } // namespace
 
@@ -83,7 +49,7 @@ std::string convjit::encodeEntry(const StoredKernel &kernel, DigestFn digest) {
 Expected<StoredKernel> convjit::decodeEntry(std::string_view bytes,
                                             DigestFn digest) {
   auto bad = [](std::string what) { return environmentError(std::move(what)); };
-  Reader header{bytes};
+  ByteReader header{bytes};
   if (header.take(magic.size()) != magic)
     return bad("is not a kernel of convjit's");
   uint64_t found = header.number(4), reserved = header.number(4);
@@ -98,7 +64,7 @@ Expected<StoredKernel> convjit::decodeEntry(std::string_view bytes,
   if (wanted !=
       std::string_view(reinterpret_cast<char *>(actual.data()), actual.size()))
     return bad("fails its checksum");
-  Reader body{header.rest};
+  ByteReader body{header.rest};
   StoredKernel kernel;
   kernel.key = body.text();
   kernel.plan = body.text();

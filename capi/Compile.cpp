@@ -26,7 +26,12 @@ namespace {
 /// What a context compiles with, made when first needed.
 class State final : public CompilerState {
 public:
-  explicit State(SourceOptions options) : options(std::move(options)) {}
+  explicit State(SourceOptions given)
+      : gpuKernels({.compile = {},
+                    .disk = given.disk,
+                    .directory = given.directory,
+                    .maxBytes = given.maxBytes}),
+        options(std::move(given)) {}
 
   /// The kernels of one plan; the empty one is the compiler's choice.
   Expected<KernelSource *> source(const std::string &plan) {
@@ -289,16 +294,13 @@ convjit_status convjit_device_compile(convjit_context *context,
       return o;
     if (Outcome o = checkDeviceGradient(request); !o)
       return o;
-    Expected<const Compiler *> compiler = request.state->compiler();
-    if (!compiler)
-      return compiler.takeError();
     Expected<std::string> gpu =
         gpuFor(device->device->properties().computeCapability);
     if (!gpu)
       return gpu.takeError();
     Expected<std::shared_ptr<const GPUKernel>> made =
         request.state->gpuKernels.kernel(
-            **compiler, request.conv(),
+            request.conv(),
             request.compileOptions({"nvptx64-nvidia-cuda", *gpu, ""}));
     const Host &host = *context->host;
     if (!made)

@@ -9,6 +9,7 @@
 #include "CachePlace.h"
 #include "BuildId.h"
 #include "ConvolutionText.h"
+#include "GPUCompiler.h"
 #include "TargetInfo.h"
 
 #include "llvm/ADT/StringRef.h"
@@ -94,12 +95,17 @@ std::string convjit::cacheKey(const Convolution &conv,
            hexOf(sha256({reinterpret_cast<const char *>(conv.mask.data()),
                          conv.mask.size() * sizeof(double)}));
   const Target &target = options.target;
+  std::string key = "layer " + describe({conv, mask}) + "\ntarget " +
+                    target.triple + " " + target.cpu + " " + target.features;
   // Both what was asked for and what the host is: an empty field means the
-  // host's, and a CPU of the same name may lack what a hypervisor hides.
-  return "layer " + describe({conv, mask}) + "\ntarget " + target.triple + " " +
-         target.cpu + " " + target.features + "\nhost " + hostText() +
-         "\ncompiler " + buildId() + "\nplan " + options.plan + "\nimages " +
-         std::to_string(options.images) + "\n";
+  // host's, and a CPU of the same name may lack what a hypervisor hides. Code
+  // for GPUs is the same on every host.
+  key += (isGPU(target) ? "" : "\nhost " + hostText()) + "\nimages " +
+         std::to_string(options.images);
+  if (isGPU(target))
+    key += " " + std::to_string(options.imageMultiple) +
+           (ptxCarriesIR() ? " with IR" : "");
+  return key + "\ncompiler " + buildId() + "\nplan " + options.plan + "\n";
 }
 
 std::string convjit::keyField(const std::string &key,

@@ -20,8 +20,8 @@ namespace convjit {
 Expected<std::unique_ptr<DiskStore>>
 openStore(const KernelCacheOptions &options);
 
-/// What a kernel on disk is found by: the layer, the CPU, this build of the
-/// compiler and the plan asked for, one a line. `conv` is valid.
+/// What a kernel on disk is found by: the layer, the CPU or GPU, this build of
+/// the compiler and what else was asked for, one a line. `conv` is valid.
 std::string cacheKey(const Convolution &conv, const CompileOptions &options);
 
 /// The part of a key after `field` and a space, up to the line's end.

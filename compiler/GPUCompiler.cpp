@@ -41,7 +41,7 @@ static std::string asComments(const llvm::Module &module) {
   return result;
 }
 
-static bool wantsIR() {
+bool convjit::ptxCarriesIR() {
   const char *value = secure_getenv("CONVJIT_PTX_WITH_IR");
   return value && llvm::StringRef(value) == "1";
 }
@@ -61,7 +61,7 @@ Expected<GPUKernel> convjit::compileForGPU(const Convolution &conv,
   if (!unit)
     return unit.takeError();
   // Generating code changes the module.
-  std::string comments = wantsIR() ? asComments(*(*unit)->module) : "";
+  std::string comments = ptxCarriesIR() ? asComments(*(*unit)->module) : "";
   Expected<std::string> ptx =
       generateCode(*(*unit)->module, *(*unit)->machine, /*assembly=*/true);
   if (!ptx)

@@ -15,6 +15,9 @@ namespace convjit {
 
 /// Whether a target is a GPU.
 bool isGPU(const Target &target);
+/// Whether PTX is to carry the LLVM IR that it was made from, as comments:
+/// CONVJIT_PTX_WITH_IR=1.
+bool ptxCarriesIR();
 
 /// Compiler's functions for targets that are GPUs. `conv` is valid; LLVM's
 /// targets are initialized. Errors: a chip that is not supported, features,

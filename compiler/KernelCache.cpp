@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "convjit/KernelCache.h"
+#include "CacheBackend.h"
 #include "CachePlace.h"
 #include "Guard.h"
 #include "KernelTable.h"
@@ -14,13 +15,13 @@
 #include "TargetInfo.h"
 
 #include <ctime>
-#include <mutex>
 
 using namespace convjit;
 
 struct KernelCache::Impl {
   Impl(KernelCacheOptions given)
-      : options(std::move(given)), table(options.maxKernels) {}
+      : options(std::move(given)), table(options.maxKernels), backend(options) {
+  }
 
   /// Kernels that do not depend on the number of images are one.
   KernelKey keyOf(const Convolution &conv, int64_t images) const {
@@ -31,24 +32,15 @@ struct KernelCache::Impl {
   Expected<Kernel> compile(const Convolution &conv,
                            const CompileOptions &options,
                            const std::string &key);
-  Expected<const Compiler *> compiler();
-  void failed(const Error &error);
   Expected<DiskStore *> disk() const {
-    if (!store)
-      return diskStatus.error();
-    return store.get();
+    if (!backend.disk())
+      return backend.diskStatus().error();
+    return backend.disk();
   }
 
   const KernelCacheOptions options;
   KernelTable table;
-  std::unique_ptr<DiskStore> store; ///< or null, and diskStatus says why
-  Status diskStatus;
-
-  std::mutex starting;
-  std::unique_ptr<Compiler> started;
-
-  mutable std::mutex counting;
-  KernelCacheStats counts;
+  CacheBackend backend;
 };
 
 KernelCache::KernelCache(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
@@ -62,30 +54,8 @@ KernelCache::create(KernelCacheOptions options) {
   if (!target.cpu.empty() || !target.features.empty() || !target.triple.empty())
     if (Expected<TargetInfo> info = resolveTarget(target); !info)
       return info.takeError();
-  auto impl = std::make_unique<Impl>(std::move(options));
-  Expected<std::unique_ptr<DiskStore>> store = openStore(impl->options);
-  if (store)
-    impl->store = std::move(*store);
-  else
-    impl->diskStatus = store.takeError();
-  return std::unique_ptr<KernelCache>(new KernelCache(std::move(impl)));
-}
-
-void KernelCache::Impl::failed(const Error &error) {
-  std::unique_lock lock(counting);
-  ++counts.diskFailures;
-  counts.lastFailure = error.message;
-}
-
-Expected<const Compiler *> KernelCache::Impl::compiler() {
-  std::unique_lock lock(starting);
-  if (!started) {
-    Expected<std::unique_ptr<Compiler>> made = Compiler::create();
-    if (!made)
-      return made.takeError();
-    started = std::move(*made);
-  }
-  return started.get();
+  return std::unique_ptr<KernelCache>(
+      new KernelCache(std::make_unique<Impl>(std::move(options))));
 }
 
 /// Not in memory: from disk, or compiled.
@@ -97,25 +67,20 @@ Expected<Kernel> KernelCache::Impl::make(KernelKey asked) {
   CompileOptions own = options.compile;
   own.images = asked.images;
   std::string key;
-  if (store) {
+  if (backend.disk()) {
     key = cacheKey(conv, own);
-    Expected<std::optional<StoredKernel>> stored = store->load(key);
-    if (!stored)
-      failed(stored.error());
-    else if (*stored) {
-      StoredKernel &from = **stored;
+    if (std::optional<StoredKernel> from = backend.load(key)) {
       Expected<Kernel> kernel = loadKernel(
-          conv, {std::move(from.object), std::move(from.plan),
-                 static_cast<size_t>(from.packedWeightBytes),
-                 static_cast<size_t>(from.scratchBytes), from.tasksPerImage,
-                 from.pieces, static_cast<size_t>(from.codeBytes),
-                 from.compileMilliseconds});
+          conv, {std::move(from->object), std::move(from->plan),
+                 static_cast<size_t>(from->packedWeightBytes),
+                 static_cast<size_t>(from->scratchBytes), from->tasksPerImage,
+                 from->pieces, static_cast<size_t>(from->codeBytes),
+                 from->compileMilliseconds});
       if (kernel) {
-        std::unique_lock lock(counting);
-        ++counts.found;
+        backend.countFound();
         return kernel;
       }
-      failed(kernel.error());
+      backend.countFailure(kernel.error());
     }
   }
   return compile(conv, own, key);
@@ -124,13 +89,13 @@ Expected<Kernel> KernelCache::Impl::make(KernelKey asked) {
 Expected<Kernel> KernelCache::Impl::compile(const Convolution &conv,
                                             const CompileOptions &options,
                                             const std::string &key) {
-  Expected<const Compiler *> compiler = this->compiler();
+  Expected<const Compiler *> compiler = backend.compiler();
   if (!compiler)
     return compiler.takeError();
   Expected<CompiledKernel> compiled = (*compiler)->compileObject(conv, options);
   if (!compiled)
     return compiled.takeError();
-  if (store) {
+  if (backend.disk()) {
     StoredKernel kept;
     kept.key = key;
     kept.plan = compiled->plan;
@@ -142,13 +107,9 @@ Expected<Kernel> KernelCache::Impl::compile(const Convolution &conv,
     kept.codeBytes = compiled->codeBytes;
     kept.compileMilliseconds = compiled->compileMilliseconds;
     kept.created = std::time(nullptr);
-    if (Status s = store->store(kept); !s)
-      failed(s.error());
+    backend.keep(kept);
   }
-  {
-    std::unique_lock lock(counting);
-    ++counts.compiled;
-  }
+  backend.countCompiled();
   return loadKernel(conv, std::move(*compiled));
 }
 
@@ -169,21 +130,22 @@ std::shared_ptr<const Kernel> KernelCache::find(const Convolution &conv,
 void KernelCache::clearMemory() { impl->table.clear(); }
 
 KernelCacheStats KernelCache::stats() const {
-  std::unique_lock lock(impl->counting);
-  KernelCacheStats stats = impl->counts;
+  KernelCacheStats stats = impl->backend.stats();
   stats.kernels = impl->table.size();
   return stats;
 }
 
-Status KernelCache::diskStatus() const { return impl->diskStatus; }
+Status KernelCache::diskStatus() const { return impl->backend.diskStatus(); }
 
 const std::string &KernelCache::directory() const {
   static const std::string none;
-  return impl->store ? impl->store->directory() : none;
+  const DiskStore *disk = impl->backend.disk();
+  return disk ? disk->directory() : none;
 }
 
 uint64_t KernelCache::maxBytes() const {
-  return impl->store ? impl->store->maxBytes() : 0;
+  const DiskStore *disk = impl->backend.disk();
+  return disk ? disk->maxBytes() : 0;
 }
 
 Expected<std::vector<CachedKernel>> KernelCache::onDisk() const {

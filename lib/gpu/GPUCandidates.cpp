@@ -137,8 +137,13 @@ SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
         if (channelsLast)
           addresses += (1 + rank) * pixels * depth / (vector * threads);
       }
-      bool mayNotFit =
-          isSimt || hasProductRows(plan, input.getElementType(), numbers);
+      bool productRows = hasProductRows(plan, input.getElementType(), numbers);
+      // Of tensor cores' rows of products, too, where they go through
+      // registers: 48 bytes spilled with 32 of them in three dimensions, which
+      // were expected to take 248 registers (sm_80).
+      if (productRows && mixed && channelsLast)
+        addresses = pixels * depth / threads;
+      bool mayNotFit = isSimt || productRows;
       if (mayNotFit &&
           expectedRegisters(plan, {bytes, imagesFirst, channelsLast}) +
                   addresses >=

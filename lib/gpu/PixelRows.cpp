@@ -1,6 +1,4 @@
-//===- PixelRows.cpp - tiles with the reduction's neighbours side by side -*-
-// C++
-//-*-===//
+//===- PixelRows.cpp - tiles, a pixel a row -*- C++ -*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -60,19 +58,9 @@ SmallVector<Value> PixelRows::ownProducts() {
 }
 
 void PixelRows::copyInput(ArrayRef<ReductionPosition> positions, Value stage) {
-  Value stride =
-      block.stride(block.op.getInput(), block.numbers.getInputFeature(), num);
   for (auto [u, unit] : llvm::enumerate(input.unit)) {
     const ReductionPosition &at = positions[mixed ? u : 0];
-    Value channel = at.channel(), exists = reduction.exists(at);
-    if (!mixed) {
-      channel = num.add(channel, num.mul(unit, input.vector));
-      if (block.reduction % depth)
-        exists = num.compare(arith::CmpIPredicate::slt, channel,
-                             num.constant(block.reduction));
-    }
-    Value offset =
-        num.add(block.tapOffset(at.taps()), num.mul(channel, stride));
+    auto [offset, exists] = product(at, num.mul(unit, input.vector));
     for (size_t row = 0; row < input.row.size(); ++row)
       issue(input, row, u, stage, pixelRow[row], offset,
             block.both(block.isInside(pixelInputAt[row], at.taps()), exists));

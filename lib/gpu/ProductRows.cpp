@@ -1,5 +1,4 @@
-//===- ProductRows.cpp - tiles with pixels and channels side by side -*- C++
-//-*-===//
+//===- ProductRows.cpp - tiles, a product a row -*- C++ -*-===//
 //
 // Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -37,10 +36,6 @@ private:
   void copyInput(ArrayRef<ReductionPosition> positions, Value stage) override;
   void copyFilter(ArrayRef<ReductionPosition> positions, Value stage) override;
 
-  /// Where the elements of own row `row` are, from the pixels' first ones, and
-  /// whether they exist: null where they always do.
-  std::pair<Value, Value> product(ArrayRef<ReductionPosition> positions,
-                                  size_t row);
   SmallVector<Value> load(ValueRange position);
   Value element(Value condition, Value row, Value at);
 
@@ -76,32 +71,16 @@ SmallVector<Value> ProductRows::ownProducts() {
   return products;
 }
 
-std::pair<Value, Value>
-ProductRows::product(ArrayRef<ReductionPosition> positions, size_t row) {
-  const ReductionPosition &at = positions[mixed ? row : 0];
-  Value channel = at.channel(), exists = reduction.exists(at);
-  if (!mixed) {
-    channel = num.add(channel, input.row[row]);
-    if (block.reduction % depth)
-      exists = num.compare(arith::CmpIPredicate::slt, channel,
-                           num.constant(block.reduction));
-  }
-  Value stride =
-      block.stride(block.op.getInput(), block.numbers.getInputFeature(), num);
-  return {num.add(block.tapOffset(at.taps()), num.mul(channel, stride)),
-          exists};
-}
-
 void ProductRows::copyInput(ArrayRef<ReductionPosition> positions,
                             Value stage) {
   if (throughRegisters)
     return;
   for (size_t row = 0; row < input.row.size(); ++row) {
-    auto [offset, exists] = product(positions, row);
-    ArrayRef<Value> taps = positions[mixed ? row : 0].taps();
+    const ReductionPosition &at = positions[mixed ? row : 0];
+    auto [offset, exists] = product(at, input.row[row]);
     for (size_t unit = 0; unit < input.unit.size(); ++unit)
       issue(input, row, unit, stage, pixelRow[unit], offset,
-            block.both(block.isInside(pixelInputAt[unit], taps), exists));
+            block.both(block.isInside(pixelInputAt[unit], at.taps()), exists));
   }
 }
 
@@ -145,15 +124,16 @@ SmallVector<Value> ProductRows::load(ValueRange position) {
   auto pair = VectorType::get({2}, block.stored);
   SmallVector<Value> values;
   for (size_t row = 0; row < input.row.size(); ++row) {
-    auto [offset, exists] = product(positions, row);
-    ArrayRef<Value> taps = positions[mixed ? row : 0].taps();
+    const ReductionPosition &at = positions[mixed ? row : 0];
+    auto [offset, exists] = product(at, input.row[row]);
     Value condition = block.both(exists, input.active);
     for (size_t unit = 0; unit < input.unit.size(); ++unit) {
       SmallVector<Value, 2> both;
       for (size_t pixel : {2 * unit, 2 * unit + 1})
-        both.push_back(element(
-            block.both(block.isInside(pixelInputAt[pixel], taps), condition),
-            pixelRow[pixel], offset));
+        both.push_back(
+            element(block.both(block.isInside(pixelInputAt[pixel], at.taps()),
+                               condition),
+                    pixelRow[pixel], offset));
       values.push_back(vector::FromElementsOp::create(b, loc, pair, both));
     }
   }

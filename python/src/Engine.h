@@ -41,7 +41,8 @@ std::string cachePlace();
 Expected<std::shared_ptr<const Kernel>> kernelOf(std::string_view text,
                                                  int64_t images);
 
-/// How many kernels the process has compiled; calls must not add to it.
+/// How many kernels for CPUs the process has compiled; calls must not add to
+/// it.
 int64_t compilations();
 
 /// Threads that calls from NumPy share; each call keeps its own reference, so

@@ -10,8 +10,21 @@
 #include "GPUEngine.h"
 #include "ConvolutionText.h"
 
+#include <map>
+#include <mutex>
+
 using namespace convjit;
 using namespace convjit::python;
+
+/// Never destroyed, as the compiler.
+static GPUKernelCache &gpuKernels() {
+  static auto *kernels = new GPUKernelCache;
+  return *kernels;
+}
+
+int64_t convjit::python::gpuCompilations() {
+  return static_cast<int64_t>(gpuKernels().stats().compiled);
+}
 
 Expected<std::shared_ptr<const GPUKernel>>
 convjit::python::gpuKernelOf(std::string_view convolution,
@@ -23,15 +36,10 @@ convjit::python::gpuKernelOf(std::string_view convolution,
   Expected<NamedConvolution> named = parseConvolution(convolution);
   if (!named)
     return named.takeError();
-  Expected<const Compiler *> made = compiler();
-  if (!made)
-    return made.takeError();
-  // Never destroyed, as the compiler.
-  static auto *kernels = new GPUKernelCache;
   CompileOptions options{{"nvptx64-nvidia-cuda", gpu, ""}, plan};
   if (images > 0)
     options.setImages(images);
-  return kernels->kernel(**made, named->conv, options);
+  return gpuKernels().kernel(named->conv, options);
 }
 
 Expected<const DeviceKernel *> convjit::python::deviceKernelOf(

@@ -372,7 +372,7 @@ NB_MODULE(_convjit, m) {
   m.def("set_threads", &setThreads, "threads"_a,
         nb::call_guard<nb::gil_scoped_release>());
   m.def("threads", [] { return executor()->concurrency(); });
-  m.def("compilations", &compilations);
+  m.def("compilations", [] { return compilations() + gpuCompilations(); });
   m.def("cache_place", &cachePlace);
   m.def("compile_gpu", &compileForGPU, "convolution"_a, "gpu"_a, "plan"_a = "",
         "images"_a = 0);

@@ -13,6 +13,7 @@
 #include "convjit/WeightGradient.h"
 
 #include <cstdlib>
+#include <filesystem>
 #include <thread>
 
 using namespace devicetest;
@@ -234,6 +235,40 @@ TEST_F(DeviceTest, ModulesAreLoadedOncePerDevice) {
   EXPECT_EQ(controls.liveModules(), 1);
   shared = DeviceKernel();
   EXPECT_EQ(controls.liveModules(), 0);
+}
+
+TEST_F(DeviceTest, ALaterProcessFindsKernelsOnDisk) {
+  namespace fs = std::filesystem;
+  for (const char *name : {"CONVJIT_CACHE", "CONVJIT_CACHE_DIR"})
+    unsetenv(name);
+  std::string directory =
+      (fs::temp_directory_path() / "convjit-capi-XXXXXX").string();
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  auto files = [&] {
+    return std::distance(fs::directory_iterator(directory),
+                         fs::directory_iterator());
+  };
+  Device device = open();
+  Layer layer = layerOf("conv1d:in=8x8,oc=8,k=3");
+  // Milliseconds that are the same to the last bit are those of one
+  // compilation.
+  auto milliseconds = [&](int32_t cache) {
+    auto options = make<convjit_context_options>();
+    options.cache = cache;
+    options.cache_directory = directory.c_str();
+    Context fresh;
+    EXPECT_TRUE(call(convjit_context_create, &options, fresh.out()));
+    DeviceKernel kernel;
+    EXPECT_TRUE(call(convjit_device_compile, fresh.get(), layer.get(), nullptr,
+                     device.get(), kernel.out()));
+    return infoOf(kernel).compile_milliseconds;
+  };
+  double first = milliseconds(CONVJIT_CACHE_DEFAULT);
+  EXPECT_EQ(files(), 1);
+  EXPECT_EQ(milliseconds(CONVJIT_CACHE_DEFAULT), first);
+  EXPECT_NE(milliseconds(CONVJIT_CACHE_MEMORY), first);
+  EXPECT_EQ(files(), 1);
+  fs::remove_all(directory);
 }
 
 TEST_F(DeviceTest, SaysWhatIsWrong) {

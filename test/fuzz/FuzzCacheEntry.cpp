@@ -11,6 +11,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "CacheEntry.h"
+#include "GPUEntry.h"
 
 #include <cstdlib>
 
@@ -27,8 +28,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       std::abort();
     return 0;
   }
-  // There is one way to write an entry.
+  // There is one way to write an entry, and a GPU's kernel in it.
   if (encodeEntry(*kernel, noDigest) != bytes)
     std::abort();
+  if (Expected<GPUKernel> inside = decodeGPUKernel(kernel->object))
+    if (encodeGPUKernel(*inside) != kernel->object)
+      std::abort();
   return 0;
 }

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pathlib
 import sys
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -183,6 +184,35 @@ def partial_gradients():
     """The images of a weight's gradient are gathered within a group."""
     partial(lambda w, x: lax.psum(jax.grad(loss)(w, x), "data"), P(), P(("data", "model")),
             (P(), P("data")), P(), None)
+
+
+def cuda_jit(folder):
+    """For GPUs, as far as XLA for CPUs goes: it partitions the program, and refuses the
+    call whose attributes are another platform's when it makes the executable."""
+    convjit.jax.install(cuda="sm_90")
+    w, x = sharded(W, X)
+    step = jax.jit(jax.grad(loss, (0, 1)))
+    text = step.trace(w, x).lower(lowering_platforms=("cuda",))
+    assert "stablehlo.convolution" not in text.as_text()
+    try:
+        text.compile({"xla_dump_to": folder, "xla_dump_hlo_as_text": True})
+    except jax.errors.JaxRuntimeError as error:
+        assert "Wrong number of attributes" in str(error), error
+    else:
+        raise AssertionError("a kernel for GPUs was taken by XLA for CPUs")
+    (dump,) = [path for path in pathlib.Path(folder).glob("*after_optimizations.txt")
+               if "custom_call_target" in path.read_text()]
+    lines = dump.read_text().splitlines()
+    calls = [line for line in lines
+             if f'custom_call_target="{convjit.jax.TARGET}"' in line]
+    # Forward and both gradients, each of a device's two images of the four.
+    assert len(calls) == 3 and all('gpu = "sm_90"' in call for call in calls), calls
+    assert not any("f32[4,7,6,4]" in call for call in calls), calls
+    count = {name: sum(f" {name}(" in line or f" {name}-start(" in line for line in lines)
+             for name in ("all-gather", "all-reduce", "all-to-all")}
+    assert count == {"all-gather": 0, "all-reduce": 1, "all-to-all": 0}, count
+    left = [entry for entry in convjit.jax.report() if not entry.taken]
+    assert not left, str(convjit.jax.report())
 
 
 if __name__ == "__main__":

@@ -243,11 +243,20 @@ class Driver:
         self.library = ctypes.CDLL(os.environ["CONVJIT_LIBCUDA"])
         self.library.convjit_fake_cuda.restype = POINTER(Controls)
         self.controls = self.library.convjit_fake_cuda().contents
-        context, self.stream = c_void_p(), c_void_p()
+        self.ordinal = ordinal
+        self.context, self.stream = c_void_p(), c_void_p()
         self.call("cuInit", c_uint(0))
-        self.call("cuDevicePrimaryCtxRetain", byref(context), c_int(ordinal))
-        self.call("cuCtxPushCurrent_v2", context)
-        self.call("cuStreamCreate", byref(self.stream), c_uint(1))
+        self.call("cuDevicePrimaryCtxRetain", byref(self.context), c_int(ordinal))
+        with self.current():
+            self.call("cuStreamCreate", byref(self.stream), c_uint(1))
+
+    @contextlib.contextmanager
+    def current(self):
+        self.call("cuCtxPushCurrent_v2", self.context)
+        try:
+            yield
+        finally:
+            self.call("cuCtxPopCurrent_v2", byref(c_void_p()))
 
     def call(self, name, *arguments):
         result = getattr(self.library, name)(*arguments)

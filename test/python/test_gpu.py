@@ -43,6 +43,7 @@ LAYERS = [
     ("conv2d:in=224x224x3,oc=64,k=7,s=2,dtype=bf16", None),
     ("conv2d:in=224x224x3,oc=64,k=7,s=2,dtype=bf16", "mma"),
     ("conv2d:in=3x224x224,oc=64,k=7,s=2,layout=channels_first,dtype=f16", "mma"),
+    ("convT3d:in=24x24x24x3,oc=32,k=4,s=2,bias,act=relu,dtype=f16", None),
     ("conv2d:in=56x56x64,oc=64,k=3,grad=weight,dtype=f16", "mma"),
     ("conv2d:in=56x56x63,oc=64,k=3,grad=weight,dtype=bf16", "mma"),
     ("conv3d:in=64x16x16x16,oc=64,k=3,layout=channels_first,grad=weight,dtype=f16", "mma"),
@@ -81,8 +82,9 @@ def listed(name):
 # where not all are.
 LISTS = [
     (name, dtype, chip, share)
-    for dtype, chip, share in [("f32", "sm_90", 12), ("f16", "sm_90", 24), ("f32", "sm_80", 35),
-                               ("f32", "sm_100", 35), ("f16", "sm_100", 48)]
+    for dtype, chip, share in [("f32", "sm_90", 12), ("f16", "sm_90", 24), ("bf16", "sm_90", 70),
+                               ("f32", "sm_80", 35), ("f16", "sm_80", 48), ("bf16", "sm_80", 70),
+                               ("f32", "sm_100", 35), ("f16", "sm_100", 48), ("bf16", "sm_100", 70)]
     for name in ["networks.csv", "plain.csv", "cliffs.csv", "gradients.csv"]
 ]
 

@@ -143,6 +143,31 @@ def test_the_handler_is_registered():
     assert set(fn) == {"instantiate", "initialize", "execute"}
 
 
+COUNT = """
+import jax, jax.numpy as jnp
+import convjit.jax
+from convjit import _convjit
+
+convjit.jax.install(cuda="sm_90")
+x, w = jnp.ones((3, 7, 6, 8)), jnp.ones((3, 2, 8, 16))
+conv = lambda x, w: jax.lax.conv_general_dilated(
+    x, w, (2, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+jax.jit(conv).trace(x, w).lower(lowering_platforms=("cuda",))
+print(_convjit.compilations())
+"""
+
+
+def test_a_later_process_compiles_nothing(tmp_path):
+    environment = {**os.environ, "CONVJIT_CACHE": "on", "CONVJIT_CACHE_DIR": str(tmp_path / "c")}
+    compiled = [
+        subprocess.run([sys.executable, "-c", COUNT], env=environment, check=True,
+                       capture_output=True, text=True).stdout
+        for _ in range(2)
+    ]
+    # The layer, and what finds out whether there is such a target.
+    assert compiled == ["2\n", "0\n"]
+
+
 def test_on_a_driver_without_a_gpu(request):
     """Layers by hand, and a third as many random ones as test_jax_random.py has."""
     if not DRIVER.exists():

@@ -20,3 +20,10 @@ def test_two_devices(case):
     done = subprocess.run([sys.executable, str(SCRIPT), case],
                           capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and done.stdout == "good\n", done.stderr[-6000:]
+
+
+def test_two_gpus(tmp_path):
+    """What XLA's partitioner makes of a step for two GPUs; nothing is run."""
+    done = subprocess.run([sys.executable, str(SCRIPT), "cuda_jit", str(tmp_path)],
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout == "good\n", done.stderr[-6000:]

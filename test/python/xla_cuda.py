@@ -40,33 +40,18 @@ def integers(shape, seed, dtype):
     return np.asarray(jnp.asarray(values, dtype))
 
 
-def check(driver, function, x, w, refusing=True, wanted=None):
-    """What the handler computes, launched and then recorded and replayed."""
-    attributes, (packed_size, scratch_size) = lowered(function, x, w)
-    if wanted is None:
-        wanted = np.asarray(jax.jit(function)(x, w))
+def run(driver, xla, attributes, scratch, x, w, wanted):
+    """The stages on one device: launched, then recorded and replayed."""
+    xla.stream, xla.ordinal = driver.stream, driver.ordinal
+    loaded = driver.controls.calls(b"cuModuleLoadDataEx")
     dtype = str(wanted.dtype)
-    xla = fake_xla.Xla(_convjit.xla_cuda_handlers(), driver.stream)
-    # As XLA does when a handler is registered.
-    traits, _ = xla.metadata("execute")
-    assert traits == fake_xla.COMMAND_BUFFER_COMPATIBLE
-    _, state_type = xla.metadata("instantiate")
-    assert state_type in xla.types.values()
-    compiled = driver.controls.calls(b"cuModuleLoadDataEx")
-    xla.instantiate(attributes)
-    # Nothing is loaded before a device is known, nor twice.
-    assert driver.controls.calls(b"cuModuleLoadDataEx") == compiled
     y = driver.allocate(wanted.nbytes)
     arguments = [(dtype, x.shape, driver.upload(x)), (dtype, w.shape, driver.upload(w))]
-    results = [
-        (dtype, wanted.shape, y),
-        ("uint8", (packed_size,), driver.allocate(packed_size)),
-        ("uint8", (scratch_size,), driver.allocate(scratch_size)),
-    ]
-    xla.initialize(arguments, results, attributes)
-    assert driver.controls.calls(b"cuModuleLoadDataEx") == compiled + 1
-    xla.initialize(arguments, results, attributes)
-    assert driver.controls.calls(b"cuModuleLoadDataEx") == compiled + 1
+    results = [(dtype, wanted.shape, y)]
+    results += [("uint8", (size,), driver.allocate(size)) for size in scratch]
+    for _ in range(2):
+        xla.initialize(arguments, results, attributes)
+        assert driver.controls.calls(b"cuModuleLoadDataEx") == loaded + 1
     xla.execute(arguments, results, attributes)
     np.testing.assert_array_equal(driver.download(y, wanted), wanted)
     # A command buffer takes launches alone: the driver refuses all else.
@@ -74,10 +59,37 @@ def check(driver, function, x, w, refusing=True, wanted=None):
         xla.execute(arguments, results, attributes)
     driver.controls.replay()
     np.testing.assert_array_equal(driver.download(y, wanted), wanted)
-    if refusing:
-        refusals(xla, arguments, results, attributes)
+    return arguments, results
+
+
+def check(devices, function, x, w, refusing=True, wanted=None):
+    """What the handler computes on each device, as in a program for all of them."""
+    attributes, scratch = lowered(function, x, w)
+    if wanted is None:
+        wanted = np.asarray(jax.jit(function)(x, w))
+    first, *others = devices
+    xla = fake_xla.Xla(_convjit.xla_cuda_handlers())
+    # As XLA does when a handler is registered.
+    traits, _ = xla.metadata("execute")
+    assert traits == fake_xla.COMMAND_BUFFER_COMPATIBLE
+    _, state_type = xla.metadata("instantiate")
+    assert state_type in xla.types.values()
+    loaded = first.controls.calls(b"cuModuleLoadDataEx")
+    compiled = _convjit.compilations()
+    xla.instantiate(attributes)
+    # Nothing is loaded before a device is known, and lowering has compiled.
+    assert first.controls.calls(b"cuModuleLoadDataEx") == loaded
+    assert _convjit.compilations() == compiled
+    with first.current():
+        arguments, results = run(first, xla, attributes, scratch, x, w, wanted)
+        if refusing:
+            refusals(xla, arguments, results, attributes)
+    for device in others:
+        with device.current():
+            run(device, xla, attributes, scratch, x, w, wanted)
+    assert _convjit.compilations() == compiled
     xla.destroy()
-    return scratch_size
+    return scratch[1]
 
 
 def refused(text, function, *arguments):
@@ -108,28 +120,28 @@ def refusals(xla, arguments, results, attributes):
     xla.ordinal = 0
 
 
-def check_call(driver, call):
+def check_call(devices, call):
     """A random one, whatever its axes, groups and dilations."""
     x, w = call.arrays()
-    check(driver, lambda x, w: lax.conv_general_dilated(x, w, **call.arguments()), x, w,
+    check(devices, lambda x, w: lax.conv_general_dilated(x, w, **call.arguments()), x, w,
           refusing=False, wanted=call.defined(x, w)["y"].astype(x.dtype))
 
 
 def main(cases, seed):
     jax.config.update("jax_enable_x64", True)
-    driver = fake_xla.Driver()
+    devices = [fake_xla.Driver(ordinal) for ordinal in range(2)]
 
     def conv(x, w):
         return lax.conv_general_dilated(
             x, w, (2, 1), ((1, 0), (0, 2)), dimension_numbers=NHWC)
 
     for dtype in ("float32", "float64", "float16", "bfloat16"):
-        check(driver, conv, integers((3, 7, 6, 8), 0, dtype), integers((3, 2, 8, 16), 1, dtype))
+        check(devices, conv, integers((3, 7, 6, 8), 0, dtype), integers((3, 2, 8, 16), 1, dtype))
 
     def transposed(x, w):
         return lax.conv_transpose(x, w, (2, 2), "SAME", dimension_numbers=NHWC)
 
-    check(driver, transposed, integers((2, 5, 4, 8), 0, "float32"),
+    check(devices, transposed, integers((2, 5, 4, 8), 0, "float32"),
           integers((4, 4, 8, 8), 1, "float32"))
 
     # A weight's gradient: small, of long sums, in parts that are added up.
@@ -137,7 +149,7 @@ def main(cases, seed):
         return lax.conv_general_dilated(
             x, g, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("CHWN", "IHWO", "HWNC"))
 
-    scratch = check(driver, gradient, integers((2, 24, 24, 8), 0, "float32"),
+    scratch = check(devices, gradient, integers((2, 24, 24, 8), 0, "float32"),
                     integers((2, 24, 24, 8), 1, "float32"))
     assert scratch > 0
     # Images that are neighbours in memory are copied eight at a time by a kernel that is
@@ -147,15 +159,15 @@ def main(cases, seed):
     assert attributes["images"] == 8 and "schedule = mma" in attributes["plan"]
     assert "vector = 8" in attributes["plan"], attributes
     exact = np.asarray(jax.jit(gradient)(x.astype("float64"), g.astype("float64")))
-    check(driver, gradient, x, g, refusing=False, wanted=exact.astype("float16"))
+    check(devices, gradient, x, g, refusing=False, wanted=exact.astype("float16"))
     x = integers((2, 5, 4, 8), 0, "float32")
     assert lowered(transposed, x, integers((4, 4, 8, 8), 1, "float32"))[0]["images"] == 0
     for case in range(cases):
         call = random_call(seed + case, dtypes=("float32", "float32", "float64"))
         try:
-            check_call(driver, call)
+            check_call(devices, call)
         except Exception:
-            print(f"check_call(driver, {call!r})", file=sys.stderr)
+            print(f"check_call(devices, {call!r})", file=sys.stderr)
             raise
     print("ok")
 

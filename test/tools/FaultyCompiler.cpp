@@ -14,7 +14,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "convjit/AheadOfTime.h"
-#include "convjit/KernelCache.h"
+#include "convjit/GPUKernelCache.h"
 #include "convjit/Reference.h"
 
 #include <chrono>
@@ -214,6 +214,14 @@ Expected<CompiledKernel> Compiler::compileObject(const Convolution &,
 }
 
 // And no cache, but the command line wants one to link with.
+struct GPUKernelCache::Impl {};
+GPUKernelCache::GPUKernelCache(const KernelCacheOptions &) {}
+GPUKernelCache::~GPUKernelCache() = default;
+Expected<std::shared_ptr<const GPUKernel>>
+GPUKernelCache::kernel(const Convolution &, const CompileOptions &) {
+  return internalError("");
+}
+KernelCacheStats GPUKernelCache::stats() const { return {}; }
 struct KernelCache::Impl {};
 KernelCache::~KernelCache() = default;
 Expected<std::unique_ptr<KernelCache>> KernelCache::create(KernelCacheOptions) {

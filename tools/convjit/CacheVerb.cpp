@@ -59,6 +59,16 @@ std::string timeText(double seconds) {
   return text;
 }
 
+/// What ls says of a kernel: its layer, and the chip where that is a GPU's.
+std::string shown(const CachedKernel &kernel) {
+  if (!kernel.damage.empty())
+    return "(" + kernel.damage + ")";
+  size_t chip = kernel.target.find(' ');
+  if (!kernel.target.starts_with("nvptx") || chip == std::string::npos)
+    return kernel.layer;
+  return kernel.layer + kernel.target.substr(chip);
+}
+
 Json toJson(const CachedKernel &kernel) {
   Json json = {{"name", kernel.name},
                {"bytes", kernel.bytes},
@@ -94,9 +104,7 @@ Expected<int> list(const CacheOptions &options) {
   for (const CachedKernel &kernel : *kernels)
     std::cout << kernel.name.substr(0, 12) << "  " << timeText(kernel.lastUse)
               << "  " << sizeText(static_cast<double>(kernel.bytes)) << "  "
-              << oneLine(kernel.damage.empty() ? kernel.layer
-                                               : "(" + kernel.damage + ")")
-              << "\n";
+              << oneLine(shown(kernel)) << "\n";
   return 0;
 }
 

@@ -34,6 +34,8 @@ struct NamedCase {
   /// Images that the plan is made for (CompileOptions::images), whatever the
   /// numbers that run; without, those of a weight's gradient, else none.
   std::optional<int64_t> expected = std::nullopt;
+  /// On a GPU: the schedule of that plan, where one is possible; empty for any.
+  std::string schedule = {};
 };
 
 /// How long a case may take before it is taken for hanging: five minutes, and
@@ -42,7 +44,8 @@ constexpr double leastSecondsAllowed = 300;
 double secondsAllowed(const NamedCase &item, size_t threadCounts);
 
 /// Case `index` of the sequence that `seed` starts. `gradients`: one that is a
-/// weight's gradient.
+/// weight's gradient. On a GPU every 64 neighbours in it have each schedule,
+/// and the chosen one, with each type of layers and of both gradients.
 NamedCase randomCase(uint64_t seed, int64_t index, bool onGPU = false,
                      bool gradients = false);
 

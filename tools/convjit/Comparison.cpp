@@ -108,6 +108,7 @@ void convjit::cli::replaceField(std::string &plan, const std::string &field,
 
 std::string convjit::cli::randomGPUPlan(std::string plan,
                                         const Convolution &conv,
+                                        const std::string &schedule,
                                         Random &random) {
   auto number = [&](const char *field, std::initializer_list<int64_t> values) {
     if (random.chance(60))
@@ -120,10 +121,12 @@ std::string convjit::cli::randomGPUPlan(std::string plan,
   // The last field; fields that are added come before it.
   if (size_t at = plan.find(", split = "); at != std::string::npos)
     plan.erase(at, plan.find('>', at) - at);
-  if (random.chance(50)) {
+  if (!schedule.empty() || random.chance(50)) {
     bool tensorCores = conv.dtype != DataType::F64;
-    direct = random.chance(tensorCores ? 25 : 50);
-    mma = !direct && tensorCores && random.chance(70);
+    direct = schedule.empty() ? random.chance(tensorCores ? 25 : 50)
+                              : schedule == "direct";
+    mma = schedule.empty() ? !direct && tensorCores && random.chance(70)
+                           : schedule == "mma";
     replaceField(plan, "schedule", direct ? "direct" : mma ? "mma" : "simt");
     replaceField(plan, "stages", direct ? "1" : mma ? "3" : "2");
     replaceField(plan, "vector", "1");
@@ -151,6 +154,15 @@ std::string convjit::cli::randomGPUPlan(std::string plan,
   if (direct) {
     number("channels", {1, 2, 4, 8, 16, 32});
     number("thread_pixels", {1, 2, 4});
+    // 16 bytes of neighbours, each of them a group.
+    if (conv.channelsPerGroup() == 1 && conv.outChannels == conv.groups &&
+        random.chance(50)) {
+      int64_t own = 16 / sizeOf(conv.dtype);
+      replaceField(plan, "thread_channels", std::to_string(own));
+      replaceField(plan, "vector", std::to_string(own));
+      replaceField(plan, "channels",
+                   std::to_string(own * random.pick<int64_t>({1, 2, 4})));
+    }
     return plan;
   }
   if (random.chance(50))

@@ -50,9 +50,10 @@ std::string compareOutputs(const Convolution &conv,
 void replaceField(std::string &plan, const std::string &field,
                   const std::string &value);
 
-/// A GPU's plan with some of its fields replaced; it may be impossible.
+/// A GPU's plan with some of its fields replaced; it may be impossible. Of that
+/// schedule; of any where it is empty.
 std::string randomGPUPlan(std::string plan, const Convolution &conv,
-                          Random &random);
+                          const std::string &schedule, Random &random);
 
 } // namespace convjit::cli
 

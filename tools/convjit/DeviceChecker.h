@@ -31,6 +31,10 @@ public:
   /// Largest error on float data in the last case, as a part of its bound.
   double worstError() const { return worst; }
 
+  /// The kernels of the last case: type, what of, which axis of the input is
+  /// the last in memory, plan.
+  const std::vector<std::string> &kernels() const { return loaded; }
+
 private:
   Expected<GPUKernel> load(const NamedCase &item,
                            const CompileOptions &options);
@@ -51,6 +55,7 @@ private:
   Device &device;
   Position &position;
   double worst = 0;
+  std::vector<std::string> loaded;
 };
 
 } // namespace convjit::cli

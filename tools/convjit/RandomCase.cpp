@@ -28,23 +28,56 @@ static void enlargeGradient(Problem &problem, Random &random) {
     problem.layout = Layout::ChannelsLast;
 }
 
+/// Makes each channel a group of its own, in numbers that are read 16 bytes at
+/// a time, which chance hardly ever makes.
+static void turnToDepthwise(Convolution &conv, Random &random) {
+  Convolution made = conv;
+  made.groups = made.inChannels = made.outChannels = 8 * random.between(1, 4);
+  made.batchGroups = 1;
+  if (validate(made) && countMacs(made, 1) <= 2000000)
+    conv = made;
+}
+
+/// Makes a layer the gradient of its input.
+static void turnToInputGradient(Problem &problem) {
+  problem.bias = problem.residual = false;
+  problem.activation = {};
+  problem.gradient = Gradient::Input;
+}
+
 NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU,
                                    bool gradients) {
   Random random(seed * 0x9e3779b97f4a7c15 + static_cast<uint64_t>(index));
-  auto chooseType = [&](DataType &dtype) {
-    if (onGPU && dtype == DataType::F32 && random.chance(50))
-      dtype = random.pick({DataType::F16, DataType::BF16});
+  // Digits of the index, that no combination is left to chance.
+  auto digit = [rest = index]() mutable {
+    int64_t low = rest % 4;
+    rest /= 4;
+    return static_cast<size_t>(low);
+  };
+  constexpr DataType types[] = {DataType::F32, DataType::F16, DataType::BF16,
+                                DataType::F64};
+  size_t what = digit(), type = digit(), schedule = digit();
+  auto onItsGPU = [&](NamedCase &item) {
+    constexpr const char *schedules[] = {"", "direct", "simt", "mma"};
+    item.schedule = schedules[schedule];
+    if (type == 3 && schedule == 3) // no tensor cores for f64
+      item.schedule = "";
+    if (!item.schedule.empty() || random.chance(50))
+      item.planSeed = random.next() | 1;
   };
   // Some as layers, so that the front end's mappings and gradients are on the
   // way too.
-  bool ofWeight = gradients || random.chance(8);
-  if (ofWeight || random.chance(15))
+  bool ofWeight = gradients || (onGPU ? what == 3 : random.chance(8));
+  bool ofInput = onGPU && !ofWeight && what == 2;
+  if (ofWeight || ofInput || random.chance(15))
     for (;;) {
       Problem problem =
           ofWeight ? randomWeightGradient(random) : randomProblem(random);
-      chooseType(problem.dtype);
-      bool gradientOnGPU = onGPU && problem.gradient == Gradient::Weight;
-      if (gradientOnGPU)
+      if (ofInput)
+        turnToInputGradient(problem);
+      if (onGPU)
+        problem.dtype = types[type];
+      if (onGPU && problem.gradient == Gradient::Weight)
         enlargeGradient(problem, random);
       Expected<Layer> layer = readLayer(printProblem(problem));
       // For one image, of as many as the layer has input channels.
@@ -60,20 +93,29 @@ NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU,
       if (problem.gradient == Gradient::Weight) {
         item.forward = std::move(layer->forward);
         macs *= item.forward->inChannels / item.forward->groups;
+        // Seconds on an emulator.
+        if (onGPU && macs > 4000000)
+          continue;
         if (onGPU && random.chance(50))
           item.images = {random.between(
               2, std::clamp<int64_t>(2000000 / (macs + 1), 2, 40))};
-        if (onGPU && random.chance(50))
-          item.planSeed = random.next() | 1;
       }
+      if (onGPU)
+        onItsGPU(item);
       return item;
     }
   NamedConvolution named = randomConvolution(random);
-  chooseType(named.conv.dtype);
+  if (onGPU) {
+    named.conv.dtype = types[type];
+    if (schedule == 1 && named.mask.empty() && random.chance(40))
+      turnToDepthwise(named.conv, random);
+  }
   NamedCase item{describe(named), named.conv, {}, {}};
   if (!onGPU && random.chance(20))
     item.expected = random.pick<int64_t>({1, 2, 3, 5, 8, 20, 40});
-  if (random.chance(onGPU ? 70 : 40))
+  if (onGPU)
+    onItsGPU(item);
+  else if (random.chance(40))
     item.planSeed = random.next() | 1;
   return item;
 }

@@ -8,7 +8,7 @@
 
 #include "Common.h"
 #include "Reproducer.h"
-#include "convjit/KernelCache.h"
+#include "convjit/GPUKernelCache.h"
 #include "convjit/WeightGradient.h"
 
 #include <algorithm>
@@ -237,12 +237,14 @@ Expected<Ran> runOnGPU(Tensors &tensors, const Layer &layer, Device &device,
     gradient = std::move(*launch);
     options.setImages(gradient->images());
   }
-  Expected<GPUKernel> kernel =
-      (*compiler)->compileGPU(gradient ? gradient->conv : layer.conv, options);
-  if (!kernel)
-    return kernel.takeError();
-  options.plan = kernel->plan;
-  if (Status s = device.load(**compiler, *kernel, options); !s)
+  GPUKernelCache cache;
+  Expected<std::shared_ptr<const GPUKernel>> found =
+      cache.kernel(gradient ? gradient->conv : layer.conv, options);
+  if (!found)
+    return found.takeError();
+  const GPUKernel &kernel = **found;
+  options.plan = kernel.plan;
+  if (Status s = device.load(**compiler, kernel, options); !s)
     return s.takeError();
   if (Status s =
           runOnDevice(tensors, layer, gradient ? &*gradient : nullptr, device);
@@ -253,7 +255,8 @@ Expected<Ran> runOnGPU(Tensors &tensors, const Layer &layer, Device &device,
       error.kind = ErrorKind::Environment;
     return error;
   }
-  return Ran{false, kernel->compileMilliseconds, kernel->plan};
+  return Ran{cache.stats().compiled == 0, kernel.compileMilliseconds,
+             kernel.plan};
 }
 
 Expected<int> run(RunOptions &options) {

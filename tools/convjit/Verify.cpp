@@ -56,8 +56,8 @@ struct Summary {
   uint64_t seed = 0;
   double worstError = 0;
   std::map<std::string, int64_t> plans;
-  /// Those of a weight's gradient by type: what plans alone do not say.
-  std::map<std::string, std::map<std::string, int64_t>> gradientPlans;
+  /// Of a device: what plans alone do not say.
+  std::map<std::string, int64_t> kernels;
   /// By case, so that their order does not depend on the jobs.
   std::map<int64_t, Json> failures;
 
@@ -73,7 +73,7 @@ struct Summary {
             {"seed", seed},
             {"failures", list},
             {"plans", counts},
-            {"gradient_plans", gradientPlans}};
+            {"kernels", kernels}};
   }
 
   void print() const {
@@ -183,12 +183,10 @@ Expected<int> run(VerifyOptions &options) {
   };
   int64_t done = 0;
   work.done = [&](const Outcome &outcome) {
-    if (!outcome.plan.empty()) {
+    if (!outcome.plan.empty())
       ++summary.plans[outcome.plan];
-      NamedCase item = work.makeCase(outcome.index);
-      if (item.forward)
-        ++summary.gradientPlans[name(item.conv.dtype)][outcome.plan];
-    }
+    for (const std::string &kernel : outcome.kernels)
+      ++summary.kernels[kernel];
     summary.worstError = std::max(summary.worstError, outcome.worstError);
     if (const std::optional<Failure> &failure = outcome.failure) {
       NamedCase item = work.makeCase(outcome.index);

@@ -89,6 +89,8 @@ int checkAll(AnyChecker &checker, const Work &work, int64_t first, int to,
     if (!outcome)
       return sendLine(to, errorLine(outcome.error())) ? 0 : 1;
     Json line = {{"plan", position.plan}, {"worst", checker.worstError()}};
+    if constexpr (requires { checker.kernels(); })
+      line["kernels"] = checker.kernels();
     if (const std::optional<Failure> &failure = *outcome) {
       line["detail"] = failure->detail;
       line["images"] = failure->at.images;
@@ -179,7 +181,9 @@ Status takeLine(Worker &worker, const Work &work, const std::string &text) {
   if (line.contains("error"))
     return Error{static_cast<ErrorKind>(line["kind"].get<int>()),
                  line["error"].get<std::string>()};
-  Outcome outcome{worker.next, line["plan"], line["worst"], {}};
+  Outcome outcome{worker.next, line["plan"], line["worst"], {}, {}};
+  if (line.contains("kernels"))
+    outcome.kernels = line["kernels"].get<std::vector<std::string>>();
   if (line.contains("detail")) {
     Failure failure;
     failure.detail = line["detail"];
@@ -266,7 +270,7 @@ Status serve(Worker &worker, const Work &work) {
     failure.detail =
         "the process ended with status " + std::to_string(WEXITSTATUS(status));
   }
-  work.done({worker.next, failure.at.plan, 0, failure});
+  work.done({worker.next, failure.at.plan, 0, failure, {}});
   worker.next += work.jobs;
   return worker.next < work.cases ? start(worker, work) : Status();
 }

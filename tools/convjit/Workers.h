@@ -21,6 +21,8 @@ struct Outcome {
   std::string plan; ///< empty where it is not known
   double worstError = 0;
   std::optional<Failure> failure;
+  /// Of a device, as DeviceChecker names them.
+  std::vector<std::string> kernels;
 };
 
 /// Cases to spread over worker processes. A kernel that faults, or a compiler

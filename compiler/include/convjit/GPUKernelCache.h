@@ -9,36 +9,34 @@
 #ifndef CONVJIT_GPUKERNELCACHE_H
 #define CONVJIT_GPUKERNELCACHE_H
 
-#include "convjit/Compiler.h"
-
-#include <map>
-#include <mutex>
+#include "convjit/KernelCache.h"
 
 namespace convjit {
 
-/// Kernels for GPUs in memory, each compiled once, for a process's life. The
-/// driver keeps on disk what it makes of their PTX; the PTX itself is not kept.
-/// Thread-safe: who asks for a kernel that another thread is compiling waits
-/// for it, and nobody else does.
+/// Kernels for GPUs, each compiled once: they are then found in memory, for a
+/// process's life, and by later processes on disk, in the directory that
+/// KernelCache has and by its rules. The driver keeps, elsewhere, what it makes
+/// of their PTX. Thread-safe: who asks for a kernel that another thread is
+/// making waits for it, and nobody else does.
 class GPUKernelCache {
 public:
-  /// `options.target.cpu` says which GPU; sm_80 without. Errors, which are not
-  /// remembered: those of Compiler::compileGPU.
-  Expected<std::shared_ptr<const GPUKernel>>
-  kernel(const Compiler &compiler, const Convolution &conv,
-         const CompileOptions &options);
+  /// Of `place` what says whether and where kernels are kept on disk.
+  explicit GPUKernelCache(const KernelCacheOptions &place = {});
+  ~GPUKernelCache();
 
-  /// Kernels compiled so far.
-  int64_t compilations() const;
+  /// `options.target` names a GPU; its `cpu` says which, sm_80 without. Does
+  /// not start a compiler for what is found. Errors, which are not remembered:
+  /// those of Compiler::compileGPU.
+  Expected<std::shared_ptr<const GPUKernel>>
+  kernel(const Convolution &conv, const CompileOptions &options);
+
+  KernelCacheStats stats() const;
+  /// Success, or why there is nothing on disk.
+  Status diskStatus() const;
 
 private:
-  struct Entry {
-    std::mutex mutex;
-    std::shared_ptr<const GPUKernel> kernel;
-  };
-  mutable std::mutex mutex;
-  std::map<std::string, std::shared_ptr<Entry>> entries;
-  int64_t compiled = 0;
+  struct Impl;
+  std::unique_ptr<Impl> impl;
 };
 
 } // namespace convjit

@@ -199,9 +199,9 @@ def _rule(platform: str, ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
 
         where = _partition.place(ctx)
         if platform == "cuda":
-            if where == "partitioned":
-                raise NotTaken("jit over several GPUs; taken: pmap, shard_map")
             gpu = gpu_target()
+            if where == "partitioned":
+                return _partition.lower(ctx, lhs, rhs, out_aval, params, gpu)
             text, kernel, images = gpu_kernel_for(
                 lhs_aval, rhs_aval, out_aval, gpu, params
             )
@@ -230,21 +230,29 @@ def emit(
     return call(ctx, lhs, rhs, **attributes).results[0]
 
 
+def cuda_attributes(text: str, kernel: Any, images: int) -> dict[str, Any]:
+    """Of the custom call on a GPU: the plan is one, so that an executable read from a
+    file finds its scratch as large as it needs."""
+    return {"convolution": text, "gpu": kernel.gpu, "plan": kernel.plan,
+            "images": np.int64(images)}
+
+
+def cuda_scratch(kernel: Any, batch: int) -> list[int]:
+    """The sizes of the results that follow the output: packed weights, scratch."""
+    return [kernel.packed_weight_bytes, kernel.scratch_bytes(batch)]
+
+
 def emit_cuda(
     ctx: Any, lhs: Any, rhs: Any, text: str, kernel: Any, batch: int, images: int
 ) -> Any:
-    """The custom call on a GPU: the plan is an attribute, so that an executable read
-    from a file finds its scratch, the third result, as large as it needs."""
+    """The custom call on a GPU."""
     scratch = [
         jax.core.ShapedArray((size,), np.dtype("uint8"))
-        for size in (kernel.packed_weight_bytes, kernel.scratch_bytes(batch))
+        for size in cuda_scratch(kernel, batch)
     ]
     ctx = ctx.replace(avals_out=[*ctx.avals_out, *scratch])
     call = jax.ffi.build_ffi_lowering_function(TARGET)
-    return call(
-        ctx, lhs, rhs, convolution=text, gpu=kernel.gpu, plan=kernel.plan,
-        images=np.int64(images),
-    ).results[0]
+    return call(ctx, lhs, rhs, **cuda_attributes(text, kernel, images)).results[0]
 
 
 def with_sharding(ctx: Any, value: Any, aval: Any) -> Any:

@@ -56,12 +56,16 @@ def place(ctx: Any) -> str:
 class _Parameters:
     """The primitive's parameters as one static argument, equal by value."""
 
-    def __init__(self, params: dict[str, Any], in_groups: bool = False):
+    def __init__(
+        self, params: dict[str, Any], in_groups: bool = False, gpu: str | None = None
+    ):
         self.params = params
+        # What kernels are made for; None: the CPU.
+        self.gpu = gpu
         # Whether several groups of devices do this, each with axes of its own. What
         # we emit says numbers of devices within one: no collective can be ours.
         self.in_groups = in_groups
-        self.key = (in_groups, *sorted((k, str(v)) for k, v in params.items()))
+        self.key = (in_groups, gpu, *sorted((k, str(v)) for k, v in params.items()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Parameters) and self.key == other.key
@@ -79,15 +83,26 @@ def _local(x: Any, w: Any, parameters: _Parameters) -> Any:
         jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct(w.shape, w.dtype),
     )
     batch = x.shape[params["dimension_numbers"].lhs_spec[0]]
+    result = jax.ShapeDtypeStruct(out.shape, out.dtype)
     try:
-        kernel, attributes = _lowering.kernel_for(x, w, out, params)
+        if parameters.gpu is None:
+            kernel, attributes = _lowering.kernel_for(x, w, out, params)
+            text = attributes["convolution"]
+            scratch = [kernel.xla_scratch_bytes(batch)]
+        else:
+            text, kernel, images = _lowering.gpu_kernel_for(
+                x, w, out, parameters.gpu, params
+            )
+            attributes = _lowering.cuda_attributes(text, kernel, images)
+            scratch = _lowering.cuda_scratch(kernel, batch)
+            text += f" ({parameters.gpu})"
     except NotTaken as reason:
         _report.record(f"{x.shape}, {w.shape}", batch, str(reason))
         return _lowering.conv_general_dilated_p.bind(x, w, **params, out_sharding=None)
-    _report.record(attributes["convolution"], batch, kernel=kernel)
-    scratch = jax.ShapeDtypeStruct((kernel.xla_scratch_bytes(batch),), "uint8")
+    _report.record(text, batch, kernel=kernel)
     call = jax.ffi.ffi_call(
-        _lowering.TARGET, (jax.ShapeDtypeStruct(out.shape, out.dtype), scratch)
+        _lowering.TARGET,
+        (result, *(jax.ShapeDtypeStruct((size,), "uint8") for size in scratch)),
     )
     return call(x, w, **attributes)[0]
 
@@ -226,17 +241,21 @@ def _own_axes(ctx: Any) -> Any:
     return Mesh(mesh.devices[here], [n for n in mesh.axis_names if n not in manual])
 
 
-def lower(ctx: Any, lhs: Any, rhs: Any, out_aval: Any, params: dict[str, Any]) -> Any:
+def lower(
+    ctx: Any, lhs: Any, rhs: Any, out_aval: Any, params: dict[str, Any],
+    gpu: str | None = None,
+) -> Any:
     # Asked first, for the global shapes, so that what is not taken goes to XLA
     # in one piece. What is compiled is what each device gets.
     from . import _convolution as texts
 
     texts.describe(
         ctx.avals_in[0].shape, ctx.avals_in[1].shape, ctx.avals_in[0].dtype,
-        ctx.avals_in[1].dtype, out_aval.dtype, out_aval.shape, **params,
+        ctx.avals_in[1].dtype, out_aval.dtype, out_aval.shape,
+        platform="cuda" if gpu else "cpu", **params,
     )
     own = _own_axes(ctx)
-    parameters = _Parameters(params, in_groups=own is not None)
+    parameters = _Parameters(params, in_groups=own is not None, gpu=gpu)
     fun = mlir.lower_fun(
         lambda x, w: _convolution(x, w, parameters), multiple_results=False
     )
