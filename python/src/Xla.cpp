@@ -93,6 +93,14 @@ ffi::ErrorOr<std::unique_ptr<Call>> instantiate(ffi::Dictionary attributes) {
     if (!text)
       return ffi::Unexpected(text.error());
     std::string_view convolution = *text;
+    // Of a program for GPUs, or of a later version: not ours to guess at.
+    size_t known = 1 + attributes.contains("images");
+    if (attributes.size() != known)
+      return ffi::Unexpected(ffi::Error::InvalidArgument(
+          "convjit: the call has " + std::to_string(attributes.size()) +
+          " attributes; valid on CPUs: convolution and images (gpu and plan "
+          "are "
+          "of programs that were lowered for CUDA)"));
     int64_t images = 0;
     if (attributes.contains("images")) {
       auto given = attributes.get<int64_t>("images");
