@@ -38,7 +38,13 @@ mlir::Attribute Compilation::parsePlan(const std::string &text,
 }
 
 Error Compilation::invalidPlan(const std::string &text, const char *mnemonic) {
-  std::string why = errors.empty() ? "" : " (" + takeErrors() + ")";
+  // Of the parser's messages those that our verifiers wrote; others speak of
+  // C++ types.
+  std::string why = takeErrors();
+  if (why.find("::") != std::string::npos)
+    why.clear();
+  else if (!why.empty())
+    why = " (" + why + ")";
   std::string shown =
       llvm::StringRef(text).trim().take_front(longestPlan).str();
   for (char &c : shown)

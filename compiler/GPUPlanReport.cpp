@@ -99,6 +99,7 @@ Expected<PlanReport> convjit::planForGPU(const Convolution &conv,
   report.plan = kernel.plan;
   report.packedWeightBytes = kernel.packedWeightBytes;
   report.scratchBytes = kernel.scratchBytes;
+  report.scratchBytesPerImage = kernel.scratchBytesPerImage;
   report.target =
       target->triple + ": " + target->cpu + ", " + chipOf(target->cpu).product;
   report.launches = kernel.run;

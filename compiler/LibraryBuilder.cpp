@@ -30,16 +30,39 @@
 
 using namespace convjit;
 
-static_assert(sizeof(convjit_aot_kernel) == 80,
-              "describeKernel writes the descriptor field by field");
-
-namespace {
-
-bool isIdentifier(const std::string &text, bool whole) {
+static bool isIdentifier(const std::string &text, bool whole) {
   return !text.empty() && !(whole && llvm::isDigit(text.front())) &&
          llvm::all_of(text,
                       [](char c) { return llvm::isAlnum(c) || c == '_'; });
 }
+
+Status convjit::checkLibraryNames(const std::string &prefix,
+                                  const std::vector<LibraryLayer> &layers) {
+  if (!isIdentifier(prefix, /*whole=*/true))
+    return badInput("prefix=" + prefix +
+                    ": is no C identifier; valid: a letter or underscore, "
+                    "then letters, digits and underscores");
+  std::set<std::string> names, problems;
+  for (const LibraryLayer &layer : layers) {
+    if (!isIdentifier(layer.name, /*whole=*/false))
+      return badInput("name=" + layer.name +
+                      ": cannot be part of a C identifier; valid: letters, "
+                      "digits and underscores");
+    if (!problems.insert(layer.problem).second)
+      return badInput("problem " + layer.problem +
+                      ": is there twice; valid: each layer once");
+    if (!names.insert(layer.name).second)
+      return badInput("name=" + layer.name +
+                      ": two layers have it (the second is " + layer.problem +
+                      "); valid: a name for each");
+  }
+  return {};
+}
+
+static_assert(sizeof(convjit_aot_kernel) == 80,
+              "describeKernel writes the descriptor field by field");
+
+namespace {
 
 std::string symbolOf(std::string cpu) {
   for (char &c : cpu)
@@ -145,26 +168,7 @@ public:
 
 private:
   Status checkNames() {
-    if (!isIdentifier(library.prefix, /*whole=*/true))
-      return badInput("prefix=" + library.prefix +
-                      ": is no C identifier; valid: a letter or underscore, "
-                      "then letters, digits and underscores");
-    std::set<std::string> names, problems;
-    for (const LibraryLayer &layer : library.layers) {
-      if (!isIdentifier(layer.name, /*whole=*/false))
-        return badInput("name=" + layer.name +
-                        ": cannot be part of a C identifier; valid: letters, "
-                        "digits and underscores");
-      if (!problems.insert(layer.problem).second)
-        return badInput("problem " + layer.problem +
-                        ": is there twice; valid: each layer once");
-      if (!names.insert(layer.name).second)
-        return badInput("name=" + layer.name +
-                        ": two layers have it (the "
-                        "second is " +
-                        layer.problem + "); valid: a name for each");
-    }
-    return {};
+    return checkLibraryNames(library.prefix, library.layers);
   }
 
   /// The best first: longer vectors, then more features, then as given.

@@ -51,11 +51,15 @@ static std::string whyProductIsImpossible(const BlockSpace &space,
                                           bool productRows) {
   GPUPlanAttr plan = space.plan;
   std::string schedule = stringifyGPUSchedule(plan.getSchedule()).str();
-  for (int64_t size : {plan.getPixels(), plan.getChannels(), plan.getDepth(),
-                       plan.getThreadPixels(), plan.getThreadChannels()})
+  for (auto [field, size] :
+       {std::pair("pixels of the box", plan.getPixels()),
+        std::pair("channels", plan.getChannels()),
+        std::pair("depth", plan.getDepth()),
+        std::pair("thread_pixels", plan.getThreadPixels()),
+        std::pair("thread_channels", plan.getThreadChannels())})
     if (!llvm::isPowerOf2_64(size))
-      return "schedule = " + schedule + "; valid: powers of two, not " +
-             std::to_string(size);
+      return std::string(field) + " = " + std::to_string(size) +
+             "; valid with schedule = " + schedule + ": a power of two";
   if (plan.getThreads() < 32)
     return "makes " + std::to_string(plan.getThreads()) +
            " threads; valid: at least a warp, 32";
@@ -135,8 +139,8 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, GPUPlanAttr plan) {
     bool imagesLast = numbers.getInputBatch() == input.getRank() - 1;
     if (!channelsLast && !(productRows && imagesLast))
       return "vector = " + std::to_string(vector) +
-             "; valid where channels are not last in the input: 1; with "
-             "schedule = mma in 16 bits also where images are";
+             "; valid: 1 where channels are not last in the input, or images "
+             "with schedule = mma in 16 bits";
   }
   switch (plan.getSchedule()) {
   case GPUSchedule::Direct:

@@ -74,7 +74,8 @@ def assemble(ptx, chip, folder):
         check=False,
     )
     if done.returncode:
-        raise AssemblyError(done.stdout)
+        said = done.stdout.strip() or "it says nothing"
+        raise AssemblyError(f"ptxas failed with status {done.returncode}: {said}")
     entries = {}
     for name, stack, stores, loads, registers in re.findall(
         r"Function properties for (\w+)\s+"

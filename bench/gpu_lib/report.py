@@ -121,7 +121,10 @@ class Reporter:
         if status:
             raise Refused(error.strip())
         with tempfile.TemporaryDirectory() as folder:
-            cubin, entries = assembly.assemble(ptx, self.chip, pathlib.Path(folder))
+            try:
+                cubin, entries = assembly.assemble(ptx, self.chip, pathlib.Path(folder))
+            except assembly.AssemblyError as error:
+                raise Refused(str(error)) from error
             kernel = next(name for name in entries if name.endswith("_kernel"))
             row = {
                 "registers": entries[kernel].registers,

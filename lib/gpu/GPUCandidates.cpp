@@ -247,7 +247,8 @@ std::string convjit::whyNoTensorCores(ConvolutionOp op) {
   auto input = cast<RankedTensorType>(op.getInput().getType());
   Type element = input.getElementType();
   if (element.isF64())
-    return "f64 is none of theirs; valid: f16, bf16, and f32 with products of "
+    return "tensor cores multiply no f64 here; valid: f16, bf16, and f32 with "
+           "products of "
            "tf32";
   return "no tile of it is possible";
 }

@@ -13,7 +13,7 @@ func.func @box(%x: tensor<?x66x8xf32>, %w: tensor<3x8x32xf32>) -> tensor<?x64x32
 
 #d = #conv.dims<[b, f, 0]x[0, i, o]->[b, f, 0]>
 func.func @vector(%x: tensor<?x8x66xf32>, %w: tensor<3x8x32xf32>) -> tensor<?x32x64xf32> {
-  // expected-error @+1 {{plan: vector = 4; valid where channels are not last in the input: 1; with schedule = mma in 16 bits also where images are}}
+  // expected-error @+1 {{plan: vector = 4; valid: 1 where channels are not last in the input, or images with schedule = mma in 16 bits}}
   %y = conv.convolution %x, %w window <rank = 1> dims #d
       gpu_plan <schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 4, thread_channels = 4, stages = 2, vector = 4>
       : (tensor<?x8x66xf32>, tensor<3x8x32xf32>) -> tensor<?x32x64xf32>

@@ -19,14 +19,15 @@ void CommonOptions::addTo(CLI::App &app) {
          "--target",
          [this](const std::string &name) {
            compile.target.triple = name == "nvptx" ? gpuTriple : "";
+           asksForCPU = name == "cpu";
          },
          "what to compile for: cpu, or nvptx, NVIDIA's GPUs")
       ->check(CLI::IsMember({"cpu", "nvptx"}));
   app.add_option(
       "--target-cpu", compile.target.cpu,
       "compile for this CPU (LLVM's name) instead of the host's; with "
-      "--target=nvptx for this chip: sm_80 (also without), sm_90, "
-      "sm_100");
+      "--target=nvptx for this chip: sm_80 (also without), sm_86, sm_89, "
+      "sm_90, sm_100, sm_120");
   app.add_option("--target-features", compile.target.features,
                  "features added to the CPU's, such as +avx2,-fma");
   app.add_option("--plan", compile.plan,
@@ -42,12 +43,21 @@ convjit::cli::openDeviceFor(const std::string &name, CommonOptions &options) {
                       "on; valid: --device=cuda:0");
     return std::unique_ptr<Device>();
   }
+  if (Status s = options.checkTargetOf(name); !s)
+    return s.takeError();
   options.compile.target.triple = gpuTriple;
   auto device = openDevice(name);
   if (device)
     if (Status s = (*device)->completeTarget(options.compile.target); !s)
       return s.takeError();
   return device;
+}
+
+Status CommonOptions::checkTargetOf(const std::string &device) const {
+  if (!asksForCPU)
+    return {};
+  return badInput("--target=cpu: --device=" + device +
+                  " runs kernels for GPUs; valid: --target=nvptx, or neither");
 }
 
 void convjit::cli::printJson(const Json &document) {

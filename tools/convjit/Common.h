@@ -29,9 +29,12 @@ constexpr const char *gpuTriple = "nvptx64-nvidia-cuda";
 struct CommonOptions {
   bool json = false;
   CompileOptions compile;
+  bool asksForCPU = false; ///< by --target=cpu
 
   void addTo(CLI::App &app);
   bool isGPU() const { return compile.target.triple == gpuTriple; }
+  /// Errors: --target=cpu, on a device that is a GPU.
+  Status checkTargetOf(const std::string &device) const;
 };
 
 /// The device of a verb that runs kernels, for one process. Nothing where

@@ -231,10 +231,11 @@ private:
 
   Status readLayers() {
     if (options.names.size() > options.problems.size())
-      return badInput("--name=" + options.names.back() + ": there are " +
+      return badInput("--name=" + options.names.back() +
+                      ": more names than the " +
                       std::to_string(options.problems.size()) +
-                      " problems before --file; valid: a name for each, in "
-                      "their order");
+                      " of the problems before --file; valid: a name for each, "
+                      "in their order");
     for (size_t i = 0; i < options.problems.size(); ++i)
       if (Status s = addLayer(options.problems[i],
                               i < options.names.size() ? options.names[i] : "");
@@ -359,6 +360,14 @@ private:
   }
 
   Status emitGPUHeader() {
+    if (Status s = checkLibraryNames(options.prefix, items); !s)
+      return s;
+    for (const LibraryLayer &item : items)
+      if (std::string symbol = options.prefix + "_" + item.name;
+          isGPUHeaderName(symbol))
+        return badInput("name=" + item.name + ": " + symbol +
+                        " is a type or function of every header; valid: "
+                        "another name or --prefix");
     CompileOptions compile = options.common.compile;
     compile.target = targets[0];
     std::vector<NamedGPUKernel> kernels;
@@ -369,8 +378,9 @@ private:
       Expected<GPUKernel> kernel = compiler->compileGPU(item.conv, compile);
       if (!kernel)
         return kernel.takeError();
-      kernels.push_back(
-          {item.problem, item.name, std::move(*kernel), gradients[i]});
+      kernels.push_back({item.problem, item.name, std::move(*kernel),
+                         gradients[i], gradients[i] ? options.batch : 0,
+                         !item.mask.empty()});
     }
     return give("header", options.prefix + "_gpu_kernels.h",
                 gpuHeader(options.prefix, kernels));
@@ -426,7 +436,8 @@ Verb convjit::cli::addEmit(CLI::App &parent) {
   app->get_option("--target-cpu")
       ->description("compile for this CPU (LLVM's name) instead of the host's; "
                     "for a library several, with commas or given again; native "
-                    "is the host's")
+                    "is the host's; with --target=nvptx one chip: sm_80 (also "
+                    "without), sm_86, sm_89, sm_90, sm_100, sm_120")
       ->multi_option_policy(CLI::MultiOptionPolicy::Join)
       ->delimiter(',');
   app->footer("Example: convjit emit convT3d:in=8x16x16x64,oc=32,k=4,s=2 "

@@ -35,14 +35,17 @@ enum {
 };
 
 /* One entry and its launch: a grid of convjit_gpu_blocks(launch, ...) blocks by
-   1 by 1, blocks of `threads` threads by 1 by 1. A grid of 0 is not launched. */
+   1 by 1, blocks of `threads` threads by 1 by 1. A grid of 0 is not launched, one
+   of 2^31 or more cannot be. Where shared_bytes is more than 48 KB, first
+   cuFuncSetAttribute(entry, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+   shared_bytes), or the launch fails with CUDA_ERROR_INVALID_VALUE. */
 typedef struct convjit_gpu_launch {
   const char *entry;
   const char *parameters; /* one of the letters above for each */
   int64_t threads;
   int64_t shared_bytes; /* dynamic shared memory */
-  int64_t blocks;
-  int64_t images_per_block;
+  int64_t blocks;       /* for each images_per_block images of the output, */
+  int64_t images_per_block; /* or in all where that is 0 */
 } convjit_gpu_launch;
 
 /* A PTX module and how it is launched: `pack` once for each weight, then
@@ -53,10 +56,14 @@ typedef struct convjit_gpu_kernel {
   const char *ptx;        /* for cuModuleLoadData */
   int compute_capability; /* the least, 10 * major + minor */
   size_t packed_weight_bytes;
+  /* Scratch: the first, and the second for each image of the output, of which
+     there are batch / batch_groups. */
   size_t scratch_bytes, scratch_bytes_per_image;
   size_t pointer_alignment;
   int64_t batch_groups;
   int64_t image_multiple; /* of it the batch is a multiple, in each group */
+  int64_t summed_images;  /* those of the layer that a weight's gradient sums;
+                             of all other kernels, 0 */
   convjit_gpu_launch pack;
   int run_count;
   const convjit_gpu_launch *run;
@@ -64,15 +71,24 @@ typedef struct convjit_gpu_kernel {
 
 static inline int64_t convjit_gpu_blocks(const convjit_gpu_launch *launch,
                                          int64_t batch, int64_t batch_groups) {
-  int64_t images = batch / batch_groups;
+  int64_t images = batch / batch_groups, boxes;
   if (launch->images_per_block == 0)
     return launch->blocks;
-  return launch->blocks * ((images + launch->images_per_block - 1) /
-                           launch->images_per_block);
+  boxes = images / launch->images_per_block +
+          (images % launch->images_per_block != 0);
+  /* More than can be launched, without overflow. */
+  if (launch->blocks > 0 && boxes > INT64_MAX / launch->blocks)
+    return INT64_MAX;
+  return boxes * launch->blocks;
 }
 
 #endif /* CONVJIT_GPU_KERNEL_DEFINED */
 )";
+
+bool convjit::cli::isGPUHeaderName(const std::string &symbol) {
+  return symbol == "convjit_gpu_kernel" || symbol == "convjit_gpu_launch" ||
+         symbol == "convjit_gpu_blocks";
+}
 
 static char letterOf(GPUParameter parameter) {
   switch (parameter) {
@@ -119,32 +135,39 @@ static void writeLaunch(std::ostream &out, const GPULaunch &launch) {
 }
 
 /// How a weight's gradient is a convolution.
-static void writeGradient(std::ostream &out, const GradientLaunch &gradient) {
+static void writeGradient(std::ostream &out, const NamedGPUKernel &named) {
+  const GradientLaunch &gradient = *named.gradient;
   const char *input = "the layer's input",
              *output = "the gradient of the layer's output";
   if (gradient.exchanged)
     std::swap(input, output);
-  out << "\n/* A weight's gradient. Its input is " << input
+  out << "\n/* The weight's gradient, summed over " << named.summedImages
+      << " image" << (named.summedImages == 1 ? "" : "s")
+      << " of the layer: exactly so "
+      << "many are read.\n   As a convolution, its input is " << input
       << ",\n   its weight " << output << ", its batch " << gradient.batch
-      << ".";
+      << " (the channels of\n   that input).";
   if (!gradient.asStored)
-    out << "\n   Of the result the spatial axes are to be reversed.";
-  out << " A mask is to multiply the\n   result. */";
+    out << " Of the result the spatial axes are to be reversed.";
+  if (named.masked)
+    out << "\n   The layer's mask is to multiply the result.";
+  out << " */";
 }
 
 static void writeKernel(std::ostream &out, const std::string &symbol,
                         const NamedGPUKernel &named) {
   const GPUKernel &kernel = named.kernel;
   if (named.gradient)
-    writeGradient(out, *named.gradient);
-  out << "\nstatic const char " << symbol << "_ptx[] =\n";
+    writeGradient(out, named);
+  out << "\nstatic const char convjit_ptx_of_" << symbol << "[] =\n";
   std::istringstream lines(kernel.ptx);
   for (std::string line; std::getline(lines, line);) {
     std::string text = literal(line);
     text.insert(text.size() - 1, "\\n");
     out << "    " << text << "\n";
   }
-  out << "    ;\nstatic const convjit_gpu_launch " << symbol << "_run[] = {";
+  out << "    ;\nstatic const convjit_gpu_launch convjit_run_of_" << symbol
+      << "[] = {";
   for (const GPULaunch &launch : kernel.run) {
     out << "\n    ";
     writeLaunch(out, launch);
@@ -152,12 +175,14 @@ static void writeKernel(std::ostream &out, const std::string &symbol,
   }
   out << "\n};\nstatic const convjit_gpu_kernel " << symbol << " = {\n    "
       << literal(named.problem) << ",\n    " << literal(kernel.plan)
-      << ",\n    " << symbol << "_ptx, " << kernel.computeCapability << ", "
-      << kernel.packedWeightBytes << ", " << kernel.scratchBytes << ", "
+      << ",\n    convjit_ptx_of_" << symbol << ", " << kernel.computeCapability
+      << ", " << kernel.packedWeightBytes << ", " << kernel.scratchBytes << ", "
       << kernel.scratchBytesPerImage << ", " << kernel.pointerAlignment << ", "
-      << kernel.conv.batchGroups << ", " << kernel.imageMultiple << ",\n    ";
+      << kernel.conv.batchGroups << ", " << kernel.imageMultiple << ", "
+      << named.summedImages << ",\n    ";
   writeLaunch(out, kernel.pack);
-  out << ",\n    " << kernel.run.size() << ", " << symbol << "_run};\n";
+  out << ",\n    " << kernel.run.size() << ", convjit_run_of_" << symbol
+      << "};\n";
 }
 
 std::string

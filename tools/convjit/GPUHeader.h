@@ -22,11 +22,16 @@ struct NamedGPUKernel {
   std::string problem, name;
   GPUKernel kernel;
   std::optional<GradientLaunch> gradient = {}; ///< that it is of a weight
+  int64_t summedImages = 0; ///< of the layer, with a gradient
+  bool masked = false;      ///< a mask is to multiply the gradient
 };
 
+/// Whether each header declares `symbol` itself.
+bool isGPUHeaderName(const std::string &symbol);
+
 /// A C header with the PTX and the launches of kernels, for hosts that load
-/// them with the CUDA driver themselves. Valid C99 and C++; needs no other file
-/// of ours.
+/// them with the CUDA driver themselves. C99 and C++ (but PTX is one string of
+/// any length, which gcc and clang take); needs no other file of ours.
 std::string gpuHeader(const std::string &prefix,
                       const std::vector<NamedGPUKernel> &kernels);
 

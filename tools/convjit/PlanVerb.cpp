@@ -102,6 +102,9 @@ Expected<int> run(const PlanOptions &options) {
   double intensity =
       bytes > 0 ? static_cast<double>(flops) / static_cast<double>(bytes) : 0;
   std::vector<int64_t> output = conv.outputShape(batch);
+  size_t scratchBytes =
+      report->scratchBytes + report->scratchBytesPerImage *
+                                 static_cast<size_t>(batch / conv.batchGroups);
   if (options.common.json) {
     Json candidates = Json::array();
     for (const Candidate &candidate : report->candidates)
@@ -120,7 +123,7 @@ Expected<int> run(const PlanOptions &options) {
                      {"candidates", candidates},
                      {"tasks_per_image", report->tasksPerImage},
                      {"packed_weight_bytes", report->packedWeightBytes},
-                     {"scratch_bytes", report->scratchBytes},
+                     {"scratch_bytes", scratchBytes},
                      {"target", report->target}};
     if (!report->launches.empty())
       document["launches"] = launchesJson(*report);
@@ -137,8 +140,7 @@ Expected<int> run(const PlanOptions &options) {
             << "target      " << report->target << "\n"
             << "plan        " << report->plan << "\n"
             << tasksText(*report) << "memory      " << report->packedWeightBytes
-            << " bytes of packed weights, " << report->scratchBytes
-            << " of scratch\n";
+            << " bytes of packed weights, " << scratchBytes << " of scratch\n";
   for (const Candidate &candidate : report->candidates)
     std::cout << (candidate.chosen ? "  chosen    " : "  rejected  ")
               << candidate.name << (candidate.reason.empty() ? "" : ": ")

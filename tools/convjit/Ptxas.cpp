@@ -103,7 +103,9 @@ Expected<std::string> convjit::cli::assemblePTX(const std::string &ptx,
         "the path or named by PTXAS");
   std::string said = contents(log), cubin = contents(to);
   if (status != 0 || cubin.empty())
-    return environmentError("--emit=cubin: " + program +
-                            " failed: " + oneLine(said.substr(0, 300)));
+    return environmentError(
+        "--emit=cubin: " + program + " failed with status " +
+        std::to_string(status) + ": " +
+        (said.empty() ? "it says nothing" : oneLine(said.substr(0, 300))));
   return cubin;
 }

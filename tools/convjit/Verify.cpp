@@ -137,11 +137,17 @@ Expected<int> run(VerifyOptions &options) {
   summary.cases = listedCount + options.random;
   if (summary.cases == 0)
     return badInput("no problem; valid: problem strings, or --random N");
+  if (options.random > 0 && !options.common.compile.plan.empty())
+    return badInput("--plan='" + options.common.compile.plan +
+                    "': valid with problems only; random cases have plans of "
+                    "their own");
   Work work;
   work.options = options.common.compile;
   if (options.device != "cpu")
     work.device = options.device;
   if (!work.device.empty()) {
+    if (Status s = options.common.checkTargetOf(work.device); !s)
+      return s.takeError();
     work.options.target.triple = gpuTriple;
     // The workers open it: nothing of CUDA survives a fork.
     if (Status s = checkDeviceName(work.device); !s)

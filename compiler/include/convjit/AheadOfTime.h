@@ -40,6 +40,11 @@ struct LibraryLayer {
   std::vector<double> mask;
 };
 
+/// Errors: a prefix or a name that is no C identifier or part of one, a layer
+/// or a name that is there twice.
+Status checkLibraryNames(const std::string &prefix,
+                         const std::vector<LibraryLayer> &layers);
+
 struct LibraryOptions {
   std::string prefix = "convjit"; ///< a C identifier
   /// Empty for the host alone. All of one architecture.

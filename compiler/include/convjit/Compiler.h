@@ -67,7 +67,8 @@ struct PlanReport {
   std::vector<Candidate> candidates;
   int64_t tasksPerImage = 0;
   size_t packedWeightBytes = 0;
-  size_t scratchBytes = 0;
+  /// In all, and on a GPU for each image of the output besides.
+  size_t scratchBytes = 0, scratchBytesPerImage = 0;
   std::string target; ///< "x86_64-...: znver5, 16 f32 lanes, 32 registers"
   std::vector<GPULaunch> launches; ///< of a GPU, instead of tasks
 };
