@@ -150,21 +150,6 @@ void AsyncTiles::issue(Tile &tile, size_t row, size_t unit, Value stage,
       bypass ? b.getUnitAttr() : UnitAttr());
 }
 
-std::pair<Value, Value> AsyncTiles::product(const ReductionPosition &at,
-                                            Value number) {
-  Value channel = at.channel(), exists = reduction.exists(at);
-  if (!mixed) {
-    channel = num.add(channel, number);
-    if (block.reduction % depth)
-      exists = num.compare(arith::CmpIPredicate::slt, channel,
-                           num.constant(block.reduction));
-  }
-  Value stride =
-      block.stride(block.op.getInput(), block.numbers.getInputFeature(), num);
-  return {num.add(block.tapOffset(at.taps()), num.mul(channel, stride)),
-          exists};
-}
-
 void AsyncTiles::guarded(const Tile &tile, function_ref<void()> body) {
   if (tile.active)
     math.branch(tile.active, body);

@@ -85,11 +85,6 @@ protected:
                                             size_t unit, mlir::Value stage);
   void issue(Tile &tile, size_t row, size_t unit, mlir::Value stage,
              mlir::Value from, mlir::Value at, mlir::Value condition);
-  /// Where the elements of a product of a step are, from a pixel's first one,
-  /// and whether they exist: null where they always do. It is `number` after
-  /// the step's first, whose position is `at`, or has that position itself.
-  std::pair<mlir::Value, mlir::Value> product(const ReductionPosition &at,
-                                              mlir::Value number);
   /// What `body` builds, for threads that have something to move.
   void guarded(const Tile &tile, llvm::function_ref<void()> body);
 

@@ -60,7 +60,7 @@ SmallVector<Value> PixelRows::ownProducts() {
 void PixelRows::copyInput(ArrayRef<ReductionPosition> positions, Value stage) {
   for (auto [u, unit] : llvm::enumerate(input.unit)) {
     const ReductionPosition &at = positions[mixed ? u : 0];
-    auto [offset, exists] = product(at, num.mul(unit, input.vector));
+    auto [offset, exists] = reduction.product(at, num.mul(unit, input.vector));
     for (size_t row = 0; row < input.row.size(); ++row)
       issue(input, row, u, stage, pixelRow[row], offset,
             block.both(block.isInside(pixelInputAt[row], at.taps()), exists));

@@ -77,7 +77,7 @@ void ProductRows::copyInput(ArrayRef<ReductionPosition> positions,
     return;
   for (size_t row = 0; row < input.row.size(); ++row) {
     const ReductionPosition &at = positions[mixed ? row : 0];
-    auto [offset, exists] = product(at, input.row[row]);
+    auto [offset, exists] = reduction.product(at, input.row[row]);
     for (size_t unit = 0; unit < input.unit.size(); ++unit)
       issue(input, row, unit, stage, pixelRow[unit], offset,
             block.both(block.isInside(pixelInputAt[unit], at.taps()), exists));
@@ -125,7 +125,7 @@ SmallVector<Value> ProductRows::load(ValueRange position) {
   SmallVector<Value> values;
   for (size_t row = 0; row < input.row.size(); ++row) {
     const ReductionPosition &at = positions[mixed ? row : 0];
-    auto [offset, exists] = product(at, input.row[row]);
+    auto [offset, exists] = reduction.product(at, input.row[row]);
     Value condition = block.both(exists, input.active);
     for (size_t unit = 0; unit < input.unit.size(); ++unit) {
       SmallVector<Value, 2> both;

@@ -123,3 +123,17 @@ Value Reduction::exists(const ReductionPosition &position) {
     return Value();
   return num.compare(Predicate::slt, position.digits.front(), end.front());
 }
+
+std::pair<Value, Value> Reduction::product(const ReductionPosition &at,
+                                           Value number) {
+  Value channel = at.channel(), there = exists(at);
+  if (!ragged) {
+    channel = num.add(channel, number);
+    if (block.reduction % static_cast<int64_t>(block.plan.getDepth()))
+      there =
+          num.compare(Predicate::slt, channel, num.constant(block.reduction));
+  }
+  Value stride =
+      block.stride(block.op.getInput(), block.numbers.getInputFeature(), num);
+  return {num.add(block.tapOffset(at.taps()), num.mul(channel, stride)), there};
+}

@@ -46,6 +46,12 @@ public:
   /// Whether the position exists, where the last step has some that do not;
   /// else null.
   mlir::Value exists(const ReductionPosition &position);
+  /// Where the input's elements of a product of a step are, from a pixel's
+  /// first one, and whether they exist: null where they always do. It is
+  /// `number` after the step's first, whose position is `at`, or, where steps
+  /// hold several taps, has that position itself.
+  std::pair<mlir::Value, mlir::Value> product(const ReductionPosition &at,
+                                              mlir::Value number);
 
 private:
   mlir::Value takePart();

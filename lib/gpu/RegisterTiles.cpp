@@ -139,21 +139,11 @@ SmallVector<Value> RegisterTiles::next(ValueRange position) {
 
 void RegisterTiles::loadInput(ArrayRef<ReductionPosition> positions,
                               SmallVectorImpl<Value> &values) {
-  Value stride =
-      block.stride(block.op.getInput(), block.numbers.getInputFeature(), num);
   // Where each product's element lies, and whether the channel exists.
   SmallVector<Value> offset, channelExists;
   for (auto [i, product] : llvm::enumerate(slotDepth)) {
-    const ReductionPosition &at = positions[mixed ? i : 0];
-    Value channel = at.channel(), exists = reduction.exists(at);
-    if (!mixed) {
-      channel = num.add(channel, product);
-      if (block.reduction % depth)
-        exists = num.compare(arith::CmpIPredicate::slt, channel,
-                             num.constant(block.reduction));
-    }
-    offset.push_back(
-        num.add(block.tapOffset(at.taps()), num.mul(channel, stride)));
+    auto [at, exists] = reduction.product(positions[mixed ? i : 0], product);
+    offset.push_back(at);
     channelExists.push_back(exists);
   }
   for (auto [pixel, product] : slotOf) {
