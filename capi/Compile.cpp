@@ -10,6 +10,7 @@
 #include "Handles.h"
 #include "KernelSource.h"
 #include "convjit/GPUKernelCache.h"
+#include "convjit/LazyCompiler.h"
 #include "convjit/WeightGradient.h"
 
 #include <nlohmann/json.hpp>
@@ -59,16 +60,7 @@ public:
   bool isForGPUs() const { return target().triple.starts_with("nvptx"); }
 
   /// For plans and stages; kernels that are found need none.
-  Expected<const Compiler *> compiler() {
-    std::lock_guard lock(mutex);
-    if (!made) {
-      Expected<std::unique_ptr<Compiler>> created = Compiler::create();
-      if (!created)
-        return created.takeError();
-      made = std::move(*created);
-    }
-    return static_cast<const Compiler *>(made.get());
-  }
+  Expected<const Compiler *> compiler() { return lazy.get(); }
 
   /// Kernels for GPUs.
   GPUKernelCache gpuKernels;
@@ -76,7 +68,7 @@ public:
 private:
   const SourceOptions options;
   std::mutex mutex;
-  std::unique_ptr<Compiler> made;
+  LazyCompiler lazy;
   std::map<std::string, std::unique_ptr<KernelSource>> sources;
   std::atomic<KernelSource *> chosen{nullptr};
 };

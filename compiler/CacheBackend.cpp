@@ -36,17 +36,6 @@ void CacheBackend::keep(const StoredKernel &kernel) {
     countFailure(s.error());
 }
 
-Expected<const Compiler *> CacheBackend::compiler() {
-  std::unique_lock lock(starting);
-  if (!started) {
-    Expected<std::unique_ptr<Compiler>> made = Compiler::create();
-    if (!made)
-      return made.takeError();
-    started = std::move(*made);
-  }
-  return started.get();
-}
-
 void CacheBackend::countFound() {
   std::unique_lock lock(counting);
   ++counts.found;

@@ -11,6 +11,9 @@
 
 #include "DiskStore.h"
 #include "convjit/KernelCache.h"
+#include "convjit/LazyCompiler.h"
+
+#include <mutex>
 
 namespace convjit {
 
@@ -31,7 +34,7 @@ public:
   void keep(const StoredKernel &kernel);
 
   /// Starts one where there is none yet.
-  Expected<const Compiler *> compiler();
+  Expected<const Compiler *> compiler() { return lazy.get(); }
 
   void countFound();
   void countCompiled();
@@ -43,8 +46,7 @@ private:
   std::unique_ptr<DiskStore> store;
   Status status;
 
-  std::mutex starting;
-  std::unique_ptr<Compiler> started;
+  LazyCompiler lazy;
 
   mutable std::mutex counting;
   KernelCacheStats counts;

@@ -10,6 +10,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "CacheFolder.h"
+
 #include "convjit/GPUKernelCache.h"
 
 #include <gtest/gtest.h>
@@ -30,19 +32,8 @@ Convolution layer(int64_t channels) {
       "conv2d:in=9x8x16,oc=" + std::to_string(channels) + ",k=3,bias"));
 }
 
-class GPUKernelCacheTest : public ::testing::Test {
+class GPUKernelCacheTest : public CacheFolderTest {
 protected:
-  void SetUp() override {
-    for (const char *name : {"CONVJIT_CACHE", "CONVJIT_CACHE_DIR",
-                             "CONVJIT_CACHE_SIZE", "CONVJIT_PTX_WITH_IR"})
-      unsetenv(name);
-    std::string pattern =
-        (fs::temp_directory_path() / "convjit-cache-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    place.directory = pattern;
-  }
-  void TearDown() override { fs::remove_all(place.directory); }
-
   /// What a cache of its own, as another process has, gives and has compiled.
   std::shared_ptr<const GPUKernel> get(const Convolution &conv) {
     GPUKernelCache cache(place);
@@ -57,7 +48,6 @@ protected:
     return stats.compiled;
   }
 
-  KernelCacheOptions place;
   CompileOptions options{{"nvptx64-nvidia-cuda", "sm_90", ""}, ""};
   KernelCacheStats stats;
 };

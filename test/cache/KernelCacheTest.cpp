@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "convjit/KernelCache.h"
+#include "CacheFolder.h"
 #include "convjit/Reference.h"
 
 #include <gtest/gtest.h>
@@ -65,32 +65,19 @@ bool isRight(const Kernel &kernel, const Convolution &conv) {
   return output == narrow(wanted.output);
 }
 
-class KernelCacheTest : public ::testing::Test {
+class KernelCacheTest : public CacheFolderTest {
 protected:
-  void SetUp() override {
-    for (const char *name :
-         {"CONVJIT_CACHE", "CONVJIT_CACHE_DIR", "CONVJIT_CACHE_SIZE"})
-      unsetenv(name);
-    std::string pattern =
-        (fs::temp_directory_path() / "convjit-cache-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    options.directory = pattern;
-  }
-  void TearDown() override { fs::remove_all(options.directory); }
-
   std::unique_ptr<KernelCache> open() {
-    auto cache = KernelCache::create(options);
+    auto cache = KernelCache::create(place);
     EXPECT_TRUE(cache) << cache.error().message;
     return std::move(*cache);
   }
   /// The only file of the directory.
   fs::path entryPath() {
-    for (const auto &file : fs::directory_iterator(options.directory))
+    for (const auto &file : fs::directory_iterator(place.directory))
       return file.path();
     return {};
   }
-
-  KernelCacheOptions options;
 };
 
 TEST_F(KernelCacheTest, FindsKernelsInMemoryAndOnDisk) {
@@ -161,12 +148,12 @@ TEST_F(KernelCacheTest, WhatMattersIsInTheKey) {
   EXPECT_EQ(compiled(masked), 0u);
   masked.mask[3] = 0;
   EXPECT_EQ(compiled(masked), 1u);
-  options.compile.plan = "#conv.plan<lanes = channels, width = 4, pixels = 2, "
-                         "unroll = 1, row = unrolled, chunks = 1>";
+  place.compile.plan = "#conv.plan<lanes = channels, width = 4, pixels = 2, "
+                       "unroll = 1, row = unrolled, chunks = 1>";
   EXPECT_EQ(compiled(layer(5)), 1u);
-  options.compile.plan.clear();
+  place.compile.plan.clear();
 #ifdef __x86_64__
-  options.compile.target.cpu = "x86-64-v2";
+  place.compile.target.cpu = "x86-64-v2";
   EXPECT_EQ(compiled(layer(5)), 1u);
   EXPECT_EQ(compiled(layer(5)), 0u);
 #endif
@@ -179,7 +166,7 @@ TEST_F(KernelCacheTest, ImagesAreInTheKeyWhereTheyMatter) {
                     ",grad=weight"),
       2);
   for (uint64_t compiled : {2, 0}) {
-    auto cache = std::move(*KernelCache::create(options));
+    auto cache = std::move(*KernelCache::create(place));
     auto few = *cache->kernel(gradient, 1), many = *cache->kernel(gradient, 40);
     EXPECT_NE(few->plan, many->plan);
     EXPECT_EQ(few, cache->find(gradient, 1));
@@ -187,7 +174,7 @@ TEST_F(KernelCacheTest, ImagesAreInTheKeyWhereTheyMatter) {
     EXPECT_EQ(cache->find(gradient), nullptr);
     EXPECT_EQ(cache->stats().compiled, compiled);
     // The options' number is that of those who name none.
-    KernelCacheOptions own = options;
+    KernelCacheOptions own = place;
     own.compile.images = 40;
     auto same = std::move(*KernelCache::create(own));
     EXPECT_EQ((*same->kernel(gradient))->plan, many->plan);
@@ -195,7 +182,7 @@ TEST_F(KernelCacheTest, ImagesAreInTheKeyWhereTheyMatter) {
     EXPECT_EQ(same->find(gradient, 40), same->find(gradient));
   }
   // A layer's batch is outermost.
-  auto cache = std::move(*KernelCache::create(options));
+  auto cache = std::move(*KernelCache::create(place));
   EXPECT_EQ(*cache->kernel(layer(5), 3), *cache->kernel(layer(5), 8));
   auto refused = cache->kernel(gradient, -1);
   ASSERT_FALSE(refused);
@@ -231,17 +218,17 @@ TEST_F(KernelCacheTest, DamagedEntriesAreCompiledAgain) {
 TEST_F(KernelCacheTest, CodeForAnotherCPUUnderThisNameIsRefused) {
   (void)open()->kernel(layer(5));
   fs::path here = entryPath();
-  fs::path aside = options.directory + "/aside";
+  fs::path aside = place.directory + "/aside";
   fs::rename(here, aside);
-  options.compile.target.cpu = "x86-64-v2";
+  place.compile.target.cpu = "x86-64-v2";
   (void)open()->kernel(layer(5));
   fs::path other;
-  for (const auto &file : fs::directory_iterator(options.directory))
+  for (const auto &file : fs::directory_iterator(place.directory))
     if (file.path() != aside)
       other = file.path();
   ASSERT_NE(other, here);
   fs::rename(other, here);
-  options.compile.target.cpu.clear();
+  place.compile.target.cpu.clear();
   auto cache = open();
   auto kernel = cache->kernel(layer(5));
   EXPECT_TRUE(kernel && isRight(**kernel, layer(5)));
@@ -253,14 +240,14 @@ TEST_F(KernelCacheTest, CodeForAnotherCPUUnderThisNameIsRefused) {
 #endif
 
 TEST_F(KernelCacheTest, ADirectoryThatIsNotOursAloneIsNotUsed) {
-  chmod(options.directory.c_str(), 0755);
+  chmod(place.directory.c_str(), 0755);
   auto cache = open();
   ASSERT_FALSE(cache->diskStatus());
   EXPECT_NE(cache->diskStatus().error().message.find("valid: 0700"),
             std::string::npos);
   auto kernel = cache->kernel(layer(5));
   EXPECT_TRUE(kernel && isRight(**kernel, layer(5)));
-  EXPECT_TRUE(fs::is_empty(options.directory));
+  EXPECT_TRUE(fs::is_empty(place.directory));
   EXPECT_FALSE(cache->onDisk());
   EXPECT_FALSE(cache->clearDisk());
   EXPECT_EQ(cache->directory(), "");
@@ -268,15 +255,15 @@ TEST_F(KernelCacheTest, ADirectoryThatIsNotOursAloneIsNotUsed) {
 
 TEST_F(KernelCacheTest, ADiskThatFailsCostsNoResult) {
   auto cache = open();
-  fs::remove_all(options.directory);
+  fs::remove_all(place.directory);
   auto kernel = cache->kernel(layer(5));
   EXPECT_TRUE(kernel && isRight(**kernel, layer(5)));
   EXPECT_EQ(cache->stats().diskFailures, 1u);
 }
 
 TEST_F(KernelCacheTest, TheEnvironmentSaysWhereAndWhether) {
-  std::string named = options.directory + "/named";
-  std::string directory = std::exchange(options.directory, "");
+  std::string named = place.directory + "/named";
+  std::string directory = std::exchange(place.directory, "");
   setenv("CONVJIT_CACHE_DIR", named.c_str(), 1);
   setenv("CONVJIT_CACHE_SIZE", "3M", 1);
   EXPECT_EQ(open()->directory(), named);
@@ -295,10 +282,10 @@ TEST_F(KernelCacheTest, TheEnvironmentSaysWhereAndWhether) {
   unsetenv("CONVJIT_CACHE_DIR");
   setenv("XDG_CACHE_HOME", (directory + "/xdg").c_str(), 1);
   EXPECT_EQ(open()->directory(), directory + "/xdg/convjit");
-  options.disk = false;
+  place.disk = false;
   EXPECT_FALSE(open()->diskStatus());
   unsetenv("XDG_CACHE_HOME");
-  options.directory = directory;
+  place.directory = directory;
 }
 
 TEST_F(KernelCacheTest, ErrorsAreTheCompilers) {
@@ -307,13 +294,13 @@ TEST_F(KernelCacheTest, ErrorsAreTheCompilers) {
   auto kernel = open()->kernel(bad);
   ASSERT_FALSE(kernel);
   EXPECT_EQ(kernel.error().kind, ErrorKind::BadInput);
-  options.compile.plan = "#conv.plan<nonsense>";
+  place.compile.plan = "#conv.plan<nonsense>";
   kernel = open()->kernel(layer(5));
   ASSERT_FALSE(kernel);
   EXPECT_EQ(kernel.error().message.rfind("plan=", 0), 0u);
-  EXPECT_TRUE(fs::is_empty(options.directory));
-  options.compile.target.cpu = "no-such-cpu";
-  EXPECT_FALSE(KernelCache::create(options));
+  EXPECT_TRUE(fs::is_empty(place.directory));
+  place.compile.target.cpu = "no-such-cpu";
+  EXPECT_FALSE(KernelCache::create(place));
 }
 
 TEST_F(KernelCacheTest, ListsAndRemoves) {
@@ -345,7 +332,7 @@ TEST_F(KernelCacheTest, ProcessesCompileAtOnceAndSomeAreKilled) {
     children[c] = fork();
     if (children[c] != 0)
       continue;
-    auto cache = KernelCache::create(options);
+    auto cache = KernelCache::create(place);
     for (int64_t i = 0; cache && i < 12; ++i) {
       auto kernel = (*cache)->kernel(layer(1 + i));
       if (!kernel || !isRight(**kernel, layer(1 + i)) ||
