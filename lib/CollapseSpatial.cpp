@@ -98,8 +98,7 @@ struct Space {
   /// The one output is of all inputs, each with a weight of its own.
   bool isGlobal(int64_t dim) const {
     return output.size(dim) == 1 && kernel.size(dim) == input.size(dim) &&
-           lhs[dim] == 1 && (rhs[dim] == 1 || kernel.size(dim) == 1) &&
-           !isPadded(dim);
+           lhs[dim] == 1 && rhs[dim] == 1 && !isPadded(dim);
   }
 
   bool canMerge(int64_t outer, int64_t inner) const {

@@ -36,7 +36,8 @@ constexpr double tileStart = 20, tapStart = 6;
 /// them. One input channel to 32, k 4 s 2: 12 vectors a tile and 16 are at 74 %
 /// of the peak, 24 at 56 %; k 2 s 2 with 64 channels: 12 at 90 %, 28 at 87 %.
 constexpr double hiddenStores = 768, exposedStores = 1536;
-constexpr int64_t l1Sets = 64, l1Ways = 8;
+/// What is so far apart is in one set of the first-level cache; its ways.
+constexpr int64_t l1Period = 64 * lineBytes, l1Ways = 8;
 /// Of the first-level cache, what a tile's input may fill.
 constexpr double nearestCache = 24 << 10;
 
@@ -158,8 +159,7 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
   // set has ways stay, though weights pass through it too: 2048 to 1000
   // channels, k 1, 8 images of one pixel, 0.28 ms, in tiles of 6 images 0.36.
   if (inputChannelsLast && pixelBytes % lineBytes == 0) {
-    int64_t period = l1Sets * lineBytes;
-    int64_t distinct = period / std::gcd<int64_t>(pixelBytes, period);
+    int64_t distinct = l1Period / std::gcd<int64_t>(pixelBytes, l1Period);
     if (llvm::divideCeil(pixels, distinct) > l1Ways)
       loads = std::max(loads, 4.0 * pixels);
   }
@@ -333,7 +333,7 @@ Prefetch PlanShape::prefetch(int64_t pixels, int64_t width) const {
     for (PhaseSplitAttr split : splits)
       planeBytes *= split.getInput();
     input &= reduction * (lines + 0.5) * line > nearestCache &&
-             planeBytes % (l1Sets * lineBytes) != 0;
+             planeBytes % l1Period != 0;
   }
   // From the second level, weights need no help: 87 % of the peak either way.
   // From the third they do where FMAs do not hide it, for each tile or for the

@@ -214,41 +214,42 @@ linalg::GenericOp TileContraction::pixelContraction(Value input, Value weights,
   return contract(weights, input, accumulators, {k, c}, {k, m * step});
 }
 
+void TileContraction::fetchAhead(Value rows, Value from, int64_t channels,
+                                 ArrayRef<int64_t> elements) {
+  constexpr int nearest = 3; // as llvm.prefetch counts
+  for (int64_t channel = 0; channel < channels; ++channel)
+    for (int64_t element : elements)
+      memref::PrefetchOp::create(
+          b, loc, rows,
+          ValueRange{math.add(from, channel), math.constant(element)},
+          /*isWrite=*/false, nearest, /*isDataCache=*/true);
+}
+
 void TileContraction::fetchWeights(Value weights, Value at, int64_t channels) {
   if (!op.getFilterAhead())
     return;
-  constexpr int nearest = 3; // as llvm.prefetch counts
-  int64_t line = lineElements(filter.getElementTypeBitWidth());
-  Value from = math.add(at, static_cast<int64_t>(*op.getFilterAhead()));
-  for (int64_t channel = 0; channel < channels; ++channel)
-    for (int64_t lane = 0; lane < width; lane += line)
-      memref::PrefetchOp::create(
-          b, loc, weights,
-          ValueRange{math.add(from, channel), math.constant(lane)},
-          /*isWrite=*/false, nearest, /*isDataCache=*/true);
+  SmallVector<int64_t> lanes;
+  for (int64_t lane = 0; lane < width;
+       lane += lineElements(filter.getElementTypeBitWidth()))
+    lanes.push_back(lane);
+  fetchAhead(weights, math.add(at, static_cast<int64_t>(*op.getFilterAhead())),
+             channels, lanes);
 }
 
 void TileContraction::fetchPixels(Value input, Value at, int64_t channels,
                                   int64_t count) {
   if (!op.getInputAhead())
     return;
-  constexpr int nearest = 3; // as llvm.prefetch counts
   int64_t line = lineElements(filter.getElementTypeBitWidth());
   int64_t step = llvm::divideCeil(line, op.getInputStep());
-  Value from = math.add(at, static_cast<int64_t>(*op.getInputAhead()));
-  auto fetch = [&](int64_t channel, int64_t pixel) {
-    memref::PrefetchOp::create(
-        b, loc, input,
-        ValueRange{math.add(from, channel), math.constant(pixel)},
-        /*isWrite=*/false, nearest, /*isDataCache=*/true);
-  };
-  for (int64_t channel = 0; channel < channels; ++channel) {
-    for (int64_t pixel = 0; pixel < count; pixel += step)
-      fetch(channel, pixel);
-    // What begins within a line may end within one more.
-    if (count > 1)
-      fetch(channel, count - 1);
-  }
+  SmallVector<int64_t> pixels;
+  for (int64_t pixel = 0; pixel < count; pixel += step)
+    pixels.push_back(pixel);
+  // What begins within a line may end within one more.
+  if (count > 1)
+    pixels.push_back(count - 1);
+  fetchAhead(input, math.add(at, static_cast<int64_t>(*op.getInputAhead())),
+             channels, pixels);
 }
 
 //===----------------------------------------------------------------------===//

@@ -57,6 +57,9 @@ protected:
   /// channels) + `input_ahead` of `input`, (channel, pixel).
   void fetchPixels(mlir::Value input, mlir::Value at, int64_t channels,
                    int64_t count);
+  /// The lines of `elements` in rows [from, from + channels) of `rows`.
+  void fetchAhead(mlir::Value rows, mlir::Value from, int64_t channels,
+                  llvm::ArrayRef<int64_t> elements);
 
   /// sums(m, n) += input(m, k) * weights(k, n) for k in [at, at + channels).
   mlir::linalg::GenericOp contraction(mlir::Value input, mlir::Value weights,
