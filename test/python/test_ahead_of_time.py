@@ -156,7 +156,7 @@ LAYER = "conv1d:in=4x1,oc=1,k=2"
     (["--prefix=a/b"], ["prefix=a/b", "C identifier"]),
     (["--prefix="], ["--prefix"]),
     (["--name=a-b"], ["name=a-b", "C identifier"]),
-    (["--name=a", "--name=b"], ["--name=b", "1 problems"]),
+    (["--name=a", "--name=b"], ["--name=b", "more names than the 1 "]),
     ([LAYER], [LAYER, "twice"]),
     (["conv1d:in=5x1,oc=1,k=2", "--name=a", "--name=a"], ["name=a", "in=5x1"]),
 ])
