@@ -8,7 +8,7 @@
 
 #include "GPUCompilation.h"
 #include "GPUCostModel.h"
-#include "Geometry.h"
+#include "geometry/Geometry.h"
 
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/GPU/GPUToLLVMIRTranslation.h"

@@ -7,9 +7,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "PlanReport.h"
-#include "CostModel.h"
-#include "Geometry.h"
-#include "OuterProducts.h"
+#include "geometry/Geometry.h"
+#include "outer/OuterProducts.h"
+#include "plan/CostModel.h"
 
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"

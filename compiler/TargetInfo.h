@@ -9,7 +9,7 @@
 #ifndef CONVJIT_COMPILER_TARGETINFO_H
 #define CONVJIT_COMPILER_TARGETINFO_H
 
-#include "Machine.h"
+#include "plan/Machine.h"
 
 #include "convjit/Compiler.h"
 

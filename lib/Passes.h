@@ -10,7 +10,7 @@
 #define CONVJIT_LIB_PASSES_H
 
 #include "ConvDialect.h"
-#include "Machine.h"
+#include "plan/Machine.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"

@@ -48,7 +48,7 @@ static Status checkOperands(const Convolution &conv, const Operands &operands) {
 
 bool Kernel::readsStoredWeights() const {
   // Without channels last the lanes are made by packing; that of the input is
-  // the kernel's own (lib/OuterProducts.h).
+  // the kernel's own (lib/outer/OuterProducts.h).
   int64_t last = conv.rank() + 1;
   return plan.find("row = outer") != std::string::npos &&
          (plan.find("lanes = images") != std::string::npos ||

@@ -8,8 +8,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "BlockBuilder.h"
-#include "Epilogue.h"
 #include "PhaseTables.h"
+#include "tile/Epilogue.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"

@@ -10,8 +10,8 @@
 #ifndef CONVJIT_LIB_GPU_BLOCKBUILDER_H
 #define CONVJIT_LIB_GPU_BLOCKBUILDER_H
 
-#include "BlockSpace.h"
-#include "IndexMath.h"
+#include "geometry/BlockSpace.h"
+#include "support/IndexMath.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 

@@ -8,7 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "BlockBuilder.h"
-#include "CarriedLoop.h"
+#include "support/CarriedLoop.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"

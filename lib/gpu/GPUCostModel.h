@@ -9,7 +9,7 @@
 #ifndef CONVJIT_LIB_GPU_GPUCOSTMODEL_H
 #define CONVJIT_LIB_GPU_GPUCOSTMODEL_H
 
-#include "BlockSpace.h"
+#include "geometry/BlockSpace.h"
 
 #include <array>
 

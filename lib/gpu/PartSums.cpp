@@ -7,8 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "PartSums.h"
-#include "Epilogue.h"
-#include "IndexMath.h"
+#include "support/IndexMath.h"
+#include "tile/Epilogue.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"

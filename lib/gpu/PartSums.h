@@ -9,7 +9,7 @@
 #ifndef CONVJIT_LIB_GPU_PARTSUMS_H
 #define CONVJIT_LIB_GPU_PARTSUMS_H
 
-#include "Geometry.h"
+#include "geometry/Geometry.h"
 
 namespace convjit {
 

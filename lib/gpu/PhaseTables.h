@@ -9,8 +9,8 @@
 #ifndef CONVJIT_LIB_GPU_PHASETABLES_H
 #define CONVJIT_LIB_GPU_PHASETABLES_H
 
-#include "IndexMath.h"
-#include "LiveTable.h"
+#include "support/IndexMath.h"
+#include "support/LiveTable.h"
 
 namespace convjit {
 

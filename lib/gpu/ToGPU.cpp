@@ -6,13 +6,13 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "BlockSpace.h"
 #include "GPUCostModel.h"
 #include "GPUPasses.h"
-#include "IndexMath.h"
-#include "LowerPackFilter.h"
 #include "PartSums.h"
 #include "PhaseTables.h"
+#include "geometry/BlockSpace.h"
+#include "pack/LowerPackFilter.h"
+#include "support/IndexMath.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"

@@ -1,0 +1,125 @@
+//===- CacheCost.cpp - what an order of tasks reads again -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+// What does not survive in the second-level cache from one task to the next
+// that needs it comes from the third, or from memory: weights for each row, or
+// the input for each block of channels and phase.
+//
+//===----------------------------------------------------------------------===//
+
+#include "plan/PlanShape.h"
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+/// An image of more than this comes from memory.
+static constexpr double sharedCache = 8 << 20;
+
+double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
+                            double images, double nearCycles) const {
+  // Pieces of rows that the weights survive, or not.
+  double taps = 1, rows = space.chunks, phases = 1;
+  for (size_t dim = 0; dim < splits.size(); ++dim) {
+    PhaseSplitAttr split = splits[dim];
+    double sum = 0;
+    for (int64_t count : split.getTaps())
+      sum += count;
+    taps *= sum;
+    if (dim + 1 < splits.size()) {
+      rows *= space.rows(dim);
+      phases *= space.phases(dim);
+    }
+  }
+  double blocks = space.channels.blocks();
+  double blockBytes = taps * reduction * width * elementBytes;
+  double near = nearBytes();
+  // What comes back to the input after all images, or after one.
+  auto rateOf = [&](double bytes) {
+    return bytes < near          ? 1e9
+           : bytes < sharedCache ? machine.l3Rate
+                                 : machine.memoryRate;
+  };
+  double imageRate = rateOf(inputBytes);
+  double batchRate = rateOf(images * inputBytes);
+  // `reused`: the bytes that stay while `uses` images go by, if they fit.
+  auto weights = [&](double reused, double times, double uses) {
+    // Steps whose weights stream from the third-level cache have counted them,
+    // beside their FMAs. 320 to 320 channels, k 3, at 4 x 4 x 4: counted twice,
+    // 16 channels by 4 pixels were picked, 75 % of the peak; 64 by 4 are at
+    // 94 %. From memory (33 MB) they do not keep up.
+    if (tileWeights(width) >= near && blocks * blockBytes < 2 * sharedCache)
+      return 0.0;
+    double bytes = blocks * blockBytes;
+    if (reused < near)
+      return bytes / uses / machine.l3Rate;
+    // FMAs hide what comes from the third level and does not take longer than
+    // they do, the less of it the better. Zen 4, 16 x 16 x 16 with 256 to 128
+    // channels, k 2 s 2, all 1 MB of weights for each row, in lanes of both
+    // phases 19.8 ms, a row for each block 21.5; the other way about 8 MB, 32 x
+    // 32 with 512 to 256 channels, k 4 s 2, 43.9 and 40.0; 3 of 21 MB, 8 x 8 x
+    // 8 with 768 to 256, k 3, 37 and 41; 1 and 4 of 33 MB, 4 x 4 x 4 with 512
+    // to 256, k 4 s 2, 64 images, 472 and 571.
+    double all = times * bytes / machine.l3Rate;
+    // Not all, or what waits for itself would seem to cost nothing: 4 x 2 with
+    // 1024 to 512, k 4 d 2, 64 lanes 0.49 ms, 16 lanes 0.98.
+    constexpr double most = 0.9;
+    double hidden = machine.l3Overlap * most * nearCycles *
+                    std::max(0.0, 1 - reused / sharedCache);
+    return std::max(bytes / machine.l3Rate, all - hidden);
+  };
+  double groupShare = 1.0 / channels.groups;
+  // The input rows that one row of output reads survive the blocks between.
+  double taskInput = inputBytes / space.chunks;
+  for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
+    taskInput *= std::min(1.0, static_cast<double>(split.getTaps().front()) /
+                                   std::max<int64_t>(1, split.getInput()));
+  // Blocks of groups read parts of the same lines.
+  if (channels.lanes == Lanes::Groups)
+    groupShare = std::min(1.0, 2 / blocks);
+  bool rowByRow = order == Order::Input && taskInput < near;
+  double inputPasses = rowByRow ? 1 : blocks * groupShare;
+  // Groups of a pixel share lines, and come back to them one after another.
+  double shared = 0;
+  if (channels.groups > 1 && channels.lanes == Lanes::Channels && !rowByRow) {
+    double line = lineBytes - 1, bytes = elementBytes;
+    if (inputChannelsLast)
+      inputPasses *= 1 + line / (reduction * bytes);
+    if (outputBytes > near)
+      shared =
+          outputBytes * line / (channels.perGroup * bytes) / machine.memoryRate;
+  }
+  // Taps of one row: where the input is tiny, each row has its own.
+  double rowShare = 1;
+  for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
+    rowShare *= std::min<double>(
+        1, static_cast<double>(split.getInput()) /
+               std::max<int64_t>(1, *llvm::max_element(split.getTaps())));
+  // All weights, from one image to the next.
+  double whole = blocks * blockBytes < near ? images : 1;
+  switch (order) {
+  case Order::Batch: {
+    // The images meet the taps of one row before those of the next; of a tiny
+    // input each row has taps of its own.
+    double passes = rows * rowShare;
+    return shared +
+           weights(blockBytes / phases * rowShare, passes, images / passes) +
+           blocks * phases * groupShare * rows * taskInput / batchRate;
+  }
+  case Order::Filter:
+    return shared + weights(blockBytes / phases, rows, images) +
+           blocks * phases * groupShare * inputBytes / batchRate;
+  case Order::Block:
+    return shared + weights(blockBytes, rows, whole) +
+           blocks * groupShare * inputBytes / imageRate;
+  case Order::Input:
+    return shared + weights(blockBytes * blocks, rows, whole) +
+           inputPasses * inputBytes / imageRate;
+  }
+  llvm_unreachable("unknown order");
+}

@@ -1,0 +1,246 @@
+//===- CostModel.cpp - candidate plans and their predicted times -*- C++
+//-*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+// Predicts the cycles of one image. A step of the reduction in a tile of m
+// pixels by v vectors issues m*v FMAs, m+v loads on two ports, and takes at
+// least the FMA's latency, since each accumulator is updated once a step. To
+// these come loop starts, stores, and what has to come from further than the
+// second-level cache in the order of tasks: weights again for every row that
+// they do not survive, the input again for every block and phase.
+//
+//===----------------------------------------------------------------------===//
+
+#include "plan/PlanShape.h"
+
+#include <cmath>
+#include <numeric>
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+namespace {
+
+constexpr int64_t maxPhasesLookedAt = 32;
+/// The latency of an FMA is 4 cycles; one more, so that tiles which just fill
+/// it lose a tie.
+constexpr double latency = 5;
+constexpr double tileStart = 20, tapStart = 6;
+/// Bytes that a tile stores while the next one computes: the store queue holds
+/// them. One input channel to 32, k 4 s 2: 12 vectors a tile and 16 are at 74 %
+/// of the peak, 24 at 56 %; k 2 s 2 with 64 channels: 12 at 90 %, 28 at 87 %.
+constexpr double hiddenStores = 768, exposedStores = 1536;
+
+} // namespace
+
+double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
+                             double weightRate) const {
+  if (channels.lanes == Lanes::Pixels) {
+    double vectors = fmaCycles(pixels);
+    // A load; or all elements of a row loaded and shuffled apart once, and a
+    // shuffle for each tap.
+    double step = splits.back().getInputStep();
+    double loads = step == 1 ? vectors : vectors * (1 + 2 * step / rowTaps());
+    double rows = width * share;
+    return std::max({rows * vectors, loads + 0.5 * rows, latency});
+  }
+  bool loadsVectors = channels.lanes == Lanes::Groups;
+  double each = fmaCycles(width) * share;
+  double loads = 0.5 * pixels + each;
+  if (loadsVectors) {
+    // One load serves all the taps of the row that read it, where their code is
+    // not too long; a shuffle puts each lane's channel into its place.
+    double rows = pixels;
+    if (pixels * vectors(width) * reduction * rowTaps() <= maxGroupRowFMAs)
+      rows = 1 + (pixels - 1) / rowTaps();
+    loads = (shufflesGroups() ? 1.4 : 1) * each * rows + each;
+    // The lines of a tile's pixels, of which a vector across two takes both. A
+    // tile that outgrows the first-level cache loads them from the second. 54
+    // channels, k 3 in 3-D: 16 by 28 pixels 64 % of the peak at 16 x 28 x 28
+    // and 33 % at 16 x 56 x 56, 64 by 4 71 and 45 %.
+    double bytes = width * elementBytes, lines = bytes / lineBytes;
+    if (pixelBytes % lineBytes)
+      lines += 1;
+    double span = pixels * splits.back().getInputStep() + rowTaps() - 1;
+    if (lines * lineBytes * span * outerTaps() > nearestCache)
+      loads = std::max(loads, lines * lineBytes / nearRate * rows + each);
+    // Lines that come along for nothing where other blocks' channels are in
+    // them, and are gone before their turn. Depthwise k 3, Emerald Rapids, 16
+    // and 32 channels a tile, us: 96 channels 148 and 88, 32 at 112 x 112 177
+    // and 138, 192 at 28 x 28 27 and 19.
+    double rowBytes = static_cast<double>(pixelBytes) *
+                      splits.back().getInput() / splits.back().getInputStep();
+    if (machine.fetchBytes > lineBytes && !shufflesGroups() &&
+        rowBytes * outerTaps() > nearestCache) {
+      int64_t fetch = machine.fetchBytes;
+      int64_t aligned =
+          std::gcd(std::gcd(pixelBytes, static_cast<int64_t>(bytes)), fetch);
+      double fetched = bytes + fetch - aligned;
+      loads = std::max(loads, fetched / nearRate * rows + each);
+    }
+  }
+  // Pixels whose lines fall into one set of the first-level cache push each
+  // other out, and every element comes from the second level. As many as the
+  // set has ways stay, though weights pass through it too: 2048 to 1000
+  // channels, k 1, 8 images of one pixel, 0.28 ms, in tiles of 6 images 0.36.
+  if (inputChannelsLast && pixelBytes % lineBytes == 0) {
+    int64_t distinct = l1Period / std::gcd<int64_t>(pixelBytes, l1Period);
+    if (llvm::divideCeil(pixels, distinct) > l1Ways)
+      loads = std::max(loads, 4.0 * pixels);
+  }
+  double fetch = width * elementBytes * share / weightRate;
+  // Fetched ahead, half of the time shows. 1024 to 512 channels, k 12 s 6, all
+  // weights for each 12 pixels: 49 % of the peak, 60 ahead, 83 from the second
+  // level.
+  double shown = 0;
+  if (weightRate < nearRate)
+    shown = 0.5 * (1 - machine.l3Overlap) * fetch;
+  loads = std::max(loads, fetch);
+  // Of tiles that are bound by FMAs, the one with fewer loads.
+  constexpr double loadWeight = 0.05;
+  double sums = pixels * each;
+  if (channels.lanes == Lanes::Channels)
+    sums += pixels * machine.broadcastCycles;
+  return std::max({sums, loads, latency}) + loadWeight * loads + shown;
+}
+
+double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
+  if (channels.lanes == Lanes::Pixels) {
+    double stores = width * vectors(pixels);
+    // Through a buffer, and interleaved there.
+    if (channels.phases > 1)
+      return stores * (2 + 0.5 * splits.back().getLanePhases());
+    bool direct = splits.back().getStep() == 1 &&
+                  numbers.getOutputSpatial().back() ==
+                      static_cast<int64_t>(splits.size()) + 1;
+    return direct ? stores : stores + 2.0 * pixels * width;
+  }
+  double stores = pixels * vectors(width);
+  bool last = numbers.getOutputFeature() ==
+              static_cast<int64_t>(numbers.getOutputSpatial().size()) + 1;
+  // Elements one at a time, or transposed in blocks of four.
+  double one = 2.0, transposed = 0.4;
+  bool pixelsFollow =
+      outputPixelsAreNeighbours &&
+      (splits.back().isMerged() || splits.back().getStep() == 1);
+  double each = pixelsFollow && channels.perGroup >= 4 ? transposed : one;
+  if (channels.phases > 1) {
+    if (contiguous && onlyRowsMerge())
+      return stores;
+    if (contiguous)
+      return 2 * stores +
+             2.0 * pixels * channels.phases / splits.back().getLanePhases();
+    return 2 * stores + each * pixels * width;
+  }
+  if (channels.lanes == Lanes::Reduction && width == 1 &&
+      splits.back().getStep() == 1 && outputPixelsAreNeighbours)
+    return vectors(pixels);
+  return last ? stores : stores + each * pixels * width;
+}
+
+double PlanShape::besideStores(int64_t pixels, int64_t width,
+                               double cycles) const {
+  if (outputBytes < streamingBytes)
+    return cycles;
+  bool featureLast =
+      numbers.getOutputFeature() ==
+      static_cast<int64_t>(numbers.getOutputSpatial().size()) + 1;
+  auto lines = [&](int64_t elements) {
+    return elements * elementBytes % lineBytes == 0;
+  };
+  bool wholeLines =
+      featureLast && lines(width) &&
+      (channels.lanes == Lanes::Groups
+           ? lines(channels.lanesInRun())
+           : channels.lanes == Lanes::Channels && lines(channels.perGroup));
+  double bytes = pixels * width * elementBytes;
+  // Phases apart leave lines in parts, which come back from the second level.
+  // 20 channels to 20, k 2 s 2: 40 lanes of both phases 1.35 times as fast.
+  double again = 0;
+  if (featureLast && splits.back().getStep() > 1 && !splits.back().isMerged() &&
+      !lines(width))
+    again = pixels * lineBytes / 2.0;
+  double stores =
+      (bytes + again) / (wholeLines ? machine.streamRate : machine.storeRate);
+  // Between the vectors of a long epilogue there is time enough. (Tried where a
+  // long tile could hide 3 KB of stores on a Xeon: 31 layers, 0.98 times as
+  // fast.)
+  double exposed =
+      longEpilogue
+          ? 0
+          : std::clamp((bytes - hiddenStores) / (exposedStores - hiddenStores),
+                       0.0, 1.0);
+  return std::max(cycles, stores) + exposed * std::min(cycles, stores);
+}
+
+double PlanShape::rowCycles(int64_t pixels, int64_t width) const {
+  ChannelBlocks blocks = channels;
+  blocks.width = width;
+  double outerTaps = this->outerTaps();
+  PhaseSplitAttr row = splits.back();
+  double share = activeShare(width);
+  // Every tile of a row reads the weights of its phase again.
+  double weightRate =
+      tileWeights(width) < nearBytes() ? nearRate : machine.l3Rate;
+  int64_t full = blocks.lanesInRun() / width, tail = blocks.tail();
+  int64_t narrow = tail ? blocks.vectorWidth(tail) : 0;
+  // `spans`: the pixels of each tap.
+  auto tileCycles = [&](int64_t m, ArrayRef<int64_t> spans) {
+    double cycles = 0;
+    for (auto [count, w] :
+         {std::pair(full, width),
+          std::pair(static_cast<int64_t>(tail != 0), narrow)}) {
+      if (count == 0)
+        continue;
+      double one = storeCycles(m, w);
+      if (channels.lanes == Lanes::Reduction)
+        one += reductionTileCycles(m, w, spans, weightRate);
+      else
+        for (size_t i = 0; i < spans.size(); i += 2)
+          if (int64_t pixels = spans[i + 1] - spans[i])
+            one +=
+                outerTaps * (tapStart + reduction * stepCycles(pixels, w, share,
+                                                               weightRate));
+      cycles += count * (tileStart + besideStores(m, w, one));
+    }
+    return cycles / blocks.blocksPerGroup();
+  };
+  double total = 0;
+  int64_t phases =
+      row.isMerged() ? 1 : std::min(row.getStep(), row.getOutput());
+  int64_t looked = std::min(phases, maxPhasesLookedAt);
+  for (int64_t phase = 0; phase < looked; ++phase) {
+    RowCut cut = cutRow(row, phase, pixels);
+    for (RowTile tile : llvm::concat<RowTile>(cut.left, cut.right))
+      total += tileCycles(tile.pixels, tapPixels(row, phase, tile));
+    if (cut.midCount)
+      total +=
+          cut.midCount *
+          tileCycles(pixels, tapPixels(row, phase, {cut.midFirst, pixels}));
+  }
+  return looked ? total * phases / looked : 0;
+}
+
+double PlanShape::imagesCycles(int64_t images, int64_t width) const {
+  ChannelBlocks blocks = channels;
+  blocks.width = width;
+  double pixels = blocks.blocks(), taps = 1;
+  for (PhaseSplitAttr split : splits) {
+    pixels *= split.getOutput();
+    // Of more taps than inputs, the others lie outside.
+    taps *= std::clamp<int64_t>(*llvm::max_element(split.getTaps()), 1,
+                                std::max<int64_t>(1, split.getInput()));
+  }
+  // A weight is used once for all images of the tile.
+  double tile =
+      tileStart + tapStart * splits.size() +
+      taps * (1 + reduction * stepCycles(images, width, 1, machine.l3Rate)) +
+      storeCycles(images, width);
+  return pixels * tile / images;
+}

@@ -1,0 +1,419 @@
+//===- OuterCost.cpp - tiles of outer products and their times -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "plan/OuterCost.h"
+#include "outer/OuterProducts.h"
+#include "plan/PlanShape.h"
+
+#include <numeric>
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+namespace {
+
+/// Of the first-level cache, what the vectors of a piece may fill, so that they
+/// stay for all tiles that read them.
+constexpr double vectorCache = 18 << 10;
+/// Cycles of a load. 64 to 64 channels, k 3, at 16^3: 16 rows by one vector 36
+/// % of the peak, 8 by two 68 %, 12 by two and 8 by three 81 %.
+constexpr double load = 0.75;
+/// Of vectors half as long, where a whole one takes the FMA units a cycle: 8
+/// input channels to 32, k 4 s 2, at 24^3, 8 rows by 8 images 5.7 ms, by 16
+/// channels 6.6.
+constexpr double narrowLoad = 0.55;
+/// Around the loops of a tile, and of a row.
+constexpr double tileStart = 60, rowStart = 10;
+/// Bytes a cycle of sums on their way, from the second-level cache and from
+/// further away: lines that are apart, and two and more next to each other. The
+/// 33 MB of 1024 to 512 channels, k 4 s 2, at 8 x 8: 16 channels by 16 13.1 ms,
+/// 32 by 8 10.7, 64 by 6 10.5.
+constexpr double nearBytes = 20, farBytes = 4, farRunBytes = 7;
+/// Cycles that a sum takes more where those of a tile's lanes are apart in the
+/// output: as vectors of rows, or of taps, and one by one. 256 to 128 channels,
+/// k 4 s 2, at 16 x 16 and batch 4: 128 pieces 25 ms, 64 15.7, 8 7.6.
+constexpr double transposedSum = 1, stagedSum = 1.5, scatteredSum = 5;
+/// And an image of a tile, where images are planes whose first lines come late.
+/// 64 to 32 channels, k 2 s 2, at 32^3: 256 pieces 17.7 ms, 64 11.8.
+constexpr double planeStart = 40;
+
+/// Tasks that keep the threads of a large machine busy, and cycles that telling
+/// one out is worth.
+constexpr double manyTasks = 64, worthTelling = 3e4;
+
+/// Values of j: those of one output on average, and of the whole box.
+struct Pixels {
+  double each = 1, box = 1, row = 1;
+};
+
+/// Cycles that packing an element takes: of the filter, which goes to memory
+/// and comes back where it outgrows the second-level cache, and of the input, a
+/// piece at a time. 32 channels of 64^3, which a k 2 s 2 layer made of 32^3:
+/// 5.5 ms.
+constexpr double packNear = 0.7, packFar = 2, packPiece = 0.7;
+/// And where phases are merged, which goes one by one: 3.5 million elements 8.2
+/// ms.
+constexpr double packMerged = 8;
+
+/// A divisor of the channels or images near `most`, so that the last tile has
+/// no code of its own; else equal shares.
+int64_t evenRows(int64_t channels, int64_t most) {
+  // Of few of them a tile takes several outputs of a row, which share the
+  // registers of a whole one.
+  if (2 * channels < most)
+    return std::max<int64_t>(1, most / 4 * 4);
+  for (int64_t rows = most; rows >= std::max<int64_t>(1, most / 2); --rows)
+    if (channels % rows == 0)
+      return rows;
+  return llvm::divideCeil(channels, llvm::divideCeil(channels, most));
+}
+
+/// The tiles of one convolution.
+class OuterTimes {
+public:
+  OuterTimes(ConvolutionOp op, const Machine &machine, int64_t expected,
+             const PlanShape &shape, SmallVectorImpl<PlanCandidate> &found)
+      : op(op), machine(machine), shape(shape), found(found),
+        numbers(op.getDimensionNumbers()), last(numbers.getRank() + 1),
+        perGroup(shape.channels.perGroup), groups(shape.channels.groups),
+        expected(expected),
+        images(std::max<int64_t>(1, expected ? expected : perGroup)) {
+    auto filter = cast<RankedTensorType>(op.getFilter().getType());
+    for (auto [dim, split] : llvm::enumerate(shape.splits)) {
+      OuterDim here(split, filter.getDimSize(numbers.getKernelSpatial()[dim]),
+                    /*reversed=*/false);
+      double sum = 0;
+      for (auto [lo, hi] : llvm::zip(here.lo, here.hi))
+        sum += hi - lo;
+      rowOutputs = std::max<int64_t>(1, here.outputs());
+      outputs *= here.outputs();
+      pixels.row = sum / std::max<int64_t>(1, here.outputs());
+      pixels.each *= pixels.row;
+      pixels.box *= here.last() - here.first();
+    }
+    pixels.each *= shape.reduction;
+    pixels.box *= shape.reduction;
+    outputBytes = outputs * perGroup * images * groups * shape.elementBytes;
+    filterElements = filter.getNumElements();
+    pixelBytes =
+        (filterElements / pixels.box + images * groups) * shape.elementBytes;
+  }
+
+  void addAcrossGroups();
+  /// Lanes of what is in place, or of the filter once it is packed.
+  void add();
+  /// Lanes of images that tiles pack.
+  void addPackedImages();
+
+private:
+  struct Form {
+    Lanes lanes;
+    bool ofImages;
+    /// Where the output has the lanes and the rows.
+    int64_t lanesAxis, rowsAxis;
+    /// Bytes from one scalar of a step to the next: of planes, many.
+    int64_t scalarBytes;
+    /// Cycles of packing, for one image.
+    double packing;
+  };
+  void add(const Form &form);
+  /// The best number of pieces for tiles of `rows` by `width`.
+  void add(const Form &form, int64_t rows, int64_t width);
+  /// The tiles of up to `most` images that there are for each image, by the
+  /// images that they have.
+  struct Share {
+    int64_t count;
+    double tiles;
+  };
+  SmallVector<Share> imageTiles(int64_t most) const;
+  int64_t scalarBytes(bool ofImages) {
+    auto type = cast<RankedTensorType>(
+        (ofImages ? op.getFilter() : op.getInput()).getType());
+    int64_t axis =
+        ofImages ? numbers.getKernelOutputFeature() : numbers.getInputBatch();
+    int64_t bytes = shape.elementBytes;
+    for (int64_t size : type.getShape().drop_front(axis + 1))
+      // The images before an axis are many.
+      bytes *= ShapedType::isDynamic(size) ? 1 : size;
+    return bytes;
+  }
+  bool isPlane(const Form &form) const {
+    return form.scalarBytes > shape.elementBytes;
+  }
+  /// Whether the lines of a step's planes push each other out of the
+  /// first-level cache, before the next pixels read them again. 64 to 32
+  /// channels, k 2 s 2, at 32^3, channels first: 16 planes 21.9 ms, 8 12.7; at
+  /// 31^3 11.7 both.
+  static bool planesMeet(const Form &form, int64_t rows) {
+    int64_t apart = std::gcd(form.scalarBytes, l1Period);
+    return form.scalarBytes >= l1Period && rows * apart > l1Ways * l1Period;
+  }
+  /// What a piece asks for of the next, where operands come from beyond the
+  /// second-level cache: a core does not foresee the vectors of every second
+  /// pixel, row and plane. 64 to 32 channels, k 2 s 2, at 32^3: 14.2 ms
+  /// without, 11.2 with. Planes it does foresee; and where sums outgrow the
+  /// caches there is more to do for each of them.
+  Prefetch prefetch(int64_t chunks, bool isNear) const {
+    bool isFar = pixels.box * pixelBytes > machine.l2Bytes;
+    bool inPlace = numbers.getInputBatch() == last &&
+                   numbers.getKernelOutputFeature() == last;
+    return chunks > 1 && isNear && isFar && inPlace ? Prefetch::Both
+                                                    : Prefetch::None;
+  }
+  /// Cycles a sum takes more where those of the lanes, or also those of the
+  /// rows, are apart in the output.
+  double sumApart(const Form &form, PlanAttr plan, bool areLanes,
+                  int64_t rows) {
+    if ((areLanes ? form.lanesAxis : form.rowsAxis) == last)
+      return 0;
+    // Of fewer rows no block is transposed.
+    constexpr int64_t fewRows = 4;
+    if ((areLanes ? form.rowsAxis : form.lanesAxis) == last)
+      return rows < fewRows ? scatteredSum : transposedSum;
+    return stagesSums(cast<RankedTensorType>(op.getType()), numbers, plan)
+               ? stagedSum
+               : scatteredSum;
+  }
+
+  ConvolutionOp op;
+  const Machine &machine;
+  const PlanShape &shape;
+  SmallVectorImpl<PlanCandidate> &found;
+  DimensionNumbersAttr numbers;
+  int64_t last, perGroup, groups;
+  /// Of a group: those that are known, or 0, and as many as it has channels.
+  int64_t expected, images;
+  Pixels pixels;
+  double outputs = 1, rowOutputs = 1, outputBytes, pixelBytes, filterElements;
+};
+
+} // namespace
+
+void OuterTimes::addAcrossGroups() {
+  int64_t few = perGroup;
+  // Tiles have all images of a group.
+  if (images > maxChannelsOfOuterGroups)
+    return;
+  // Groups of more than half a vector are as well off by themselves.
+  if (!allowsOuterGroups(op) || (few != 1 && 2 * few > shape.lanes))
+    return;
+  // Few products for what is loaded: pieces stay in the nearest cache for all
+  // taps.
+  int64_t all = groups * few;
+  // With one vector groups need not end where it does.
+  bool divides = shape.lanes % few == 0;
+  int64_t vectors = all <= shape.lanes || !divides || few > 4 ? 1 : 2;
+  int64_t width = vectors * (shape.lanes / few * few);
+  int64_t chunks = std::clamp<int64_t>(
+      std::llround(pixels.box /
+                   (vectorCache / 2 / (width * shape.elementBytes))),
+      1, 1 << 20);
+  // Of the registers, what several taps of a row may have as sums, beside a
+  // shuffle for each row.
+  int64_t sums = machine.registers * (few == 1 ? 2 : 3) / 4 / vectors;
+  auto plan = PlanAttr::get(op.getContext(), Lanes::Groups, width, sums,
+                            /*unroll=*/2, RowForm::Outer, chunks,
+                            /*merged=*/0, Order::Filter, /*fold=*/1);
+  double step = shape.fmaCycles(llvm::alignTo(width, shape.lanes));
+  double cycles =
+      outputs * llvm::divideCeil(all, width) *
+      (pixels.each * step * (1 + images) +
+       static_cast<double>(chunks) * (tileStart + 4 * vectors * images)) /
+      images;
+  if (whyPlanIsImpossible(op, plan).empty())
+    found.push_back({plan, cycles});
+}
+
+void OuterTimes::add() {
+  OuterLanes lanes = outerLanes(numbers);
+  bool ofImages = lanes == OuterLanes::Images;
+  int64_t batch = numbers.getOutputBatch(),
+          features = numbers.getOutputFeature();
+  double packing = 0;
+  if (lanes == OuterLanes::Packed)
+    packing = filterPackingCycles(op, machine, images, /*merged=*/false);
+  add({Lanes::Channels, ofImages, ofImages ? batch : features,
+       ofImages ? features : batch, scalarBytes(ofImages), packing});
+}
+
+void OuterTimes::addPackedImages() {
+  // Transposed layers have inputs that are smaller for each channel. Of others,
+  // 64 to 32 channels, k 3, at 64 x 64: 1.33 ms, packing the filter 1.29.
+  if (outerLanes(numbers) != OuterLanes::Packed || !allowsPackedImages(op) ||
+      filterElements / (perGroup * groups) < 2 * pixels.box)
+    return;
+  add({Lanes::Images, /*ofImages=*/true, numbers.getOutputBatch(),
+       numbers.getOutputFeature(), scalarBytes(/*ofImages=*/true),
+       packPiece * pixels.box * groups});
+}
+
+SmallVector<OuterTimes::Share> OuterTimes::imageTiles(int64_t most) const {
+  // Not known: many, or in a group about as many as it has channels.
+  if (!expected && groups > 1)
+    most = std::min(most, perGroup);
+  if (!expected)
+    return {{most, 1.0 / static_cast<double>(most)}};
+  SmallVector<Share> tiles;
+  for (int64_t count : convjit::imageTiles(images, most)) {
+    double times = count == most ? static_cast<double>(images / most) : 1;
+    tiles.push_back({count, times / static_cast<double>(images)});
+  }
+  return tiles;
+}
+
+void OuterTimes::add(const Form &form) {
+  // Where the number of images is not known: often a multiple of 32, rarely of
+  // 48.
+  constexpr int64_t mostRows = 16;
+  const int64_t mostVectors = form.ofImages ? 2 : 4;
+  int64_t lanesUsed = form.ofImages ? images : perGroup;
+  for (int64_t vectors = 1; vectors <= mostVectors; ++vectors) {
+    int64_t width = vectors * shape.lanes;
+    if ((!form.ofImages || expected) && width >= lanesUsed + shape.lanes)
+      break;
+    int64_t rows = std::clamp<int64_t>(
+        (machine.registers - 1 - vectors) / vectors, 1, mostRows);
+    // Of few images a tile takes as few planes, whatever it has room for.
+    if (form.ofImages || !expected || images > rows)
+      while (planesMeet(form, rows))
+        --rows;
+    // Lanes that no image would ever have take room in what is packed.
+    if (form.ofImages && expected)
+      width = std::min(width, images);
+    if (form.ofImages)
+      rows = evenRows(perGroup, rows);
+    else if (expected)
+      rows = evenRows(images, rows);
+    else if (groups > 1 && perGroup <= rows)
+      rows = perGroup;
+    else
+      // Channels are rarely multiples of anything else.
+      rows = rows >= 12 ? llvm::bit_floor<uint64_t>(rows) : rows / 4 * 4;
+    if (rows >= 1)
+      add(form, rows, width);
+  }
+}
+
+void OuterTimes::add(const Form &form, int64_t rows, int64_t width) {
+  bool ofImages = form.ofImages;
+  SmallVector<Share> tiles = imageTiles(ofImages ? width : rows);
+  // Of a tile with so many images, its rows and lanes. Few images that could be
+  // lanes are rows.
+  auto areLanes = [&](int64_t count) {
+    return ofImages && !leavesLanes(numbers, count);
+  };
+  auto rowsOf = [&](int64_t count) {
+    return areLanes(count) ? std::min(rows, perGroup) : count;
+  };
+  auto lanesOf = [&](int64_t count) {
+    return areLanes(count) ? lanesOfImages(count)
+           : ofImages      ? std::min(rows, perGroup)
+                           : width;
+  };
+  int64_t vectorBits = machine.vectorBits;
+  auto stepOf = [&](int64_t count) {
+    double used = rowsOf(count), lanes = lanesOf(count);
+    bool narrow = 2 * lanes <= shape.lanes && machine.fmaBits <= vectorBits;
+    return std::max(used * shape.fmaCycles(lanes),
+                    (narrow ? narrowLoad : load) *
+                        (used + std::ceil(lanes / shape.lanes)));
+  };
+  // Outputs of a row for which a tile of few sums loads a vector once, so that
+  // it matters less where it comes from. 56 to 1 channels, k 9 s 3: 7 pieces
+  // 0.59 ms, 56 that stay in the first-level cache 0.66.
+  auto sharing = [&](int64_t count) {
+    double full = rows * std::ceil(static_cast<double>(width) / shape.lanes);
+    double sums = rowsOf(count) *
+                  std::ceil(static_cast<double>(lanesOf(count)) / shape.lanes);
+    double outputsTogether = std::min(full / sums, rowOutputs);
+    return outputsTogether < 4 ? 1 : outputsTogether;
+  };
+  double blocks = llvm::divideCeil(perGroup, ofImages ? rows : width);
+  // Sums that follow each other in the output.
+  int64_t run = form.lanesAxis == last  ? width
+                : form.rowsAxis == last ? rows
+                                        : 1;
+  double far =
+      run * shape.elementBytes >= 2 * lineBytes ? farRunBytes : farBytes;
+  // Where tasks are few the pieces are what threads share.
+  double tasks = groups * blocks * outputs / rowOutputs, step = 0;
+  for (auto [count, share] : tiles)
+    step = std::max(step, stepOf(count));
+  double fewestPieces =
+      std::min(manyTasks / tasks,
+               tasks * rowOutputs * pixels.each * step / worthTelling);
+  PlanAttr best;
+  double fewest = std::numeric_limits<double>::infinity();
+  for (double piece = 32;; piece *= 2) {
+    double wanted = pixels.box / piece;
+    int64_t chunks = std::clamp<int64_t>(
+        std::llround(std::max(wanted, fewestPieces)), 1, 1 << 20);
+    double size = pixels.box / chunks;
+    // 64 to 32 channels, k 4 s 2, batch 4: sums and piece fill 0.81 of it, 17.2
+    // ms; twice as many pieces 17.7.
+    bool isNear = outputBytes + size * pixelBytes < 0.85 * machine.l2Bytes;
+    // The vectors come from further where they do not stay. Packed images
+    // follow each other: 64 to 32 channels, k 2 s 2, at 32^3, 64 KB of them are
+    // as fast as 16.
+    double place = size * width * shape.elementBytes < vectorCache ? 1
+                   : form.lanes == Lanes::Images                   ? 1.05
+                   : size * pixelBytes < 0.5 * machine.l2Bytes     ? 1.3
+                                                                   : 2;
+    double inPiece = pixels.each / chunks;
+    auto plan =
+        PlanAttr::get(op.getContext(), form.lanes, width, rows,
+                      /*unroll=*/1, RowForm::Outer, chunks,
+                      /*merged=*/0, isNear ? Order::Filter : Order::Block,
+                      /*fold=*/1, prefetch(chunks, isNear), /*strip=*/0);
+    double tile = 0;
+    for (auto [count, share] : tiles) {
+      double used = rowsOf(count), sums = used * lanesOf(count);
+      double apart =
+          sumApart(form, plan, !ofImages || areLanes(count), rowsOf(count));
+      tile += share *
+              (tileStart +
+               2 * sums * shape.elementBytes / (isNear ? nearBytes : far) +
+               apart * sums + (isPlane(form) ? planeStart * used : 0) +
+               inPiece * stepOf(count) * (1 + (place - 1) / sharing(count)) +
+               inPiece / std::max(1.0, pixels.row) * rowStart);
+    }
+    double cycles = chunks * tile * blocks * outputs * groups + form.packing;
+    if (cycles < fewest && whyPlanIsImpossible(op, plan).empty()) {
+      fewest = cycles;
+      best = plan;
+    }
+    if (wanted < 1.5)
+      break;
+  }
+  if (best)
+    found.push_back({best, fewest});
+}
+
+double convjit::filterPackingCycles(ConvolutionOp op, const Machine &machine,
+                                    int64_t images, bool merged) {
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  auto elements = static_cast<double>(filter.getNumElements());
+  double bytes = elements * filter.getElementTypeBitWidth() / 8;
+  double each = merged                    ? packMerged
+                : bytes < machine.l2Bytes ? packNear
+                                          : packFar;
+  return elements * each / static_cast<double>(images);
+}
+
+void convjit::addOuterCandidates(ConvolutionOp op, const Machine &machine,
+                                 int64_t images, const PlanShape &shape,
+                                 SmallVectorImpl<PlanCandidate> &found) {
+  // With the batch outermost it is a layer, and not the gradient of one.
+  if (!allowsOuterProducts(op) || op.getDimensionNumbers().getInputBatch() == 0)
+    return;
+  OuterTimes times(op, machine, images, shape, found);
+  times.addAcrossGroups();
+  times.add();
+  times.addPackedImages();
+}

@@ -1,0 +1,369 @@
+//===- PlanCandidates.cpp - the plans that the cost model compares -*- C++
+//-*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "outer/OuterProducts.h"
+#include "plan/OuterCost.h"
+#include "plan/PlanShape.h"
+
+#include "llvm/ADT/bit.h"
+
+#include <numeric>
+#include <tuple>
+
+using namespace mlir;
+using namespace convjit;
+using namespace convjit::conv;
+
+namespace {
+
+/// Code that an unrolled row may grow to. An FMA costs about 0.02 ms of compile
+/// time and 8 bytes.
+constexpr int64_t maxUnrolledFMAs = 1600;
+/// Of plans within a few per cent, the one that compiles faster.
+constexpr double codeWeight = 2e-5;
+/// Beyond this, rows are not unrolled, and what they were counts no more.
+constexpr int64_t maxWeighedCode = 8000;
+/// A batch that weighs as much as a single image.
+constexpr double someImages = 8;
+/// Cycles of FMAs that make the innermost loop's own instructions disappear.
+constexpr double fullIteration = 12;
+
+/// Rows are split where there are too few of them to share out, and where a
+/// piece of the input stays in the cache for all blocks of channels.
+int64_t chunksOf(const PlanShape &shape, const TaskSpace &space, int64_t pixels,
+                 Order order) {
+  int64_t tasks = std::max<int64_t>(1, space.tasksPerImage());
+  int64_t tiles = phaseLength(space.splits.back(), 0) / pixels;
+  int64_t wanted = 64 / tasks;
+  if (order == Order::Input && space.splits.size() == 1)
+    wanted =
+        std::max(wanted, static_cast<int64_t>(shape.inputBytes /
+                                              (0.2 * shape.machine.l2Bytes)));
+  return std::clamp<int64_t>(std::min(wanted, tiles / 4), 1, 1024);
+}
+
+/// Outputs of a tile of partial sums: all, or equal parts of them.
+SmallVector<int64_t> reductionWidths(const PlanShape &shape) {
+  SmallVector<int64_t> widths;
+  int64_t run = shape.channels.lanesInRun();
+  constexpr int64_t mostOutputs = 28, mostBlocks = 16;
+  bool cutAnywhere = shape.channels.phases == 1 ||
+                     (shape.contiguous && shape.onlyRowsMerge() &&
+                      llvm::all_of(shape.splits, hasUniformLanes));
+  for (int64_t blocks = 1; blocks <= (cutAnywhere ? mostBlocks : 1); ++blocks) {
+    int64_t width = llvm::divideCeil(run, blocks);
+    if (width <= mostOutputs && !llvm::is_contained(widths, width))
+      widths.push_back(width);
+  }
+  return widths;
+}
+
+/// Channels of neighbouring groups, whole groups and whole vectors of them: 48
+/// of groups with 3.
+SmallVector<int64_t> groupWidths(const PlanShape &shape) {
+  SmallVector<int64_t> widths;
+  int64_t run = shape.channels.lanesInRun();
+  // 112 lanes, of groups with 7, are no faster than 7 of 8 lanes, and long
+  // code.
+  constexpr int64_t mostLanes = 64;
+  if (run < shape.lanes)
+    return {static_cast<int64_t>(llvm::bit_ceil<uint64_t>(run))};
+  int64_t whole = std::lcm(shape.channels.perGroup, shape.lanes);
+  for (int64_t vectors = 1; vectors <= 4; ++vectors)
+    if (int64_t width = vectors * whole;
+        width <= mostLanes && (vectors == 1 || width <= 4 * shape.lanes) &&
+        width - whole < run)
+      widths.push_back(width);
+  if (widths.empty() && run <= mostLanes)
+    widths.push_back(run);
+  return widths;
+}
+
+SmallVector<int64_t> widthsOf(const PlanShape &shape) {
+  if (shape.channels.lanes == Lanes::Groups)
+    return groupWidths(shape);
+  if (shape.channels.lanes == Lanes::Reduction)
+    return reductionWidths(shape);
+  SmallVector<int64_t> widths;
+  int64_t run = shape.channels.lanesInRun(), lanes = shape.lanes;
+  if (shape.channels.lanes == Lanes::Pixels) {
+    constexpr int64_t mostRows = 16;
+    if (shape.channels.phases > 1)
+      return run <= mostRows ? SmallVector<int64_t>{run} : widths;
+    for (int64_t width : {1, 2, 3, 4, 6, 8, 12})
+      if (width <= run)
+        widths.push_back(width);
+    return widths;
+  }
+  if (run < lanes)
+    return {static_cast<int64_t>(
+        llvm::bit_ceil<uint64_t>(std::max<int64_t>(1, run)))};
+  constexpr int64_t mostVectors = 6;
+  bool cutAnywhere = shape.channels.phases == 1 ||
+                     (shape.contiguous && shape.onlyRowsMerge() &&
+                      llvm::all_of(shape.splits, hasUniformLanes));
+  if (cutAnywhere)
+    for (int64_t vectors = 1; vectors <= 4; ++vectors)
+      if (vectors == 1 || (vectors - 1) * lanes < run)
+        widths.push_back(vectors * lanes);
+  // All lanes in one block, where they are not whole vectors.
+  if ((run % lanes || !cutAnywhere) && shape.vectors(run) <= mostVectors &&
+      run <= 256 && !llvm::is_contained(widths, run))
+    widths.push_back(run);
+  return widths;
+}
+
+/// Few output channels share the lanes with pixels of a row, whose taps
+/// overlap.
+void considerFolds(ConvolutionOp op, const Machine &machine,
+                   llvm::function_ref<void(const PlanShape &)> consider) {
+  int64_t rank = op.getDimensionNumbers().getRank();
+  if (op.getLive())
+    return;
+  for (int64_t merged = 1; merged <= rank; ++merged) {
+    auto splits = splitConvolution(op, merged);
+    if (!splits)
+      return;
+    // Dimensions before the row have nothing to fold.
+    if (merged > 1 && !(*splits)[rank - merged].isMerged())
+      continue;
+    PlanShape plain(op, machine, merged, *splits, Lanes::Channels);
+    int64_t run = plain.channels.lanesInRun();
+    if (plain.rowTaps() < 2 || run >= plain.lanes)
+      continue;
+    for (int64_t fold : {2, 3, 4, 6, 8, 16}) {
+      if (run * fold > 2 * plain.lanes)
+        break;
+      auto folded = splitConvolution(op, merged, fold);
+      // As many taps as lanes have together: no input is read by two.
+      if (!folded || plain.rowTaps() * fold <= folded->back().getTaps().front())
+        continue;
+      PlanShape shape(op, machine, merged, *folded, Lanes::Channels);
+      shape.fold = fold;
+      consider(shape);
+    }
+  }
+}
+
+} // namespace
+
+SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
+                                                   const Machine &machine,
+                                                   int64_t images) {
+  MLIRContext *context = op.getContext();
+  int64_t rank = op.getDimensionNumbers().getRank();
+  SmallVector<PlanCandidate> found;
+  auto consider = [&](const PlanShape &shape) {
+    for (int64_t width : widthsOf(shape)) {
+      int64_t vectors = shape.vectors(width);
+      TaskSpace space{shape.channels, shape.splits, 1};
+      space.channels.width = width;
+      // Accumulators, a row of weights and one input element in registers.
+      int64_t longest =
+          std::max<int64_t>(1, phaseLength(shape.splits.back(), 0));
+      int64_t weightRows = 1;
+      if (shape.channels.lanes == Lanes::Groups)
+        weightRows = std::min<int64_t>(4, shape.rowTaps());
+      int64_t most = std::max<int64_t>(
+          1, (machine.registers - 1 - vectors * weightRows) / vectors);
+      bool ofPixels = shape.channels.lanes == Lanes::Pixels;
+      if (ofPixels) {
+        // Accumulators, a vector of pixels each, and a weight.
+        vectors = width;
+        most = (machine.registers - 1) / (width + 1) * shape.lanes;
+      }
+      bool ofReduction = shape.channels.lanes == Lanes::Reduction;
+      if (ofReduction) {
+        // Accumulators, one for each output of each pixel.
+        vectors = width;
+        // Sums that live in memory: 64 to 64 channels, k 3 in 3-D, with SSE's
+        // 16 registers: 22 outputs 49 ms, 16 channels by 2 pixels 29.
+        if (shape.reductionRegisters(1, width) > machine.registers)
+          continue;
+        most = 1;
+        while (most < longest &&
+               shape.reductionRegisters(most + 1, width) <= machine.registers)
+          ++most;
+      }
+      // Distinct taps are spelled out one by one.
+      int64_t tapBodies = 1;
+      for (PhaseSplitAttr split : ArrayRef(shape.splits).drop_back())
+        if (!hasUniformLanes(split))
+          tapBodies *= split.getTaps().front();
+      auto unrollOf = [&](int64_t pixels) {
+        if (ofReduction)
+          return shape.reductionLanes();
+        int64_t unroll = 1;
+        double cycles = ofPixels ? width * shape.fmaCycles(pixels)
+                                 : pixels * shape.fmaCycles(width);
+        // Narrow vectors bring more instructions a cycle: 8 groups of 8,
+        // channels first, 16 pixels: 72 % of the peak by two, 79 % by four.
+        bool narrow = !ofPixels && shape.fmaCycles(width) < 1;
+        double full = narrow ? 1.5 * fullIteration : fullIteration;
+        // Folded, the channels are a loop: ConvToLinalg says why.
+        int64_t channels =
+            shape.fold > 1 ? shape.reduction / 2 : shape.reduction;
+        while (unroll < 4 && unroll * 2 <= channels && cycles * unroll < full)
+          unroll *= 2;
+        return unroll;
+      };
+      bool spellsTaps = shape.channels.lanes == Lanes::Groups || ofReduction ||
+                        shape.fold > 1;
+      // Vectors of input channels, and what remains, have a body each.
+      int64_t bodies = 1;
+      if (ofReduction)
+        bodies = (shape.reduction >= shape.reductionLanes()) +
+                 (shape.reduction % shape.reductionLanes() != 0);
+      auto codeOf = [&](int64_t pixels, int64_t epilogueOps) {
+        int64_t code =
+            unrolledFMAs(shape.splits.back(), pixels, vectors,
+                         ofReduction ? bodies : shape.reduction,
+                         ofReduction                     ? 1
+                         : spellsTaps && shape.fold == 1 ? shape.reduction
+                                                         : unrollOf(pixels),
+                         spellsTaps, epilogueOps);
+        return ofPixels ? code / shape.lanes : code * tapBodies;
+      };
+      // A narrower last block has code of its own.
+      int64_t variants =
+          space.channels.tail() && space.channels.hasFullBlock() ? 2 : 1;
+      double best = std::numeric_limits<double>::infinity();
+      int64_t bestPixels = 1;
+      // Of tiles of partial sums, the smallest that is nearly as good: FMAs
+      // hide everything else soon, and few pixels keep to few streams of lines.
+      // One output, k 3, 64 channels at 256 x 256: 6 pixels 91 % of the FMA
+      // peak, 24 pixels 51 %.
+      // Groups of 8: 7 pixels 91 %, 21 pixels 82 %.
+      double slack =
+          ofReduction || shape.shufflesGroups() || shape.fold > 1 ? 1.02 : 1;
+      for (int64_t pixels = std::min({most, longest, int64_t(64)}); pixels >= 1;
+           --pixels) {
+        if (ofPixels && pixels % shape.lanes && pixels != longest)
+          continue;
+        double cycles = shape.rowCycles(pixels, width) *
+                        (1 + codeWeight * variants *
+                                 std::min(codeOf(pixels, shape.epilogueOps),
+                                          maxWeighedCode));
+        // Of equal cuts, the most even one.
+        if (cycles <= slack * best) {
+          best = std::min(best, cycles);
+          bestPixels = pixels;
+        }
+      }
+      RowForm form = op.getLive() || codeOf(bestPixels, 0) > maxUnrolledFMAs
+                         ? RowForm::Ranged
+                         : RowForm::Unrolled;
+      auto planOf = [&](Order order) {
+        return PlanAttr::get(context, shape.channels.lanes, width, bestPixels,
+                             unrollOf(bestPixels), form, space.chunks,
+                             shape.merged, order, shape.fold,
+                             shape.prefetch(bestPixels, width), shape.strip());
+      };
+      // Which does not depend on the order.
+      if (!whyPlanIsImpossible(op, planOf(Order::Filter)).empty())
+        continue;
+      double rows = std::max<int64_t>(1, space.tasksPerImage());
+      for (Order order :
+           {Order::Filter, Order::Block, Order::Input, Order::Batch}) {
+        space.chunks = 1;
+        space.chunks = chunksOf(shape, space, bestPixels, order);
+        // The batch is not known. 512 to 256 channels, k 4 s 2 from 4 x 4: with
+        // 64 images `batch` takes 24 ms and `block` 42, with one the same.
+        double near = rows * best;
+        double one = shape.farCycles(space, width, order, 1, near);
+        double many = shape.farCycles(space, width, order, someImages, near);
+        double cycles = near + (one + many) / 2;
+        found.push_back({planOf(order), cycles});
+      }
+    }
+  };
+  SmallVector<PhaseSplitAttr> apart = *splitConvolution(op, 0);
+  consider(PlanShape(op, machine, 0, apart, Lanes::Channels));
+  if (allowsLanesAcrossGroups(op))
+    consider(PlanShape(op, machine, 0, apart, Lanes::Groups));
+  if (allowsLanesOfPixels(op))
+    consider(PlanShape(op, machine, 0, apart, Lanes::Pixels));
+  // Where the input is one pixel each output pixel has a tap of its own; where
+  // the batch is not outermost it is the channels of the layer whose weights'
+  // gradient this is, and outputs are few.
+  bool onePixel =
+      llvm::all_of(apart, [](PhaseSplitAttr s) { return s.getInput() == 1; });
+  // Input channels are the layer's images then, whose planes meet in the sets
+  // of the first-level cache: with eight, 62 ms where pixels take 28.
+  constexpr int64_t mostPlanes = 4;
+  PlanShape shape(op, machine, 0, apart, Lanes::Channels);
+  if (onePixel || (op.getDimensionNumbers().getInputBatch() != 0 &&
+                   shape.reduction <= mostPlanes && !allowsOuterProducts(op))) {
+    SmallVector<int64_t> widths = widthsOf(shape);
+    // A line of neighbouring channels by one vector: for k 2 s 2 from 64 to 32
+    // channels 25 ms, eight channels by two vectors 32 ms.
+    if (!onePixel && !widths.empty())
+      widths.truncate(1);
+    for (int64_t width : widths) {
+      int64_t vectors = shape.vectors(width);
+      // Batches are rarely multiples of more, channels are.
+      int64_t mostImages = onePixel ? 8 : 16;
+      int64_t together = std::clamp<int64_t>(
+          (machine.registers - 1 - vectors) / vectors, 1, mostImages);
+      if (!onePixel)
+        together = llvm::bit_floor<uint64_t>(together);
+      auto plan = PlanAttr::get(context, Lanes::Channels, width, together,
+                                /*unroll=*/1, RowForm::Images, /*chunks=*/1,
+                                /*merged=*/0, Order::Batch, /*fold=*/1);
+      if (whyPlanIsImpossible(op, plan).empty())
+        found.push_back({plan, shape.imagesCycles(together, width)});
+    }
+  }
+  addOuterCandidates(op, machine, images, shape, found);
+  bool ofReduction = allowsLanesOfReduction(op) && !op.getLive();
+  auto considerReduction = [&](int64_t merged,
+                               ArrayRef<PhaseSplitAttr> splits) {
+    PlanShape shape(op, machine, merged, splits, Lanes::Reduction);
+    // Fewer channels than this leave more to the sums than there is in them;
+    // the rest of the channels needs masked loads, which small vectors lack.
+    constexpr int64_t fewChannels = 8;
+    if (ofReduction && shape.reduction >= fewChannels &&
+        (machine.vectorBits > 128 ||
+         shape.reduction % shape.reductionLanes() == 0))
+      consider(shape);
+  };
+  considerReduction(0, apart);
+  for (int64_t merged = 1; merged <= rank; ++merged) {
+    auto splits = splitConvolution(op, merged);
+    if (!splits)
+      break;
+    if ((*splits)[rank - merged].isMerged() && !op.getLive()) {
+      consider(PlanShape(op, machine, merged, *splits, Lanes::Channels));
+      considerReduction(merged, *splits);
+      if (allowsLanesOfPixels(op))
+        consider(PlanShape(op, machine, merged, *splits, Lanes::Pixels));
+    }
+  }
+  considerFolds(op, machine, consider);
+  // With the batch not outermost it is the gradient of a weight, whose filter
+  // every call packs. One input channel, k 4 s 2 in 3-D: merged phases 9.3 ms,
+  // of which packing took 8.2, outer products 2.1 and 1.2.
+  if (op.getDimensionNumbers().getInputBatch() != 0)
+    for (PlanCandidate &candidate : found)
+      if (candidate.plan.getRow() != RowForm::Outer)
+        candidate.cycles += filterPackingCycles(
+            op, machine,
+            std::max<int64_t>(1, images ? images : shape.channels.perGroup),
+            candidate.plan.getMerged() > 0);
+  // Of equals, the plainest.
+  auto key = [](const PlanCandidate &candidate) {
+    PlanAttr plan = candidate.plan;
+    return std::tuple(candidate.cycles, plan.getMerged(), plan.getOrder(),
+                      plan.getWidth());
+  };
+  llvm::sort(found, [&](const PlanCandidate &a, const PlanCandidate &b) {
+    return key(a) < key(b);
+  });
+  return found;
+}

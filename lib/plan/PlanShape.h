@@ -1,0 +1,114 @@
+//===- PlanShape.h - what a candidate plan is judged by -*- C++ -*-===//
+//
+// Part of convjit, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CONVJIT_LIB_PLAN_PLANSHAPE_H
+#define CONVJIT_LIB_PLAN_PLANSHAPE_H
+
+#include "plan/CostModel.h"
+
+namespace convjit {
+
+/// Bytes a cycle from the second-level cache.
+constexpr double nearRate = 32;
+/// What is so far apart is in one set of the first-level cache; its ways.
+constexpr int64_t l1Period = 64 * lineBytes, l1Ways = 8;
+/// Of the first-level cache, what a tile's input may fill.
+constexpr double nearestCache = 24 << 10;
+
+/// One convolution with some phases merged.
+struct PlanShape {
+  const Machine &machine;
+  conv::DimensionNumbersAttr numbers;
+  int64_t elementBytes, lanes;
+  int64_t merged, fold = 1;
+  llvm::SmallVector<conv::PhaseSplitAttr> splits;
+  ChannelBlocks channels;
+  int64_t reduction;  ///< channels that a tap reads
+  int64_t pixelBytes; ///< from one pixel of a row to the next, in the input
+  double inputBytes, outputBytes;
+  bool contiguous; ///< merged lanes follow each other in the output
+  bool inputChannelsLast, outputPixelsAreNeighbours, allowsInputPrefetch;
+  bool longEpilogue;
+  int64_t epilogueOps; ///< instructions repeated for each vector of a tile
+
+  PlanShape(conv::ConvolutionOp op, const Machine &machine, int64_t merged,
+            llvm::ArrayRef<conv::PhaseSplitAttr> splits, conv::Lanes lanesHold);
+
+  bool onlyRowsMerge() const {
+    return channels.phases == splits.back().getLanePhases();
+  }
+
+  /// Whether vectors across groups take more than a load.
+  bool shufflesGroups() const {
+    return channels.lanes == conv::Lanes::Groups &&
+           (reduction > 1 || channels.perGroup > 1);
+  }
+
+  double rowTaps() const {
+    return std::max<int64_t>(1, *llvm::max_element(splits.back().getTaps()));
+  }
+
+  /// The taps of all dimensions but the row's.
+  double outerTaps() const;
+
+  /// Bytes of weights that a tile of `width` lanes reads.
+  double tileWeights(int64_t width) const;
+
+  /// Rows of a plane after which the next plane follows; 0 for all.
+  int64_t strip() const;
+
+  /// What stays in the second-level cache from one use to the next.
+  double nearBytes() const;
+
+  /// Bytes of the weights of all lanes, in blocks of `width`.
+  double allWeights(int64_t width) const;
+
+  /// What tiles of `pixels` by `width` lanes ask for ahead.
+  conv::Prefetch prefetch(int64_t pixels, int64_t width) const;
+
+  /// Machine vectors of `width` lanes.
+  int64_t vectors(int64_t width) const;
+  /// Cycles in which as many FMAs of `width` lanes can be issued, one each.
+  double fmaCycles(int64_t width) const;
+
+  /// Cycles of one step of the reduction; `share` of the lanes have the tap.
+  /// Its weights come at `weightRate` bytes a cycle.
+  double stepCycles(int64_t pixels, int64_t width, double share,
+                    double weightRate) const;
+
+  /// The mean over taps of the share of lanes that have one, in whole vectors.
+  double activeShare(int64_t width) const;
+
+  /// With input channels in the lanes: how many, registers that a tile takes,
+  /// and its cycles without stores; `spans` are the pixels of each tap.
+  int64_t reductionLanes() const;
+  int64_t reductionRegisters(int64_t pixels, int64_t width) const;
+  double reductionTileCycles(int64_t pixels, int64_t width,
+                             llvm::ArrayRef<int64_t> spans,
+                             double weightRate) const;
+
+  double storeCycles(int64_t pixels, int64_t width) const;
+
+  /// Cycles of a tile that takes `cycles` and whose outputs go to memory.
+  double besideStores(int64_t pixels, int64_t width, double cycles) const;
+
+  /// Cycles of one row, of one block of channels on average.
+  double rowCycles(int64_t pixels, int64_t width) const;
+
+  /// Cycles of one image, `images` of them a tile.
+  double imagesCycles(int64_t images, int64_t width) const;
+
+  /// What comes from beyond the second-level cache in this order of tasks, for
+  /// each of `images`, beyond what `nearCycles` of each hide.
+  double farCycles(const TaskSpace &space, int64_t width, conv::Order order,
+                   double images, double nearCycles) const;
+};
+
+} // namespace convjit
+
+#endif // CONVJIT_LIB_PLAN_PLANSHAPE_H
