@@ -42,7 +42,8 @@ constexpr double hiddenStores = 768, exposedStores = 1536;
 double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
                              double weightRate) const {
   if (channels.lanes == Lanes::Pixels) {
-    double vectors = fmaCycles(pixels);
+    // Lanes without a pixel, or whose pixel lacks the tap, are masked.
+    double vectors = fmaCycles(paddedPixels(pixels, 8 * elementBytes));
     // A load; or all elements of a row loaded and shuffled apart once, and a
     // shuffle for each tap.
     double step = splits.back().getInputStep();

@@ -37,17 +37,20 @@ public:
                         int64_t count);
 
   /// `next` in the lanes of `mask`, `sum` in the others, which do not see a
-  /// product of zero and infinity. `readsMasked`: loads by the same mask are
-  /// part of `next`.
+  /// product of zero and infinity.
   mlir::Value select(mlir::OpBuilder &b, mlir::Location loc,
                      llvm::ArrayRef<bool> mask, mlir::Value next,
-                     mlir::Value sum, bool readsMasked);
+                     mlir::Value sum);
 
 private:
-  mlir::Value mask(llvm::ArrayRef<bool> lanes);
+  using Masks = std::map<std::vector<bool>, mlir::Value>;
+  mlir::Value mask(llvm::ArrayRef<bool> lanes, Masks &masks,
+                   llvm::StringRef name);
 
   mlir::func::FuncOp func;
-  std::map<std::vector<bool>, mlir::Value> masks;
+  /// Of loads, and of choices: LLVM 22 turns a masked load under a choice by
+  /// the same mask into a load of the whole vector, which may fault.
+  Masks read, chosen;
 };
 
 } // namespace convjit

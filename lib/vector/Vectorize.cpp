@@ -290,7 +290,7 @@ private:
           sum = active ? masks.select(
                              b, loc,
                              active.asArrayRef().slice(piece.first, piece.size),
-                             next, sum, readsMasked)
+                             next, sum)
                        : next;
         }
       }
