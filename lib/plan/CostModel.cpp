@@ -32,6 +32,8 @@ constexpr int64_t maxPhasesLookedAt = 32;
 /// it lose a tie.
 constexpr double latency = 5;
 constexpr double tileStart = 20, tapStart = 6;
+/// Of tiles that are bound by FMAs, the one with fewer loads.
+constexpr double loadWeight = 0.05;
 /// Bytes that a tile stores while the next one computes: the store queue holds
 /// them. One input channel to 32, k 4 s 2: 12 vectors a tile and 16 are at 74 %
 /// of the peak, 24 at 56 %; k 2 s 2 with 64 channels: 12 at 90 %, 28 at 87 %.
@@ -44,12 +46,19 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
   if (channels.lanes == Lanes::Pixels) {
     // Lanes without a pixel, or whose pixel lacks the tap, are masked.
     double vectors = fmaCycles(paddedPixels(pixels, 8 * elementBytes));
-    // A load; or all elements of a row loaded and shuffled apart once, and a
-    // shuffle for each tap.
-    double step = splits.back().getInputStep();
-    double loads = step == 1 ? vectors : vectors * (1 + 2 * step / rowTaps());
+    double step = splits.back().getInputStep(), taps = rowTaps();
     double rows = width * share;
-    return std::max({rows * vectors, loads + 0.5 * rows, latency});
+    // Loads of pixels cross lines. All elements of a row are loaded and
+    // shuffled apart once, which takes as long as FMAs, and moved for each
+    // further tap, which takes less (PixelVectorizer.cpp). 1 to 16 channels, k
+    // 5 s 2, at 32 x 64 x 64: 32 pixels by 8 channels 77 % of the peak, 16
+    // channels by 18 pixels 88 %.
+    double loads = (step == 1 ? 2 : 1 + 2 * step / taps) * vectors + 0.5 * rows;
+    double shuffles = 0;
+    if (step > 1)
+      shuffles = vectors * (step + 0.35 * std::max(0.0, taps - step)) / taps;
+    return std::max({rows * vectors + shuffles, loads, latency}) +
+           loadWeight * loads;
   }
   bool loadsVectors = channels.lanes == Lanes::Groups;
   double each = fmaCycles(width) * share;
@@ -103,8 +112,6 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
   if (weightRate < nearRate)
     shown = 0.5 * (1 - machine.l3Overlap) * fetch;
   loads = std::max(loads, fetch);
-  // Of tiles that are bound by FMAs, the one with fewer loads.
-  constexpr double loadWeight = 0.05;
   double sums = pixels * each;
   if (channels.lanes == Lanes::Channels)
     sums += pixels * machine.broadcastCycles;
@@ -125,8 +132,12 @@ double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
   double stores = pixels * vectors(width);
   bool last = numbers.getOutputFeature() ==
               static_cast<int64_t>(numbers.getOutputSpatial().size()) + 1;
-  // Elements one at a time, or transposed in blocks of four.
-  double one = 2.0, transposed = 0.4;
+  // Elements one at a time, to a plane each, or transposed in blocks of four.
+  // 12 to 160 channels, k 8 s 2, tanh, at 33542, beside FMAs and tanh: 3.1
+  // cycles an element; pixels in the lanes, to a row of one plane, 1.6.
+  // Of merged phases that are apart: 256 to 72 channels in 2 groups, k 1 x 3 x
+  // 3 s 2, 72 lanes of two phases by 4 pixels 1.84 ms, 36 by 8 1.53.
+  double one = channels.phases > 1 ? 3 : 2.5, transposed = 0.4;
   bool pixelsFollow =
       outputPixelsAreNeighbours &&
       (splits.back().isMerged() || splits.back().getStep() == 1);
