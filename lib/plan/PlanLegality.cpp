@@ -62,8 +62,6 @@ static std::string whyNotFetched(ConvolutionOp op, PlanAttr plan) {
                      "channels last: none";
     return "";
   }
-  if (plan.getLanes() == Lanes::Pixels)
-    return field + "; valid with lanes = pixels: none";
   if (prefetch != Prefetch::Input && plan.getLanes() != Lanes::Channels)
     return field + "; valid with other lanes than channels: none or input";
   if (prefetch != Prefetch::Filter &&

@@ -154,18 +154,23 @@ double PlanShape::allWeights(int64_t width) const {
 Prefetch PlanShape::prefetch(int64_t pixels, int64_t width) const {
   // Images that stay in the second-level cache come from further only once.
   constexpr double fewBytes = 256 << 10;
-  bool input = allowsInputPrefetch && inputBytes > fewBytes &&
-               channels.lanes != Lanes::Pixels;
+  bool ofPixels = channels.lanes == Lanes::Pixels;
+  // Pixels in the lanes are whole lines, which the third level brings in time.
+  bool input = allowsInputPrefetch &&
+               inputBytes > (ofPixels ? streamingBytes : fewBytes);
   // Of planes, a tile's lines that do not stay from one tap to the next. Those
   // of all channels that share a set would push each other out before their
-  // turn: 256 to 16, k 3, at 64 x 64 81 % of the peak, 74 with.
+  // turn: 256 to 16, k 3, at 64 x 64 81 % of the peak, 74 with. Not where one
+  // load of a line serves all taps: 256 to 4, k 3 s 2, at 128 x 128 1.76 ms,
+  // 0.85 with.
   if (!inputChannelsLast) {
     double line = lineBytes, lines = std::ceil(pixels * pixelBytes / line);
     int64_t planeBytes = elementBytes;
     for (PhaseSplitAttr split : splits)
       planeBytes *= split.getInput();
+    bool once = ofPixels && splits.back().getInputStep() > 1;
     input &= reduction * (lines + 0.5) * line > nearestCache &&
-             planeBytes % l1Period != 0;
+             (once || planeBytes % l1Period != 0);
   }
   // From the second level, weights need no help: 87 % of the peak either way.
   // From the third they do where FMAs do not hide it, for each tile or for the

@@ -197,8 +197,9 @@ void TileContraction::pixelTapsContraction(ArrayRef<Value> taps,
   generic->setAttr("conv.lanes", b.getI64IntegerAttr(pixels));
 }
 
-int64_t TileContraction::pixelSpan() {
-  return (lanePixels - 1) * static_cast<int64_t>(op.getInputStep()) + 1;
+int64_t TileContraction::pixelSpan(int64_t taps) {
+  return (lanePixels - 1) * static_cast<int64_t>(op.getInputStep()) +
+         (taps - 1) * op.getInputTapSteps()[rank - 1] + 1;
 }
 
 linalg::GenericOp TileContraction::pixelContraction(Value input, Value weights,
@@ -241,7 +242,8 @@ void TileContraction::fetchPixels(Value input, Value at, int64_t channels,
   if (!op.getInputAhead())
     return;
   int64_t line = lineElements(filter.getElementTypeBitWidth());
-  int64_t step = llvm::divideCeil(line, op.getInputStep());
+  int64_t step =
+      lanesOfPixels ? line : llvm::divideCeil(line, op.getInputStep());
   SmallVector<int64_t> pixels;
   for (int64_t pixel = 0; pixel < count; pixel += step)
     pixels.push_back(pixel);

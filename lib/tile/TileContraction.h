@@ -79,8 +79,9 @@ protected:
   void pixelTapsContraction(llvm::ArrayRef<mlir::Value> taps,
                             llvm::ArrayRef<int64_t> spans, mlir::Value at);
 
-  /// Elements of the row from the first pixel's to the last one's.
-  int64_t pixelSpan();
+  /// Elements of the row from the first pixel's first of `taps` to the last
+  /// one's last.
+  int64_t pixelSpan(int64_t taps = 1);
 
   /// sums(c, m) += weights(k, c) * input(k, m * step) for k in [at, at +
   /// channels).

@@ -237,8 +237,11 @@ private:
     if (lanesOfReduction)
       reductionTaps(taps, spans);
     else if (lanesOfPixels)
-      math.loop(math.constant(0), math.constant(reduction), 1,
-                [&](Value at) { pixelTapsContraction(taps, spans, at); });
+      math.loop(math.constant(0), math.constant(reduction), 1, [&](Value at) {
+        auto elements = pixelSpan(static_cast<int64_t>(spans.size() / 2));
+        fetchPixels(inputRow(taps, 0, elements, /*step=*/1), at, 1, elements);
+        pixelTapsContraction(taps, spans, at);
+      });
     else
       groupContraction(taps, spans);
   }
@@ -314,7 +317,7 @@ private:
     };
     auto fetch = [&](Value at, int64_t channels) {
       fetchWeights(weights, at, channels);
-      fetchPixels(input, at, channels, count);
+      fetchPixels(input, at, channels, lanesOfPixels ? pixelSpan() : count);
     };
     std::optional<int64_t> lo = getConstantIntValue(begin);
     std::optional<int64_t> hi = getConstantIntValue(end);

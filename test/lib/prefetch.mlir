@@ -63,6 +63,29 @@ func.func @planes(%x: tensor<?x64x20x22xf32>, %w: tensor<3x3x64x16xf32>) -> tens
 
 // -----
 
+// Pixels in the lanes, every second of a row, which both taps share: of the
+// channel that is 3 KB of rows further on, all lines of the 256 bytes.
+// CHECK-LABEL: func.func @strided_pixels(
+// CHECK: conv.tile {{.*}}input_ahead = 12
+// LINALG-LABEL: func.func @strided_pixels(
+// LINALG: scf.for %[[AT:.*]] = %c0{{.*}} to %c96{{.*}} step %c1
+// LINALG: %[[AHEAD:.*]] = arith.addi %[[AT]], %c12
+// LINALG: memref.prefetch %[[ROW:.*]][%[[AHEAD]], %c0{{.*}}], read, locality<3>, data
+// LINALG: memref.prefetch %[[ROW]][%[[AHEAD]], %c16{{.*}}], read, locality<3>, data
+// LINALG: memref.prefetch %[[ROW]][%[[AHEAD]], %c32{{.*}}], read, locality<3>, data
+// LINALG: memref.prefetch %[[ROW]][%[[AHEAD]], %c48{{.*}}], read, locality<3>, data
+// LINALG: memref.prefetch %[[ROW]][%[[AHEAD]], %c63{{.*}}], read, locality<3>, data
+// LINALG-NOT: memref.prefetch
+// LINALG: linalg.generic
+func.func @strided_pixels(%x: tensor<?x96x60x64xf32>, %w: tensor<3x2x96x2xf32>) -> tensor<?x2x29x32xf32> {
+  %y = conv.convolution %x, %w window <rank = 2, stride = [2, 2]> dims <[b, f, 0, 1]x[0, 1, i, o]->[b, f, 0, 1]>
+      plan <lanes = pixels, width = 2, pixels = 32, unroll = 1, row = unrolled, chunks = 1, prefetch = input>
+      : (tensor<?x96x60x64xf32>, tensor<3x2x96x2xf32>) -> tensor<?x2x29x32xf32>
+  return %y : tensor<?x2x29x32xf32>
+}
+
+// -----
+
 // Two channels of weights, two lines each, 16 channels ahead.
 // CHECK-LABEL: func.func @filter(
 // CHECK-NOT: memref.prefetch
