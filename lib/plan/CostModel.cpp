@@ -50,9 +50,9 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
     double rows = width * share;
     // Loads of pixels cross lines. All elements of a row are loaded and
     // shuffled apart once, which takes as long as FMAs, and moved for each
-    // further tap, which takes less (PixelVectorizer.cpp). 1 to 16 channels, k
-    // 5 s 2, at 32 x 64 x 64: 32 pixels by 8 channels 77 % of the peak, 16
-    // channels by 18 pixels 88 %.
+    // further tap, which hides better. 1 to 16 channels, k 5 s 2, at 32 x 64 x
+    // 64: 32 pixels by 8 channels 77 % of the peak, 16 channels by 18 pixels 88
+    // %.
     double loads = (step == 1 ? 2 : 1 + 2 * step / taps) * vectors + 0.5 * rows;
     double shuffles = 0;
     if (step > 1)

@@ -53,19 +53,10 @@ private:
     SmallVector<int64_t> order;
     for (int64_t lane = 0; lane < lanes; ++lane)
       order.push_back(shift + lane);
-    // Of integers LLVM moves two lines along each other by one instruction with
-    // two sources (valignd); of floats by vpermt2ps with three, which takes
-    // more of the FMA units' ports: 10 of each with 10 FMAs 13.5 cycles and
-    // 18.2 on Zen 4.
-    Type integer = b.getIntegerType(element.getIntOrFloatBitWidth());
-    auto bits = [&](Value lineOf) -> Value {
-      return vector::BitCastOp::create(b, loc, VectorType::get({line}, integer),
-                                       lineOf);
-    };
-    Value moved =
-        vector::ShuffleOp::create(b, loc, bits(low), bits(high), order);
-    return vector::BitCastOp::create(b, loc, VectorType::get({lanes}, element),
-                                     moved);
+    // (By valignd, of two sources, 10 of these beside 10 FMAs would take 13.5
+    // cycles on Zen 4; by vpermt2ps, of three, which LLVM 22 prefers for
+    // floats and for integers, 18.2.)
+    return vector::ShuffleOp::create(b, loc, low, high, order);
   }
 
   /// Line `which` of the elements residue, residue + step, ...
