@@ -120,7 +120,13 @@ static std::string whatIsPacked(ConvolutionOp op, PlanAttr plan) {
 }
 
 /// How many neighbours there are of what the lanes hold.
-static int64_t laneRun(ConvolutionOp op, const Facts &facts, PlanAttr plan) {
+static int64_t laneRun(ConvolutionOp op, const Facts &facts, PlanAttr plan,
+                       int64_t images) {
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  if (plan.getRow() == RowForm::Outer && plan.getLanes() == Lanes::Channels &&
+      outerLanes(numbers, plan) == OuterLanes::Images &&
+      !(images && leavesLanes(numbers, images)))
+    return images ? images : plan.getWidth();
   switch (plan.getLanes()) {
   case Lanes::Groups:
     return facts.featureGroups;
@@ -167,7 +173,7 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target,
     stream << llvm::format("%.3g", cycles) << " cycles predicted";
     return text;
   };
-  int64_t run = laneRun(op, facts, plan);
+  int64_t run = laneRun(op, facts, plan, images);
   // The best few, and the plan at hand wherever it came from.
   constexpr size_t shown = 8;
   llvm::SmallVector<PlanCandidate> candidates =
