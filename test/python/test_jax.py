@@ -269,8 +269,10 @@ def test_report_says_what_happened(convjit_jax):
     assert taken.calls >= 2 and taken.total_ms >= taken.fastest_ms > 0
     assert 0 < taken.pack_share < 1 and taken.gflops > 0
     assert not left.taken and "float16" in left.reason and left.total_ms is None
+    # What could be taken but for its dtype has a text as well.
+    assert left.convolution == taken.convolution + ",dtype=f16"
     text = str(convjit_jax.report())
-    assert "taken" in text and "left" in text and taken.plan in text
+    assert taken.plan in text and text.endswith("\n1 taken, 1 left to XLA")
     assert "<table>" in convjit_jax.report()._repr_html_()
 
 
