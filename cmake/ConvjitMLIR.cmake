@@ -6,8 +6,14 @@
 # option. So every mention of the shared library is taken out here, and users
 # name the components they need through convjit_link_llvm.
 
-find_package(MLIR REQUIRED CONFIG
+find_package(MLIR QUIET CONFIG
   HINTS ${MLIR_DIR} /usr/lib/llvm-22/lib/cmake/mlir)
+if(NOT MLIR_FOUND)
+  message(FATAL_ERROR
+    "LLVM 22 with MLIR: not found. scripts/setup installs it on Debian; otherwise "
+    "set MLIR_DIR (now '${MLIR_DIR}') and LLVM_DIR to the folders of "
+    "MLIRConfig.cmake and LLVMConfig.cmake.")
+endif()
 if(NOT LLVM_VERSION_MAJOR EQUAL 22)
   message(FATAL_ERROR "MLIR_DIR=${MLIR_DIR}: LLVM ${LLVM_VERSION}; valid: 22")
 endif()

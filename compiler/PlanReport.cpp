@@ -74,8 +74,8 @@ std::string convjit::whyPlanIsInvalid(ConvolutionOp op) {
 }
 
 /// Why part of the machine is idle whatever the plan; empty if it is not.
-static std::string whySlow(const Facts &facts, PlanAttr plan, int64_t run,
-                           int64_t lanes) {
+static std::string whySlow(ConvolutionOp op, const Facts &facts, PlanAttr plan,
+                           int64_t run, int64_t lanes) {
   std::string reason;
   if (run < lanes)
     reason += "; slow: only " + std::to_string(run) + " of " +
@@ -83,6 +83,13 @@ static std::string whySlow(const Facts &facts, PlanAttr plan, int64_t run,
   bool oneByOne = plan.getMerged() == 0 && plan.getLanes() == Lanes::Channels &&
                   !facts.outputContiguous &&
                   !(facts.outputRowsLast && facts.row.getStep() == 1);
+  // Tiles of outer products have rows of channels, which are vectors as well.
+  if (plan.getRow() == RowForm::Outer) {
+    auto output = llvm::cast<mlir::RankedTensorType>(op.getType());
+    DimensionNumbersAttr numbers = op.getDimensionNumbers();
+    oneByOne &= numbers.getOutputBatch() != output.getRank() - 1 &&
+                !stagesSums(output, numbers, plan);
+  }
   if (oneByOne)
     reason += "; slow: outputs are stored one element at a time, since neither "
               "channels nor pixels are neighbours in the output";
@@ -113,7 +120,13 @@ static std::string whatIsPacked(ConvolutionOp op, PlanAttr plan) {
 }
 
 /// How many neighbours there are of what the lanes hold.
-static int64_t laneRun(ConvolutionOp op, const Facts &facts, PlanAttr plan) {
+static int64_t laneRun(ConvolutionOp op, const Facts &facts, PlanAttr plan,
+                       int64_t images) {
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  if (plan.getRow() == RowForm::Outer && plan.getLanes() == Lanes::Channels &&
+      outerLanes(numbers, plan) == OuterLanes::Images &&
+      !(images && leavesLanes(numbers, images)))
+    return images ? images : plan.getWidth();
   switch (plan.getLanes()) {
   case Lanes::Groups:
     return facts.featureGroups;
@@ -160,7 +173,7 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target,
     stream << llvm::format("%.3g", cycles) << " cycles predicted";
     return text;
   };
-  int64_t run = laneRun(op, facts, plan);
+  int64_t run = laneRun(op, facts, plan, images);
   // The best few, and the plan at hand wherever it came from.
   constexpr size_t shown = 8;
   llvm::SmallVector<PlanCandidate> candidates =
@@ -175,13 +188,15 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target,
     listed |= chosen;
     add(text, chosen,
         cyclesText(candidate.cycles) +
-            (chosen ? whySlow(facts, plan, run, lanes) + whatIsPacked(op, plan)
-                    : ""),
+            (chosen
+                 ? whySlow(op, facts, plan, run, lanes) + whatIsPacked(op, plan)
+                 : ""),
         candidate.cycles);
   }
   if (!listed)
     add(report.plan, true,
-        "given" + whySlow(facts, plan, run, lanes) + whatIsPacked(op, plan));
+        "given" + whySlow(op, facts, plan, run, lanes) +
+            whatIsPacked(op, plan));
   if (plan.getLanes() == Lanes::Channels)
     add("lanes = groups", false,
         facts.featureGroups == 1 ? "the layer has one group"

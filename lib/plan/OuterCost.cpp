@@ -7,8 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "plan/OuterCost.h"
-#include "outer/OuterProducts.h"
-#include "plan/PlanShape.h"
+#include "plan/OuterTimes.h"
 
 #include <numeric>
 
@@ -21,6 +20,14 @@ namespace {
 /// Of the first-level cache, what the vectors of a piece may fill, so that they
 /// stay for all tiles that read them.
 constexpr double vectorCache = 18 << 10;
+/// And what both operands of a piece may fill, where scalars stay for tiles
+/// whose vectors pass by (`order = block`); the share that a step takes longer
+/// where they do not, of the first output of a row, for which the vectors come,
+/// and of all where even these do not stay. 256 to 128 channels, both 16 KB and
+/// 8: k 2 s 2, 16 x 16 x 16, 21.8 ms and 20.5, k 4 s 2, 8 x 8 with 8 images,
+/// 4.20 and 4.30. (Both 32 KB: 22.4 and 4.22.)
+constexpr double pieceCache = 28 << 10, severalCaches = 96 << 10;
+constexpr double fetchedVectors = 0.18, fetchedTwice = 0.1;
 /// Cycles of a load. 64 to 64 channels, k 3, at 16^3: 16 rows by one vector 36
 /// % of the peak, 8 by two 68 %, 12 by two and 8 by three 81 %.
 constexpr double load = 0.75;
@@ -33,8 +40,11 @@ constexpr double tileStart = 60, rowStart = 10;
 /// Bytes a cycle of sums on their way, from the second-level cache and from
 /// further away: lines that are apart, and two and more next to each other. The
 /// 33 MB of 1024 to 512 channels, k 4 s 2, at 8 x 8: 16 channels by 16 13.1 ms,
-/// 32 by 8 10.7, 64 by 6 10.5.
+/// 32 by 8 10.7, 64 by 6 10.5. And where the third-level cache has room for
+/// them beside others' data; of 256 to 128 channels, k 4 s 2, 8 MB, two pieces
+/// more take 1.3 ms, of 320 to 256, k 2 s 2, 3 MB, 0.1.
 constexpr double nearBytes = 20, farBytes = 4, farRunBytes = 7;
+constexpr double sharedSums = 4 << 20, sharedBytes = 12;
 /// Cycles that a sum takes more where those of a tile's lanes are apart in the
 /// output: as vectors of rows, or of taps, and one by one. 256 to 128 channels,
 /// k 4 s 2, at 16 x 16 and batch 4: 128 pieces 25 ms, 64 15.7, 8 7.6.
@@ -46,11 +56,6 @@ constexpr double planeStart = 40;
 /// Tasks that keep the threads of a large machine busy, and cycles that telling
 /// one out is worth.
 constexpr double manyTasks = 64, worthTelling = 3e4;
-
-/// Values of j: those of one output on average, and of the whole box.
-struct Pixels {
-  double each = 1, box = 1, row = 1;
-};
 
 /// Cycles that packing an element takes: of the filter, which goes to memory
 /// and comes back where it outgrows the second-level cache, and of the input, a
@@ -74,126 +79,86 @@ int64_t evenRows(int64_t channels, int64_t most) {
   return llvm::divideCeil(channels, llvm::divideCeil(channels, most));
 }
 
-/// The tiles of one convolution.
-class OuterTimes {
-public:
-  OuterTimes(ConvolutionOp op, const Machine &machine, int64_t expected,
-             const PlanShape &shape, SmallVectorImpl<PlanCandidate> &found)
-      : op(op), machine(machine), shape(shape), found(found),
-        numbers(op.getDimensionNumbers()), last(numbers.getRank() + 1),
-        perGroup(shape.channels.perGroup), groups(shape.channels.groups),
-        expected(expected),
-        images(std::max<int64_t>(1, expected ? expected : perGroup)) {
-    auto filter = cast<RankedTensorType>(op.getFilter().getType());
-    for (auto [dim, split] : llvm::enumerate(shape.splits)) {
-      OuterDim here(split, filter.getDimSize(numbers.getKernelSpatial()[dim]),
-                    /*reversed=*/false);
-      double sum = 0;
-      for (auto [lo, hi] : llvm::zip(here.lo, here.hi))
-        sum += hi - lo;
-      rowOutputs = std::max<int64_t>(1, here.outputs());
-      outputs *= here.outputs();
-      pixels.row = sum / std::max<int64_t>(1, here.outputs());
-      pixels.each *= pixels.row;
-      pixels.box *= here.last() - here.first();
-    }
-    pixels.each *= shape.reduction;
-    pixels.box *= shape.reduction;
-    outputBytes = outputs * perGroup * images * groups * shape.elementBytes;
-    filterElements = filter.getNumElements();
-    pixelBytes =
-        (filterElements / pixels.box + images * groups) * shape.elementBytes;
-  }
-
-  void addAcrossGroups();
-  /// Lanes of what is in place, or of the filter once it is packed.
-  void add();
-  /// Lanes of images that tiles pack.
-  void addPackedImages();
-
-private:
-  struct Form {
-    Lanes lanes;
-    bool ofImages;
-    /// Where the output has the lanes and the rows.
-    int64_t lanesAxis, rowsAxis;
-    /// Bytes from one scalar of a step to the next: of planes, many.
-    int64_t scalarBytes;
-    /// Cycles of packing, for one image.
-    double packing;
-  };
-  void add(const Form &form);
-  /// The best number of pieces for tiles of `rows` by `width`.
-  void add(const Form &form, int64_t rows, int64_t width);
-  /// The tiles of up to `most` images that there are for each image, by the
-  /// images that they have.
-  struct Share {
-    int64_t count;
-    double tiles;
-  };
-  SmallVector<Share> imageTiles(int64_t most) const;
-  int64_t scalarBytes(bool ofImages) {
-    auto type = cast<RankedTensorType>(
-        (ofImages ? op.getFilter() : op.getInput()).getType());
-    int64_t axis =
-        ofImages ? numbers.getKernelOutputFeature() : numbers.getInputBatch();
-    int64_t bytes = shape.elementBytes;
-    for (int64_t size : type.getShape().drop_front(axis + 1))
-      // The images before an axis are many.
-      bytes *= ShapedType::isDynamic(size) ? 1 : size;
-    return bytes;
-  }
-  bool isPlane(const Form &form) const {
-    return form.scalarBytes > shape.elementBytes;
-  }
-  /// Whether the lines of a step's planes push each other out of the
-  /// first-level cache, before the next pixels read them again. 64 to 32
-  /// channels, k 2 s 2, at 32^3, channels first: 16 planes 21.9 ms, 8 12.7; at
-  /// 31^3 11.7 both.
-  static bool planesMeet(const Form &form, int64_t rows) {
-    int64_t apart = std::gcd(form.scalarBytes, l1Period);
-    return form.scalarBytes >= l1Period && rows * apart > l1Ways * l1Period;
-  }
-  /// What a piece asks for of the next, where operands come from beyond the
-  /// second-level cache: a core does not foresee the vectors of every second
-  /// pixel, row and plane. 64 to 32 channels, k 2 s 2, at 32^3: 14.2 ms
-  /// without, 11.2 with. Planes it does foresee; and where sums outgrow the
-  /// caches there is more to do for each of them.
-  Prefetch prefetch(int64_t chunks, bool isNear) const {
-    bool isFar = pixels.box * pixelBytes > machine.l2Bytes;
-    bool inPlace = numbers.getInputBatch() == last &&
-                   numbers.getKernelOutputFeature() == last;
-    return chunks > 1 && isNear && isFar && inPlace ? Prefetch::Both
-                                                    : Prefetch::None;
-  }
-  /// Cycles a sum takes more where those of the lanes, or also those of the
-  /// rows, are apart in the output.
-  double sumApart(const Form &form, PlanAttr plan, bool areLanes,
-                  int64_t rows) {
-    if ((areLanes ? form.lanesAxis : form.rowsAxis) == last)
-      return 0;
-    // Of fewer rows no block is transposed.
-    constexpr int64_t fewRows = 4;
-    if ((areLanes ? form.rowsAxis : form.lanesAxis) == last)
-      return rows < fewRows ? scatteredSum : transposedSum;
-    return stagesSums(cast<RankedTensorType>(op.getType()), numbers, plan)
-               ? stagedSum
-               : scatteredSum;
-  }
-
-  ConvolutionOp op;
-  const Machine &machine;
-  const PlanShape &shape;
-  SmallVectorImpl<PlanCandidate> &found;
-  DimensionNumbersAttr numbers;
-  int64_t last, perGroup, groups;
-  /// Of a group: those that are known, or 0, and as many as it has channels.
-  int64_t expected, images;
-  Pixels pixels;
-  double outputs = 1, rowOutputs = 1, outputBytes, pixelBytes, filterElements;
-};
-
 } // namespace
+
+OuterTimes::OuterTimes(ConvolutionOp op, const Machine &machine,
+                       int64_t expected, const PlanShape &shape,
+                       SmallVectorImpl<PlanCandidate> &found)
+    : op(op), machine(machine), shape(shape), found(found),
+      numbers(op.getDimensionNumbers()), last(numbers.getRank() + 1),
+      perGroup(shape.channels.perGroup), groups(shape.channels.groups),
+      expected(expected),
+      images(std::max<int64_t>(1, expected ? expected : perGroup)) {
+  auto filter = cast<RankedTensorType>(op.getFilter().getType());
+  extents.push_back(std::max<int64_t>(1, shape.reduction));
+  for (auto [dim, split] : llvm::enumerate(shape.splits)) {
+    OuterDim here(split, filter.getDimSize(numbers.getKernelSpatial()[dim]),
+                  /*reversed=*/false);
+    extents.push_back(here.last() - here.first());
+    inputPixel = std::abs(here.inputStep) * images * groups;
+    filterPixel = std::abs(here.filterStep) * perGroup * groups;
+    double sum = 0;
+    for (auto [lo, hi] : llvm::zip(here.lo, here.hi))
+      sum += hi - lo;
+    rowOutputs = std::max<int64_t>(1, here.outputs());
+    outputs *= here.outputs();
+    pixels.row = sum / std::max<int64_t>(1, here.outputs());
+    pixels.each *= pixels.row;
+    pixels.box *= extents.back();
+  }
+  pixels.each *= shape.reduction;
+  pixels.box *= shape.reduction;
+  outputBytes = outputs * perGroup * images * groups * shape.elementBytes;
+  filterElements = filter.getNumElements();
+  pixelBytes =
+      (filterElements / pixels.box + images * groups) * shape.elementBytes;
+}
+
+int64_t OuterTimes::scalarBytes(bool ofImages) {
+  auto type = cast<RankedTensorType>(
+      (ofImages ? op.getFilter() : op.getInput()).getType());
+  int64_t axis =
+      ofImages ? numbers.getKernelOutputFeature() : numbers.getInputBatch();
+  int64_t bytes = shape.elementBytes;
+  for (int64_t size : type.getShape().drop_front(axis + 1))
+    // The images before an axis are many.
+    bytes *= ShapedType::isDynamic(size) ? 1 : size;
+  return bytes;
+}
+
+double OuterTimes::lines(bool ofInput, double elements) const {
+  int64_t apart = (ofInput ? inputPixel : filterPixel) * shape.elementBytes;
+  double all = elements * shape.elementBytes;
+  double begins = apart % lineBytes ? lineBytes - 1 : 0;
+  return std::min<double>(apart,
+                          std::ceil((all + begins) / lineBytes) * lineBytes);
+}
+
+bool OuterTimes::planesMeet(const Form &form, int64_t rows) {
+  int64_t apart = std::gcd(form.scalarBytes, l1Period);
+  return form.scalarBytes >= l1Period && rows * apart > l1Ways * l1Period;
+}
+
+Prefetch OuterTimes::prefetch(int64_t chunks, bool isNear) const {
+  bool isFar = pixels.box * pixelBytes > machine.l2Bytes;
+  bool inPlace = numbers.getInputBatch() == last &&
+                 numbers.getKernelOutputFeature() == last;
+  return chunks > 1 && isNear && isFar && inPlace ? Prefetch::Both
+                                                  : Prefetch::None;
+}
+
+double OuterTimes::sumApart(const Form &form, PlanAttr plan, bool areLanes,
+                            int64_t rows) {
+  if ((areLanes ? form.lanesAxis : form.rowsAxis) == last)
+    return 0;
+  // Of fewer rows no block is transposed.
+  constexpr int64_t fewRows = 4;
+  if ((areLanes ? form.rowsAxis : form.lanesAxis) == last)
+    return rows < fewRows ? scatteredSum : transposedSum;
+  return stagesSums(cast<RankedTensorType>(op.getType()), numbers, plan)
+             ? stagedSum
+             : scatteredSum;
+}
 
 void OuterTimes::addAcrossGroups() {
   int64_t few = perGroup;
@@ -271,7 +236,12 @@ void OuterTimes::add(const Form &form) {
   // Where the number of images is not known: often a multiple of 32, rarely of
   // 48.
   constexpr int64_t mostRows = 16;
-  const int64_t mostVectors = form.ofImages ? 2 : 4;
+  // 256 to 128 channels, k 2 s 2, at 16 x 16 x 16, where a vector takes the FMA
+  // units a cycle: packed images in lanes of one 22.4 ms, of two 24.4; in six
+  // such layers one is as fast or faster.
+  bool one =
+      form.lanes == Lanes::Images && machine.fmaBits <= machine.vectorBits;
+  const int64_t mostVectors = one ? 1 : form.ofImages ? 2 : 4;
   int64_t lanesUsed = form.ofImages ? images : perGroup;
   for (int64_t vectors = 1; vectors <= mostVectors; ++vectors) {
     int64_t width = vectors * shape.lanes;
@@ -298,6 +268,32 @@ void OuterTimes::add(const Form &form) {
     if (rows >= 1)
       add(form, rows, width);
   }
+}
+
+double OuterTimes::place(const Form &form, double size, int64_t rows,
+                         int64_t width, bool isNear) const {
+  bool isFar = size * pixelBytes >= 0.5 * machine.l2Bytes;
+  // Few images leave the lanes to the channels.
+  bool inPlace =
+      !isPlane(form) && form.lanes != Lanes::Images && width >= shape.lanes;
+  double vectors =
+      size * (inPlace ? lines(form.ofImages, width)
+                      : static_cast<double>(width) * shape.elementBytes);
+  if (isNear || !inPlace) {
+    // Packed images follow each other: 64 to 32 channels, k 2 s 2, at 32^3, 64
+    // KB of them are as fast as 16.
+    return vectors < vectorCache         ? 1
+           : form.lanes == Lanes::Images ? 1.05
+           : isFar                       ? 2
+                                         : 1.3;
+  }
+  double both = vectors + size * lines(!form.ofImages, rows);
+  if (both < pieceCache)
+    return 1;
+  double first = fetchedVectors / rowOutputs;
+  return both < severalCaches ? 1 + first
+         : isFar              ? 2
+                              : 1 + std::max(first, fetchedTwice);
 }
 
 void OuterTimes::add(const Form &form, int64_t rows, int64_t width) {
@@ -339,8 +335,9 @@ void OuterTimes::add(const Form &form, int64_t rows, int64_t width) {
   int64_t run = form.lanesAxis == last  ? width
                 : form.rowsAxis == last ? rows
                                         : 1;
-  double far =
-      run * shape.elementBytes >= 2 * lineBytes ? farRunBytes : farBytes;
+  double far = outputBytes < sharedSums                    ? sharedBytes
+               : run * shape.elementBytes >= 2 * lineBytes ? farRunBytes
+                                                           : farBytes;
   // Where tasks are few the pieces are what threads share.
   double tasks = groups * blocks * outputs / rowOutputs, step = 0;
   for (auto [count, share] : tiles)
@@ -354,18 +351,18 @@ void OuterTimes::add(const Form &form, int64_t rows, int64_t width) {
     double wanted = pixels.box / piece;
     int64_t chunks = std::clamp<int64_t>(
         std::llround(std::max(wanted, fewestPieces)), 1, 1 << 20);
-    double size = pixels.box / chunks;
+    // Pieces are whole rows, or equal parts of one.
+    OuterBlock block =
+        outerBlock(extents, llvm::divideCeil(pixels.box, chunks));
+    double size = block.size;
+    for (int64_t extent : ArrayRef(extents).drop_front(block.dim + 1))
+      size *= extent;
+    double pieces = pixels.box / size;
     // 64 to 32 channels, k 4 s 2, batch 4: sums and piece fill 0.81 of it, 17.2
     // ms; twice as many pieces 17.7.
     bool isNear = outputBytes + size * pixelBytes < 0.85 * machine.l2Bytes;
-    // The vectors come from further where they do not stay. Packed images
-    // follow each other: 64 to 32 channels, k 2 s 2, at 32^3, 64 KB of them are
-    // as fast as 16.
-    double place = size * width * shape.elementBytes < vectorCache ? 1
-                   : form.lanes == Lanes::Images                   ? 1.05
-                   : size * pixelBytes < 0.5 * machine.l2Bytes     ? 1.3
-                                                                   : 2;
-    double inPiece = pixels.each / chunks;
+    double further = place(form, size, rows, width, isNear) - 1;
+    double inPiece = pixels.each / pieces;
     auto plan =
         PlanAttr::get(op.getContext(), form.lanes, width, rows,
                       /*unroll=*/1, RowForm::Outer, chunks,
@@ -376,14 +373,14 @@ void OuterTimes::add(const Form &form, int64_t rows, int64_t width) {
       double used = rowsOf(count), sums = used * lanesOf(count);
       double apart =
           sumApart(form, plan, !ofImages || areLanes(count), rowsOf(count));
-      tile += share *
-              (tileStart +
-               2 * sums * shape.elementBytes / (isNear ? nearBytes : far) +
-               apart * sums + (isPlane(form) ? planeStart * used : 0) +
-               inPiece * stepOf(count) * (1 + (place - 1) / sharing(count)) +
-               inPiece / std::max(1.0, pixels.row) * rowStart);
+      tile +=
+          share * (tileStart +
+                   2 * sums * shape.elementBytes / (isNear ? nearBytes : far) +
+                   apart * sums + (isPlane(form) ? planeStart * used : 0) +
+                   inPiece * stepOf(count) * (1 + further / sharing(count)) +
+                   inPiece / std::max(1.0, pixels.row) * rowStart);
     }
-    double cycles = chunks * tile * blocks * outputs * groups + form.packing;
+    double cycles = pieces * tile * blocks * outputs * groups + form.packing;
     if (cycles < fewest && whyPlanIsImpossible(op, plan).empty()) {
       fewest = cycles;
       best = plan;

@@ -135,6 +135,21 @@ def test_configures_inside_another_project(tmp_path):
         f"-DCMAKE_CXX_COMPILER={cached('CMAKE_CXX_COMPILER')}")
 
 
+def test_without_llvm_it_says_where_to_get_it(tmp_path):
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.25)\nproject(p LANGUAGES C CXX)\n"
+        f"set(CMAKE_FIND_ROOT_PATH {tmp_path})\nset(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)\n"
+        f"include({ROOT}/cmake/ConvjitMLIR.cmake)\n"
+    )
+    done = subprocess.run(
+        ["cmake", "-G", "Ninja", "-S", tmp_path, "-B", tmp_path / "b",
+         f"-DCMAKE_C_COMPILER={cached('CMAKE_C_COMPILER')}",
+         f"-DCMAKE_CXX_COMPILER={cached('CMAKE_CXX_COMPILER')}"],
+        capture_output=True, text=True, env=CLEAN,
+    )
+    assert done.returncode != 0 and "scripts/setup" in done.stderr, done.stderr
+
+
 def test_a_component_that_is_missing_is_named(prefix, tmp_path):
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.25)\nproject(p LANGUAGES C)\n"

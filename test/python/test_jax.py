@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import os
 import subprocess
 import sys
 import threading
@@ -231,6 +232,30 @@ def test_nothing_compiles_in_the_steady_state(convjit_jax):
     assert _convjit.compilations() == before + 1
 
 
+COUNT = """
+import jax, jax.numpy as jnp
+import convjit.jax
+from convjit import _convjit
+
+convjit.jax.install()
+x, w = jnp.ones((3, 7, 6, 8)), jnp.ones((3, 2, 8, 16))
+loss = lambda x, w: jax.lax.conv_general_dilated(
+    x, w, (2, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).sum()
+jax.jit(jax.value_and_grad(loss, (0, 1)))(x, w)
+print(len(convjit.jax.report()), _convjit.compilations())
+"""
+
+
+def test_a_later_process_compiles_nothing(tmp_path):
+    environment = {**os.environ, "CONVJIT_CACHE": "on", "CONVJIT_CACHE_DIR": str(tmp_path / "c")}
+    printed = [
+        subprocess.run([sys.executable, "-c", COUNT], env=environment, check=True,
+                       capture_output=True, text=True).stdout
+        for _ in range(2)
+    ]
+    assert printed == ["3 3\n", "3 0\n"]
+
+
 def test_report_says_what_happened(convjit_jax):
     convjit_jax.install()
     assert "no convolution" in str(convjit_jax.report())
@@ -244,8 +269,10 @@ def test_report_says_what_happened(convjit_jax):
     assert taken.calls >= 2 and taken.total_ms >= taken.fastest_ms > 0
     assert 0 < taken.pack_share < 1 and taken.gflops > 0
     assert not left.taken and "float16" in left.reason and left.total_ms is None
+    # What could be taken but for its dtype has a text as well.
+    assert left.convolution == taken.convolution + ",dtype=f16"
     text = str(convjit_jax.report())
-    assert "taken" in text and "left" in text and taken.plan in text
+    assert taken.plan in text and text.endswith("\n1 taken, 1 left to XLA")
     assert "<table>" in convjit_jax.report()._repr_html_()
 
 

@@ -72,3 +72,22 @@ def test_wheel_works_in_a_clean_environment(tmp_path):
                           env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped, JAX is not installed" in done.stdout
+    for module in ("convjit.jax", "convjit.brainstate"):
+        done = subprocess.run([str(python), "-c", f"import {module}"], capture_output=True,
+                              text=True, env=environment, cwd=tmp_path)
+        assert done.returncode and done.stderr.endswith(
+            "ModuleNotFoundError: convjit.jax needs JAX 0.10 or later, and there is none:"
+            " pip install 'jax>=0.10'\n")
+
+
+@pytest.mark.parametrize("module, script, says", [
+    ("convjit.jax", "import jax; jax.__version_info__ = (0, 9, 2); jax.__version__ = '0.9.2'",
+     "convjit.jax needs JAX 0.10 or later, here is 0.9.2"),
+    ("convjit.brainstate", "sys.modules['brainstate'] = None",
+     "convjit.brainstate needs brainstate, and there is none: pip install brainstate"),
+])
+def test_what_is_missing_is_named(module, script, says):
+    pytest.importorskip("jax")
+    done = subprocess.run([sys.executable, "-c", f"import sys; {script}; import {module}"],
+                          capture_output=True, text=True)
+    assert done.returncode and says in done.stderr

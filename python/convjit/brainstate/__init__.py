@@ -17,6 +17,16 @@ channels.
 """
 
 from ..jax import _lowering
+
+try:
+    import brainstate as _
+except ModuleNotFoundError as error:
+    if error.name != "brainstate":
+        raise
+    raise ModuleNotFoundError(
+        "convjit.brainstate needs brainstate, and there is none: pip install brainstate",
+        name="brainstate",
+    ) from None
 from ._layers import (
     Conv1d, Conv2d, Conv3d,
     ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,

@@ -14,7 +14,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-import jax
+try:
+    import jax
+except ModuleNotFoundError as error:
+    if error.name != "jax":
+        raise
+    raise ModuleNotFoundError(
+        "convjit.jax needs JAX 0.10 or later, and there is none: pip install 'jax>=0.10'",
+        name="jax",
+    ) from None
+if jax.__version_info__ < (0, 10):
+    raise ImportError(
+        f"convjit.jax needs JAX 0.10 or later, here is {jax.__version__}:"
+        " pip install -U 'jax>=0.10'"
+    )
 
 from . import _lowering
 from ._lowering import TARGET

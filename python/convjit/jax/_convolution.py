@@ -30,13 +30,10 @@ def _x(values: Sequence[int]) -> str:
     return "x".join(str(operator.index(v)) for v in values)
 
 
-def describe(
+def text_of(
     lhs_shape: Sequence[int],
     rhs_shape: Sequence[int],
-    lhs_dtype: Any,
-    rhs_dtype: Any,
     out_dtype: Any,
-    out_shape: Sequence[int],
     *,
     window_strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
@@ -45,33 +42,22 @@ def describe(
     dimension_numbers: Any,
     feature_group_count: int,
     batch_group_count: int,
-    platform: str = "cpu",
     **_: Any,
 ) -> str:
-    """The text of `conv_general_dilated` with these parameters.
+    """The text of `conv_general_dilated` with these parameters, whatever the dtype.
 
-    The batch is not part of it. Raises NotTaken, with the reason, for what
-    convjit has no kernels for: such a convolution is XLA's.
+    The batch is not part of it. Raises NotTaken where there is no such text.
     """
-    names = {str(d) for d in (lhs_dtype, rhs_dtype, out_dtype)}
-    dtypes = _DTYPES if platform == "cpu" else _CUDA_DTYPES
-    if len(names) != 1 or not names <= dtypes.keys():
-        *others, last = dtypes
-        raise NotTaken(
-            f"dtypes {lhs_dtype}, {rhs_dtype} -> {out_dtype}; taken:"
-            f" {', '.join(others)} or {last} throughout"
-        )
     lhs_spec, rhs_spec, out_spec = dimension_numbers
     rank = len(lhs_spec) - 2
     if not 1 <= rank <= 3:
         raise NotTaken(f"{rank} spatial dimensions; taken: 1, 2 or 3")
     try:
-        sizes = [operator.index(n) for n in (*lhs_shape, *rhs_shape, *out_shape)]
+        lhs, rhs = map(operator.index, lhs_shape), map(operator.index, rhs_shape)
+        lhs_shape, rhs_shape = list(lhs), list(rhs)
         pads = [(operator.index(lo), operator.index(hi)) for lo, hi in padding]
     except Exception:
         raise NotTaken("symbolic shapes; taken: sizes known when lowering") from None
-    if not math.prod(sizes):
-        raise NotTaken("an array without elements; nothing to compute")
     text = (
         "convolution:n="
         + _x([lhs_shape[a] for a in lhs_spec[2:]])
@@ -93,5 +79,32 @@ def describe(
         f",y={_axes(out_spec, 'b', 'f')}"
     )
     if str(out_dtype) != "float32":
-        text += f",dtype={dtypes[str(out_dtype)]}"
+        text += f",dtype={_CUDA_DTYPES.get(str(out_dtype), out_dtype)}"
+    return text
+
+
+def describe(
+    lhs_shape: Sequence[int],
+    rhs_shape: Sequence[int],
+    lhs_dtype: Any,
+    rhs_dtype: Any,
+    out_dtype: Any,
+    out_shape: Sequence[int],
+    *,
+    platform: str = "cpu",
+    **params: Any,
+) -> str:
+    """The text of what convjit has kernels for; raises NotTaken, with the reason, for
+    the rest: such a convolution is XLA's."""
+    names = {str(d) for d in (lhs_dtype, rhs_dtype, out_dtype)}
+    dtypes = _DTYPES if platform == "cpu" else _CUDA_DTYPES
+    if len(names) != 1 or not names <= dtypes.keys():
+        *others, last = dtypes
+        raise NotTaken(
+            f"dtypes {lhs_dtype}, {rhs_dtype} -> {out_dtype}; taken:"
+            f" {', '.join(others)} or {last} throughout"
+        )
+    text = text_of(lhs_shape, rhs_shape, out_dtype, **params)
+    if not math.prod((*lhs_shape, *rhs_shape, *out_shape)):
+        raise NotTaken("an array without elements; nothing to compute")
     return text

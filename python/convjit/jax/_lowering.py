@@ -1,9 +1,10 @@
 """The lowering of JAX's convolution primitive, and its custom call.
 
 The rules stand in JAX's table beside XLA's own, for the platform "cpu" and, where
-that was asked for, "cuda", while convjit is installed or enabled somewhere. It asks a user context, which is part
-of every cache key of JAX: a function that was compiled without convjit is
-compiled again with it, and the old executable serves again afterwards.
+that was asked for, "cuda", while convjit is installed or enabled somewhere. They ask
+a user context, which is part of every cache key of JAX: a function that was compiled
+without convjit is compiled again with it, and the old executable serves again
+afterwards.
 """
 
 from __future__ import annotations
@@ -191,7 +192,6 @@ def _rule(platform: str, ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
     (out_aval,) = ctx.avals_out
     batch_axis = params["dimension_numbers"].lhs_spec[0]
     batch = lhs_aval.shape[batch_axis]
-    text = f"{lhs_aval.str_short()}, {rhs_aval.str_short()}"
     try:
         if ctx.module_context.lowering_parameters.for_export and not exporting.value:
             raise NotTaken("jax.export; taken: with convjit.jax.install(export=True)")
@@ -212,6 +212,12 @@ def _rule(platform: str, ctx: Any, lhs: Any, rhs: Any, **params: Any) -> Any:
             return _partition.lower(ctx, lhs, rhs, out_aval, params)
         kernel, attributes = kernel_for(lhs_aval, rhs_aval, out_aval, params)
     except NotTaken as reason:
+        try:
+            text = _convolution.text_of(
+                lhs_aval.shape, rhs_aval.shape, out_aval.dtype, **params
+            )
+        except NotTaken:  # there is none
+            text = f"{lhs_aval.str_short()}, {rhs_aval.str_short()}"
         _report.record(text, batch, str(reason).removeprefix(f"{text}: "))
         return _original(platform, ctx, lhs, rhs, **params)
     _report.record(attributes["convolution"], batch, kernel=kernel)

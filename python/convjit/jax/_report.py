@@ -18,7 +18,7 @@ class Entry:
     convjit did not take the convolution (XLA's own are not timed).
     """
 
-    convolution: str  #: its text, or the shapes where it has none
+    convolution: str  #: its text, or the shapes where it has none (0 or 4 dimensions)
     batch: int
     taken: bool
     reason: str  #: why it was left to XLA; empty where taken
@@ -35,7 +35,7 @@ class Entry:
 class Report(list):
     """A list of `Entry`, with a table as its text and in notebooks."""
 
-    _columns = ("", "convolution", "batch", "calls", "ms", "GFLOP/s", "pack", "why")
+    _columns = ("", "convolution", "batch", "calls", "ms", "GFLOP/s", "pack", "plan, or why it was left")
 
     def _rows(self) -> list[tuple[str, ...]]:
         rows = []
@@ -65,6 +65,8 @@ class Report(list):
                 for i, (c, w) in enumerate(zip(row, widths))
             ]
             lines.append("  ".join([*cells, row[-1]]).rstrip())
+        taken = sum(e.taken for e in self)
+        lines.append(f"{taken} taken, {len(self) - taken} left to XLA")
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -93,7 +95,10 @@ def record(text: str, batch: int, reason: str = "", kernel: Any = None) -> None:
 def report() -> Report:
     """Each convolution met since the start or `clear_report()`.
 
-    Counts and times of a convolution are those of all batch sizes together.
+    Counts and times of a convolution are those of all batch sizes together, and of
+    the calls that have ended: JAX returns before they have (`jax.block_until_ready`).
+    The table names the time of the fastest call, and the share of all calls' time that
+    went into packing weights.
     """
     with _lock:
         met = {key: tuple(value) for key, value in _met.items()}
