@@ -50,6 +50,19 @@ def small(problem, field):
     return problem
 
 
+def channels_first(problem):
+    """The same layer with channels first."""
+    if "channels_first" in problem:
+        return problem
+    problem = problem.replace(",layout=channels_last", "")
+
+    def turn(match):
+        *sizes, channels = match[1].split("x")
+        return "in=" + "x".join([channels, *sizes])
+
+    return re.sub(r"\bin=([0-9x]+)", turn, problem) + ",layout=channels_first"
+
+
 def size_of(problem):
     dtype = re.search(r"\bdtype=(\w+)", problem)
     return SIZES[dtype[1] if dtype else "f32"]
@@ -62,7 +75,8 @@ class Refused(Exception):
 class Reporter:
     """Rows of layers on one chip."""
 
-    def __init__(self, convjit, chip, dtype=None, plan=None, conflicts=False, assemble=False):
+    def __init__(self, convjit, chip, dtype=None, plan=None, conflicts=False, assemble=False,
+                 channels_first=False):
         self.convjit = convjit
         self.chip = chip
         self.target = ["--target=nvptx", f"--target-cpu={chip}"]
@@ -70,6 +84,7 @@ class Reporter:
         self.plan = plan
         self.conflicts = conflicts
         self.assemble = assemble
+        self.channels_first = channels_first
 
     def run(self, *arguments):
         done = subprocess.run(
@@ -81,6 +96,8 @@ class Reporter:
         """What is known of the layer, by name."""
         if self.dtype and "dtype=" not in problem:
             problem += f",dtype={self.dtype}"
+        if self.channels_first:
+            problem = channels_first(problem)
         asked = ["--plan", self.plan] if self.plan else []
         status, text, error = self.run(
             "plan", problem, f"--batch={IMAGES}", "--json", *self.target, *asked
@@ -101,6 +118,7 @@ class Reporter:
         row["shared bytes"] = main["shared_bytes"]
         row["threads"] = main["threads"]
         row.update(prediction(told))
+        row["us in place"] = in_place(told, asked=bool(self.plan))
         row["plan"] = told["plan"]
         if self.conflicts:
             row.update(self.measured(problem, told["plan"], field))
@@ -199,6 +217,18 @@ def prediction(told):
     return row
 
 
+def in_place(told, asked):
+    """Microseconds of the best plan that reads the input as it is: of the chosen one's schedule,
+    where it was `asked` for."""
+    schedule = re.search(r"schedule = \w+", told["plan"])[0]
+    return min(
+        float(one["reason"].split()[0])
+        for one in told["candidates"]
+        if " us predicted" in one["reason"] and "pack_input" not in one["name"]
+        and (schedule in one["name"] if asked else "only where a plan" not in one["reason"])
+    )
+
+
 def shown_plan(row):
     text = f"{row['schedule']} {row['box']} by {row['channels']}, {row['stages']} stages"
     text += f", split {row['split']}" if row["split"] > 1 else ""
@@ -251,6 +281,10 @@ def summary(name, rows, refused):
         "% of roof: median, least": f"{statistics.median(row['% of roof'] for row in rows):.0f}"
         f", {min(row['% of roof'] for row in rows)}",
     }
+    packed = sum(row["pack_input"] for row in rows)
+    if packed:
+        made["inputs packed"] = str(packed)
+        made["ms without"] = f"{sum(row['us in place'] for row in rows) * 1e-3:.3g}"
     if any("bank conflicts" in row for row in rows):
         made["bank conflicts"] = str(sum(row["bank conflicts"] != "none" for row in rows))
     if any("registers" in row for row in rows):

@@ -62,6 +62,18 @@ def test_a_row_a_layer(tool, tmp_path):
     assert 0 < share <= 100
 
 
+def test_channels_first(tool):
+    layer = "convT3d:in=8x16x16x64,oc=32,k=4,s=2,dtype=bf16"
+    first = "convT3d:in=64x8x16x16,oc=32,k=4,s=2,dtype=bf16,layout=channels_first"
+    assert report.channels_first(layer) == report.channels_first(first) == first
+    done = run(tool, "--channels-first", "--summary", layer)
+    rows = [line.split(" | ") for line in done.stdout.splitlines()]
+    summary = dict(zip(rows[0], rows[2], strict=True))
+    # A launch before packs it, or else it would take longer.
+    assert summary["inputs packed"] == "1"
+    assert float(summary["ms without |"].rstrip(" |")) > float(summary["ms"])
+
+
 def test_a_layer_that_is_none(tool):
     assert run(tool, "conv2d:in=1").returncode == 1
 

@@ -128,13 +128,11 @@ private:
     return deepest;
   }
 
-  /// What the main loop did, by step of a block; empty for an entry without
-  /// one.
+  /// What the main loop did, by step of a block; of an entry without one, by
+  /// block. Empty where there is no shared memory.
   static std::string steps(const std::string &entry,
                            const emulator::Report &report) {
     unsigned depth = mainLoopOf(report);
-    if (depth == 0 || report.blocks == 0)
-      return "";
     // Each step has one barrier.
     uint64_t barriers = 0, passes = 0, fewestPasses = 0, sectors = 0,
              fewestSectors = 0;
@@ -148,19 +146,24 @@ private:
       sectors += profile.sectors;
       fewestSectors += profile.idealSectors;
     }
-    double all = static_cast<double>(barriers) /
-                 static_cast<double>(report.threads / report.blocks);
+    if (passes == 0)
+      return "";
+    double all = depth ? static_cast<double>(barriers) /
+                             static_cast<double>(report.threads / report.blocks)
+                       : static_cast<double>(report.blocks);
+    std::string steps =
+        depth ? std::to_string(static_cast<int64_t>(all)) + " steps of " : "";
     char text[400];
     auto each = [&](uint64_t count) {
       return static_cast<double>(count) / all;
     };
-    std::snprintf(
-        text, sizeof text,
-        "%s: %.0f steps of %llu blocks, of each %.6g passes of shared "
-        "memory (%.6g would do), %.6g sectors of global memory (%.6g "
-        "would do)\n",
-        entry.c_str(), all, static_cast<unsigned long long>(report.blocks),
-        each(passes), each(fewestPasses), each(sectors), each(fewestSectors));
+    std::snprintf(text, sizeof text,
+                  "%s: %s%llu blocks, of each %.6g passes of shared "
+                  "memory (%.6g would do), %.6g sectors of global memory (%.6g "
+                  "would do)\n",
+                  entry.c_str(), steps.c_str(),
+                  static_cast<unsigned long long>(report.blocks), each(passes),
+                  each(fewestPasses), each(sectors), each(fewestSectors));
     return text;
   }
 
