@@ -17,14 +17,6 @@
 
 namespace convjit {
 
-/// Elements between neighbours on this axis of a contiguous buffer.
-mlir::Value strideOf(IndexMath &math, mlir::Value buffer, int64_t axis);
-/// The buffer from element `first` on, as one row; an index.
-mlir::Value flatRow(IndexMath &math, mlir::Value buffer, mlir::Value first);
-/// An element of a row where `condition` holds, else zero; null always holds.
-mlir::Value loadOrZero(IndexMath &math, mlir::Value condition, mlir::Value row,
-                       mlir::Value at);
-
 /// One pixel of the block's box.
 struct BlockPixel {
   mlir::Value image;                 ///< of the output; an index

@@ -8,7 +8,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "PackInputs.h"
-#include "BlockBuilder.h"
+#include "BlockSpace.h"
+#include "Buffers.h"
 #include "GPUPasses.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "AsyncTiles.h"
+#include "Buffers.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
