@@ -31,7 +31,8 @@ public:
       : gpuKernels({.compile = {},
                     .disk = given.disk,
                     .directory = given.directory,
-                    .maxBytes = given.maxBytes}),
+                    .maxBytes = given.maxBytes,
+                    .maxKernels = static_cast<size_t>(given.maxKernels)}),
         options(std::move(given)) {}
 
   /// The kernels of one plan; the empty one is the compiler's choice.

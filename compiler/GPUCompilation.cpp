@@ -205,8 +205,8 @@ GPULaunch GPUCompilation::describe(mlir::gpu::GPUFuncOp func) {
   launch.sharedBytes = number("conv.shared_bytes");
   launch.blocks = number("conv.blocks");
   launch.imagesPerBlock = number("conv.images_per_block");
-  for (unsigned i = 0; i < func.getNumArguments(); ++i)
-    launch.parameters.push_back(
+  for (unsigned i = 0; i < func.getNumArguments(); ++i) {
+    auto parameter =
         llvm::StringSwitch<GPUParameter>(
             func.getArgAttrOfType<mlir::StringAttr>(i, "conv.operand")
                 .getValue())
@@ -215,8 +215,13 @@ GPULaunch GPUCompilation::describe(mlir::gpu::GPUFuncOp func) {
             .Case("packed", GPUParameter::Packed)
             .Case("bias", GPUParameter::Bias)
             .Case("residual", GPUParameter::Residual)
-            .Case("scratch", GPUParameter::Scratch)
-            .Default(GPUParameter::Output));
+            .Cases({"scratch", "packed_input"}, GPUParameter::Scratch)
+            .Default(GPUParameter::Output);
+    // All scratch is one buffer.
+    if (parameter != GPUParameter::Scratch ||
+        !llvm::is_contained(launch.parameters, parameter))
+      launch.parameters.push_back(parameter);
+  }
   if (launch.imagesPerBlock)
     launch.parameters.push_back(GPUParameter::Batch);
   return launch;
@@ -225,10 +230,9 @@ GPULaunch GPUCompilation::describe(mlir::gpu::GPUFuncOp func) {
 void GPUCompilation::describeLaunches() {
   module->walk([&](mlir::gpu::GPUFuncOp func) {
     if (func->hasAttr("conv.images_per_block")) {
-      if (auto split = func->getAttrOfType<mlir::IntegerAttr>("conv.split"))
-        kernel.scratchBytesPerImage = static_cast<size_t>(
-            split.getInt() * imageBytes(llvm::cast<mlir::MemRefType>(
-                                 func.getArgumentTypes().back())));
+      if (auto bytes =
+              func->getAttrOfType<mlir::IntegerAttr>("conv.scratch_bytes"))
+        kernel.scratchBytesPerImage = static_cast<size_t>(bytes.getInt());
       return kernel.run.push_back(describe(func));
     }
     kernel.pack = describe(func);

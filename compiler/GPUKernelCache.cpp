@@ -12,10 +12,11 @@
 #include "GPUEntry.h"
 #include "Guard.h"
 
+#include <algorithm>
 #include <ctime>
 #include <map>
 #include <mutex>
-#include <set>
+#include <vector>
 
 using namespace convjit;
 
@@ -23,19 +24,25 @@ struct GPUKernelCache::Impl {
   struct Entry {
     std::mutex mutex;
     std::shared_ptr<const GPUKernel> kernel;
+    uint64_t lastUse = 0; ///< under the mutex of all entries
   };
 
-  Impl(const KernelCacheOptions &place) : backend(place) {}
+  Impl(const KernelCacheOptions &place)
+      : backend(place), capacity(place.maxKernels) {}
 
   Expected<std::shared_ptr<const GPUKernel>> get(const Convolution &conv,
                                                  const CompileOptions &options);
   Expected<GPUKernel> make(const std::string &key, const Convolution &conv,
                            const CompileOptions &options);
   std::optional<GPUKernel> load(const std::string &key);
+  std::map<const GPUKernel *, uint64_t> lastUses();
+  void evict();
 
   CacheBackend backend;
+  const size_t capacity;
   std::mutex mutex;
   std::map<std::string, std::shared_ptr<Entry>> entries;
+  uint64_t clock = 0;
 };
 
 GPUKernelCache::GPUKernelCache(const KernelCacheOptions &place)
@@ -87,6 +94,41 @@ Expected<GPUKernel> GPUKernelCache::Impl::make(const std::string &key,
   return made;
 }
 
+/// The kernels in memory, and when each was last asked for, under any of its
+/// keys. All entries are locked, this thread has none of them.
+std::map<const GPUKernel *, uint64_t> GPUKernelCache::Impl::lastUses() {
+  std::map<const GPUKernel *, uint64_t> uses;
+  for (const auto &[key, entry] : entries)
+    if (std::unique_lock made(entry->mutex, std::try_to_lock);
+        made && entry->kernel) {
+      uint64_t &last = uses[entry->kernel.get()];
+      last = std::max(last, entry->lastUse);
+    }
+  return uses;
+}
+
+/// Forgets the kernels that were asked for the longest ago, as far as there are
+/// too many. Those that are being made stay.
+void GPUKernelCache::Impl::evict() {
+  std::vector<std::shared_ptr<Entry>> released; // outlives the lock
+  std::lock_guard lock(mutex);
+  std::map<const GPUKernel *, uint64_t> uses = lastUses();
+  for (; uses.size() > capacity;) {
+    auto oldest =
+        std::min_element(uses.begin(), uses.end(),
+                         [](auto &a, auto &b) { return a.second < b.second; });
+    std::erase_if(entries, [&](const auto &item) {
+      std::unique_lock made(item.second->mutex, std::try_to_lock);
+      if (!made || item.second->kernel.get() != oldest->first)
+        return false;
+      made.unlock();
+      released.push_back(item.second);
+      return true;
+    });
+    uses.erase(oldest);
+  }
+}
+
 Expected<std::shared_ptr<const GPUKernel>>
 GPUKernelCache::Impl::get(const Convolution &conv,
                           const CompileOptions &options) {
@@ -101,22 +143,29 @@ GPUKernelCache::Impl::get(const Convolution &conv,
     if (!known)
       known = std::make_shared<Entry>();
     entry = known;
+    entry->lastUse = ++clock;
   }
-  std::lock_guard lock(entry->mutex);
+  std::unique_lock lock(entry->mutex);
   if (entry->kernel)
     return entry->kernel;
   Expected<GPUKernel> made = make(key, conv, options);
   if (!made)
     return made.takeError();
-  entry->kernel = std::make_shared<const GPUKernel>(std::move(*made));
+  auto kernel = std::make_shared<const GPUKernel>(std::move(*made));
+  entry->kernel = kernel;
   // Who asks next may say the plan: JAX's executables do.
   CompileOptions planned = options;
-  planned.plan = entry->kernel->plan;
+  planned.plan = kernel->plan;
   auto same = std::make_shared<Entry>();
-  same->kernel = entry->kernel;
-  std::lock_guard lockEntries(mutex);
-  entries.try_emplace(cacheKey(conv, planned), std::move(same));
-  return entry->kernel;
+  same->kernel = kernel;
+  {
+    std::lock_guard lockEntries(mutex);
+    entries.try_emplace(cacheKey(conv, planned), std::move(same));
+  }
+  lock.unlock();
+  if (capacity)
+    evict();
+  return kernel;
 }
 
 Expected<std::shared_ptr<const GPUKernel>>
@@ -127,12 +176,7 @@ GPUKernelCache::kernel(const Convolution &conv, const CompileOptions &options) {
 KernelCacheStats GPUKernelCache::stats() const {
   KernelCacheStats stats = impl->backend.stats();
   std::lock_guard lock(impl->mutex);
-  std::set<const GPUKernel *> kernels;
-  for (const auto &[key, entry] : impl->entries)
-    if (std::unique_lock made(entry->mutex, std::try_to_lock);
-        made && entry->kernel)
-      kernels.insert(entry->kernel.get());
-  stats.kernels = kernels.size();
+  stats.kernels = impl->lastUses().size();
   return stats;
 }
 

@@ -29,6 +29,9 @@ static std::string breakdown(const GPUPrediction &prediction) {
   }
   stream << "; " << llvm::format("%.3g", prediction.memoryMicroseconds)
          << " us of memory";
+  if (prediction.packMicroseconds > 0)
+    stream << "; " << llvm::format("%.3g", prediction.packMicroseconds)
+           << " us of packing the input";
   return text;
 }
 
@@ -54,12 +57,16 @@ static void addCandidates(conv::ConvolutionOp op, const Chip &chip,
     report.candidates.push_back(std::move(candidate));
   };
   constexpr int shown = 4;
-  std::map<conv::GPUSchedule, int> count;
+  std::map<conv::GPUSchedule, int> count, countPacked;
   bool listed = false;
+  double best = 0;
   for (const GPUCandidate &candidate :
        gpuCandidates(op, chip, images, options.imageMultiple)) {
     bool isChosen = candidate.plan == chosen;
-    if (count[candidate.plan.getSchedule()]++ >= shown && !isChosen)
+    if (best == 0)
+      best = candidate.prediction.microseconds;
+    auto &counted = candidate.plan.getPackInput() ? countPacked : count;
+    if (counted[candidate.plan.getSchedule()]++ >= shown && !isChosen)
       continue;
     listed |= isChosen;
     add(candidate.plan, candidate.prediction);
@@ -72,6 +79,10 @@ static void addCandidates(conv::ConvolutionOp op, const Chip &chip,
   if (!count.contains(conv::GPUSchedule::Mma))
     report.candidates.push_back(
         {"schedule = mma", false, whyNoTensorCores(op), 0});
+  if (countPacked.empty())
+    report.candidates.push_back({"pack_input = true", false,
+                                 whyInputIsNotPacked(op, chip, images, best),
+                                 0});
   // What these chips have besides, at two to four times the rate.
   constexpr std::pair<const char *, const char *> later[] = {
       {"sm_90", "wgmma"}, {"sm_100", "tcgen05"}};

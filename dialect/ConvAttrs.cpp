@@ -17,35 +17,52 @@ using namespace convjit::conv;
 
 /// `vector = N`, and `, mixed = true` and `, split = N` where they are not the
 /// default, in that order: a comma alone does not say which of them comes.
+/// The fields after the vector may be left out; their order is fixed.
 static ParseResult parseGPUPlanEnd(AsmParser &parser, int64_t &vector,
-                                   bool &mixed, int64_t &split) {
-  mixed = false;
+                                   bool &mixed, int64_t &split,
+                                   bool &packInput) {
+  mixed = packInput = false;
   split = 1;
   if (parser.parseKeyword("vector") || parser.parseEqual() ||
       parser.parseInteger(vector))
     return failure();
   bool more = succeeded(parser.parseOptionalComma());
-  if (more && succeeded(parser.parseOptionalKeyword("mixed"))) {
+  auto isNext = [&](StringRef field) {
+    return more && succeeded(parser.parseOptionalKeyword(field));
+  };
+  auto parseBool = [&](bool &value) -> ParseResult {
     if (parser.parseEqual())
       return failure();
-    mixed = succeeded(parser.parseOptionalKeyword("true"));
-    if (!mixed && parser.parseKeyword("false"))
+    value = succeeded(parser.parseOptionalKeyword("true"));
+    if (!value && parser.parseKeyword("false"))
+      return failure();
+    more = succeeded(parser.parseOptionalComma());
+    return success();
+  };
+  if (isNext("mixed") && parseBool(mixed))
+    return failure();
+  if (isNext("split")) {
+    if (parser.parseEqual() || parser.parseInteger(split))
       return failure();
     more = succeeded(parser.parseOptionalComma());
   }
-  if (!more)
-    return success();
-  return failure(parser.parseKeyword("split") || parser.parseEqual() ||
-                 parser.parseInteger(split));
+  if (isNext("pack_input") && parseBool(packInput))
+    return failure();
+  if (more)
+    return parser.emitError(parser.getCurrentLocation())
+           << "valid: mixed, split and pack_input in this order";
+  return success();
 }
 
 static void printGPUPlanEnd(AsmPrinter &printer, int64_t vector, bool mixed,
-                            int64_t split) {
+                            int64_t split, bool packInput) {
   printer << "vector = " << vector;
   if (mixed)
     printer << ", mixed = true";
   if (split != 1)
     printer << ", split = " << split;
+  if (packInput)
+    printer << ", pack_input = true";
 }
 
 #define GET_ATTRDEF_CLASSES
@@ -391,7 +408,7 @@ LogicalResult GPUPlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                   int64_t channels, int64_t depth,
                                   int64_t threadPixels, int64_t threadChannels,
                                   int64_t stages, int64_t vector, bool,
-                                  int64_t split) {
+                                  int64_t split, bool) {
   auto check = [&](StringRef field, int64_t value, int64_t low, int64_t high) {
     if (value >= low && value <= high)
       return success();

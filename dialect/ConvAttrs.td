@@ -297,7 +297,9 @@ def Conv_GPUPlanAttr : Conv_Attr<"GPUPlan", "gpu_plan"> {
     - `mixed`: whether a step may hold several taps. Else a tap's channels are
       padded to whole steps;
     - `split`: parts that the reduction is cut into, each summed by blocks of its
-      own, and then added in order by a second launch.
+      own, and then added in order by a later launch;
+    - `pack_input`: whether a launch before lays the input out with channels last
+      (`conv.pack_input`). Blocks then read that.
 
     ```mlir
     #conv.gpu_plan<schedule = simt, box = [1, 4, 4, 8], channels = 64, depth = 8,
@@ -309,12 +311,13 @@ def Conv_GPUPlanAttr : Conv_Attr<"GPUPlan", "gpu_plan"> {
     ArrayRefParameter<"int64_t">:$box, "int64_t":$channels, "int64_t":$depth,
     "int64_t":$threadPixels, "int64_t":$threadChannels, "int64_t":$stages,
     "int64_t":$vector, DefaultValuedParameter<"bool", "false">:$mixed,
-    DefaultValuedParameter<"int64_t", "1">:$split);
+    DefaultValuedParameter<"int64_t", "1">:$split,
+    DefaultValuedParameter<"bool", "false">:$packInput);
   let assemblyFormat = [{
     `<` `schedule` `=` $schedule `,` `box` `=` `[` $box `]` `,`
     `channels` `=` $channels `,` `depth` `=` $depth `,`
     `thread_pixels` `=` $threadPixels `,` `thread_channels` `=` $threadChannels `,`
-    `stages` `=` $stages `,` custom<GPUPlanEnd>($vector, $mixed, $split) `>`
+    `stages` `=` $stages `,` custom<GPUPlanEnd>($vector, $mixed, $split, $packInput) `>`
   }];
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

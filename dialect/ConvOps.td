@@ -217,6 +217,22 @@ def Conv_PackFilterOp : Conv_Op<"pack_filter"> {
   let hasVerifier = 1;
 }
 
+def Conv_PackInputOp : Conv_Op<"pack_input"> {
+  let summary = "lays an input out with channels last";
+  let description = [{
+    `packed[b][x...][c]` takes the element of image b, position x and channel c
+    of the input, whose axes `dimension_numbers` names. Kernels that want
+    neighbouring channels in one access read that.
+  }];
+  let arguments = (ins
+    Arg<Conv_Buffer, "", [MemRead]>:$input,
+    Arg<Conv_Buffer, "", [MemWrite]>:$packed,
+    Conv_DimensionNumbersAttr:$dimension_numbers);
+  let assemblyFormat =
+      "$input `into` $packed attr-dict `:` type($input) `,` type($packed)";
+  let hasVerifier = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Thread blocks
 //===----------------------------------------------------------------------===//

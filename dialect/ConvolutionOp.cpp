@@ -308,6 +308,24 @@ LogicalResult PackFilterOp::verify() {
   return success();
 }
 
+LogicalResult PackInputOp::verify() {
+  auto input = cast<MemRefType>(getInput().getType());
+  auto packed = cast<MemRefType>(getPacked().getType());
+  DimensionNumbersAttr numbers = getDimensionNumbers();
+  if (input.getRank() != numbers.getRank() + 2)
+    return emitOpError() << "input is " << Type(input) << "; valid: of rank "
+                         << numbers.getRank() + 2;
+  SmallVector<int64_t> shape = {input.getDimSize(numbers.getInputBatch())};
+  for (int64_t axis : numbers.getInputSpatial())
+    shape.push_back(input.getDimSize(axis));
+  shape.push_back(input.getDimSize(numbers.getInputFeature()));
+  auto wanted = MemRefType::get(shape, input.getElementType());
+  if (packed != wanted)
+    return emitOpError() << "packed is " << Type(packed)
+                         << "; valid: " << Type(wanted);
+  return success();
+}
+
 LogicalResult BlockOp::verify() {
   int64_t rank = getRank();
   auto filter = cast<MemRefType>(getFilter().getType());

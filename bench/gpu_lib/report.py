@@ -18,17 +18,49 @@ UNITS = ["multiply-adds", "instructions", "shared memory", "cache"]
 SIZES = {"f64": 8, "f32": 4, "f16": 2, "bf16": 2}
 
 
-def small(problem):
-    """The layer on an image of few pixels, which has the same plans."""
+def small(problem, field):
+    """The layer as small as lets the plan of these fields do what it does in the large one.
+
+    Few pixels, and of channels a step and what is left after whole steps: a step's accesses
+    to shared memory are the same for all. Groups keep their channels.
+    """
+    cuts = "g=" not in problem.replace("bg=", "g=")
+    gradient = "grad=weight" in problem
+    depth, pixels = int(field["depth"]), int(field["box"].strip("[]").split(", ")[0])
+
+    def fewer(channels):
+        if gradient:  # images of the plan's box
+            return min(channels, max(pixels, 8))
+        return channels % depth + depth if channels > 2 * depth else channels
 
     def cut(match):
-        sizes = match[1].split("x")
+        sizes = [int(size) for size in match[1].split("x")]
         last = "channels_first" not in problem
         channels = sizes.pop() if last else sizes.pop(0)
-        sizes = [str(min(int(size), 9)) for size in sizes]
-        return "in=" + "x".join(sizes + [channels] if last else [channels] + sizes)
+        if cuts:
+            channels = fewer(channels)
+        sizes = [min(size, 5 if len(sizes) == 3 else 9) for size in sizes]
+        sizes = [*sizes, channels] if last else [channels, *sizes]
+        return "in=" + "x".join(str(size) for size in sizes)
 
-    return re.sub(r"in=([0-9x]+)", cut, problem)
+    problem = re.sub(r"\bin=([0-9x]+)", cut, problem)
+    if cuts:
+        most = int(field["channels"])
+        problem = re.sub(r"\boc=(\d+)", lambda of: f"oc={min(int(of[1]), most)}", problem)
+    return problem
+
+
+def channels_first(problem):
+    """The same layer with channels first."""
+    if "channels_first" in problem:
+        return problem
+    problem = problem.replace(",layout=channels_last", "")
+
+    def turn(match):
+        *sizes, channels = match[1].split("x")
+        return "in=" + "x".join([channels, *sizes])
+
+    return re.sub(r"\bin=([0-9x]+)", turn, problem) + ",layout=channels_first"
 
 
 def size_of(problem):
@@ -43,7 +75,8 @@ class Refused(Exception):
 class Reporter:
     """Rows of layers on one chip."""
 
-    def __init__(self, convjit, chip, dtype=None, plan=None, conflicts=False, assemble=False):
+    def __init__(self, convjit, chip, dtype=None, plan=None, conflicts=False, assemble=False,
+                 channels_first=False):
         self.convjit = convjit
         self.chip = chip
         self.target = ["--target=nvptx", f"--target-cpu={chip}"]
@@ -51,6 +84,7 @@ class Reporter:
         self.plan = plan
         self.conflicts = conflicts
         self.assemble = assemble
+        self.channels_first = channels_first
 
     def run(self, *arguments):
         done = subprocess.run(
@@ -62,6 +96,8 @@ class Reporter:
         """What is known of the layer, by name."""
         if self.dtype and "dtype=" not in problem:
             problem += f",dtype={self.dtype}"
+        if self.channels_first:
+            problem = channels_first(problem)
         asked = ["--plan", self.plan] if self.plan else []
         status, text, error = self.run(
             "plan", problem, f"--batch={IMAGES}", "--json", *self.target, *asked
@@ -77,33 +113,39 @@ class Reporter:
             row[name] = int(field[name])
         row["mixed"] = field.get("mixed") == "true"
         row["split"] = int(field.get("split", 1))
-        row["shared bytes"] = told["launches"][0]["shared_bytes"]
-        row["threads"] = told["launches"][0]["threads"]
+        row["pack_input"] = field.get("pack_input") == "true"
+        main = next(one for one in told["launches"] if one["entry"].endswith("_kernel"))
+        row["shared bytes"] = main["shared_bytes"]
+        row["threads"] = main["threads"]
         row.update(prediction(told))
+        row["us in place"] = in_place(told, asked=bool(self.plan))
         row["plan"] = told["plan"]
         if self.conflicts:
-            row.update(self.measured(problem, told["plan"]))
+            row.update(self.measured(problem, told["plan"], field))
         if self.assemble:
             row.update(self.assembled(problem, told["plan"], field))
         return row
 
-    def measured(self, problem, plan):
+    def measured(self, problem, plan, field):
         """Passes through shared memory's banks, and sectors of global memory, of a step."""
+        if field["schedule"] == "direct":
+            return {"bank conflicts": "none"}  # nor any shared memory
         # The images of a weight's gradient are part of its kernel.
         images = IMAGES if "grad=weight" in problem else 1
         status, _, said = self.run(
-            "verify", small(problem), "--device=emulated:steps", f"--batch={images}",
+            "verify", small(problem, field), "--device=emulated:steps", f"--batch={images}",
             "--plan", plan,
         )
-        if status:
-            return {"bank conflicts": "?"}
         found = re.search(
             r"convjit_kernel: \d+ steps of \d+ blocks, of each (\S+) passes of shared memory "
             r"\((\S+) would do\), (\S+) sectors of global memory \((\S+) would do\)",
             said,
         )
+        # A gradient is run in a second form, too, which need not have that plan.
+        if status and (found is None or status == 1):
+            return {"bank conflicts": "?"}
         if found is None:
-            return {"bank conflicts": "none"}  # nor any shared memory
+            return {"bank conflicts": "none"}  # a loop of one step, unrolled
         names = ["passes", "fewest passes", "sectors", "fewest sectors"]
         row = {name: float(value) for name, value in zip(names, found.groups(), strict=True)}
         extra = row["passes"] / row["fewest passes"] - 1
@@ -156,7 +198,8 @@ def prediction(told):
     said = re.match(
         r"(?P<us>\S+) us .* bound by (?P<bound>.*?); (?P<roof>\d+) % of the roof; "
         r"(?P<registers>\d+) registers a thread, (?P<resident>\d+) blocks an SM; "
-        r"cycles of a step: (?P<step>.*?); (?P<memory>\S+) us of memory",
+        r"cycles of a step: (?P<step>.*?); (?P<memory>\S+) us of memory"
+        r"(?:; (?P<packing>\S+) us of packing the input)?",
         reason,
     )
     row = {
@@ -166,6 +209,7 @@ def prediction(told):
         "registers expected": int(said["registers"]),
         "blocks an SM": int(said["resident"]),
         "us of memory": float(said["memory"]),
+        "us of packing": float(said["packing"] or 0),
     }
     for part in said["step"].split(", "):
         cycles, unit = part.split(" ", 1)
@@ -173,9 +217,22 @@ def prediction(told):
     return row
 
 
+def in_place(told, asked):
+    """Microseconds of the best plan that reads the input as it is: of the chosen one's schedule,
+    where it was `asked` for."""
+    schedule = re.search(r"schedule = \w+", told["plan"])[0]
+    return min(
+        float(one["reason"].split()[0])
+        for one in told["candidates"]
+        if " us predicted" in one["reason"] and "pack_input" not in one["name"]
+        and (schedule in one["name"] if asked else "only where a plan" not in one["reason"])
+    )
+
+
 def shown_plan(row):
     text = f"{row['schedule']} {row['box']} by {row['channels']}, {row['stages']} stages"
-    return text + (f", split {row['split']}" if row["split"] > 1 else "")
+    text += f", split {row['split']}" if row["split"] > 1 else ""
+    return text + (", input packed" if row["pack_input"] else "")
 
 
 def cells(row):
@@ -224,6 +281,10 @@ def summary(name, rows, refused):
         "% of roof: median, least": f"{statistics.median(row['% of roof'] for row in rows):.0f}"
         f", {min(row['% of roof'] for row in rows)}",
     }
+    packed = sum(row["pack_input"] for row in rows)
+    if packed:
+        made["inputs packed"] = str(packed)
+        made["ms without"] = f"{sum(row['us in place'] for row in rows) * 1e-3:.3g}"
     if any("bank conflicts" in row for row in rows):
         made["bank conflicts"] = str(sum(row["bank conflicts"] != "none" for row in rows))
     if any("registers" in row for row in rows):

@@ -14,15 +14,22 @@ SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "gpu_report"
 @pytest.mark.parametrize(
     "problem, wanted",
     [
-        ("conv2d:in=56x8x64,oc=64,k=3", "conv2d:in=9x8x64,oc=64,k=3"),
+        # Whole steps, and steps with a rest.
+        ("conv2d:in=56x8x64,oc=64,k=3", "conv2d:in=9x8x16,oc=32,k=3"),
+        ("conv3d:in=56x8x4x70,oc=8,k=3", "conv3d:in=5x5x4x22,oc=8,k=3"),
+        ("conv2d:in=56x8x30,oc=64,k=3", "conv2d:in=9x8x30,oc=32,k=3"),
         (
             "convT2d:in=64x56x30,oc=3,k=2,layout=channels_first",
-            "convT2d:in=64x9x9,oc=3,k=2,layout=channels_first",
+            "convT2d:in=16x9x9,oc=3,k=2,layout=channels_first",
         ),
+        ("conv2d:in=56x8x64,oc=64,k=3,g=2", "conv2d:in=9x8x64,oc=64,k=3,g=2"),
+        # A gradient's input channels are images of the box.
+        ("conv2d:in=56x8x64,oc=64,k=3,grad=weight", "conv2d:in=9x8x8,oc=32,k=3,grad=weight"),
     ],
 )
-def test_small_images_keep_their_channels(problem, wanted):
-    assert report.small(problem) == wanted
+def test_small_layers_have_steps_like_the_large(problem, wanted):
+    field = {"box": "[8, 4, 4]", "depth": "16", "channels": "32"}
+    assert report.small(problem, field) == wanted
 
 
 def run(tool, *arguments):
@@ -53,6 +60,18 @@ def test_a_row_a_layer(tool, tmp_path):
     assert float(rows[3][1]) == pytest.approx(2 * 8 * 16 * 16 * 64 * 32 * 1e-9, rel=0.01)
     share = int(rows[2][6].split()[0])
     assert 0 < share <= 100
+
+
+def test_channels_first(tool):
+    layer = "convT3d:in=8x16x16x64,oc=32,k=4,s=2,dtype=bf16"
+    first = "convT3d:in=64x8x16x16,oc=32,k=4,s=2,dtype=bf16,layout=channels_first"
+    assert report.channels_first(layer) == report.channels_first(first) == first
+    done = run(tool, "--channels-first", "--summary", layer)
+    rows = [line.split(" | ") for line in done.stdout.splitlines()]
+    summary = dict(zip(rows[0], rows[2], strict=True))
+    # A launch before packs it, or else it would take longer.
+    assert summary["inputs packed"] == "1"
+    assert float(summary["ms without |"].rstrip(" |")) > float(summary["ms"])
 
 
 def test_a_layer_that_is_none(tool):

@@ -30,12 +30,29 @@ int64_t BlockSpace::blocksPerImages() const {
   return blocks;
 }
 
+DimensionNumbersAttr convjit::readNumbers(GPUPlanAttr plan,
+                                          DimensionNumbersAttr numbers) {
+  if (!plan.getPackInput())
+    return numbers;
+  int64_t rank = numbers.getRank();
+  SmallVector<int64_t> spatial;
+  for (int64_t dim = 0; dim < rank; ++dim)
+    spatial.push_back(1 + dim);
+  return DimensionNumbersAttr::get(
+      numbers.getContext(), /*inputBatch=*/0, /*inputFeature=*/rank + 1,
+      spatial, numbers.getKernelInputFeature(),
+      numbers.getKernelOutputFeature(), numbers.getKernelSpatial(),
+      numbers.getOutputBatch(), numbers.getOutputFeature(),
+      numbers.getOutputSpatial());
+}
+
 static bool hasImagesLast(DimensionNumbersAttr numbers) {
   return numbers.getInputBatch() == numbers.getRank() + 1;
 }
 
 bool convjit::hasProductRows(GPUPlanAttr plan, Type element,
                              DimensionNumbersAttr numbers) {
+  numbers = readNumbers(plan, numbers);
   bool channelsLast = numbers.getInputFeature() == numbers.getRank() + 1;
   return plan.getSchedule() == GPUSchedule::Mma &&
          element.getIntOrFloatBitWidth() == 16 &&
@@ -45,7 +62,8 @@ bool convjit::hasProductRows(GPUPlanAttr plan, Type element,
 int64_t convjit::imageMultiple(GPUPlanAttr plan, Type element,
                                DimensionNumbersAttr numbers) {
   // Accesses are to neighbouring images.
-  return hasProductRows(plan, element, numbers) && hasImagesLast(numbers)
+  return hasProductRows(plan, element, numbers) &&
+                 hasImagesLast(readNumbers(plan, numbers))
              ? plan.getVector()
              : 1;
 }

@@ -32,6 +32,11 @@ struct BlockSpace {
   int64_t imagesPerBlock() const { return plan.getBox()[0]; }
 };
 
+/// The axes of the input as blocks read it: those of the packed one, where the
+/// plan has it packed.
+conv::DimensionNumbersAttr readNumbers(conv::GPUPlanAttr plan,
+                                       conv::DimensionNumbersAttr numbers);
+
 /// schedule = mma: whether rows of its tiles in shared memory are products of a
 /// step, with pixels and channels side by side, which fragments of 16-bit types
 /// can be read from: where an access to the input has no two products. Else

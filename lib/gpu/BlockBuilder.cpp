@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "BlockBuilder.h"
+#include "Buffers.h"
 #include "PhaseTables.h"
 #include "tile/Epilogue.h"
 
@@ -136,15 +137,7 @@ BlockPixel BlockBuilder::pixel(Value number) {
 }
 
 Value BlockBuilder::stride(Value buffer, int64_t axis, IndexMath &math) {
-  auto type = cast<MemRefType>(buffer.getType());
-  int64_t known = 1;
-  Value batch;
-  for (int64_t later = axis + 1; later < type.getRank(); ++later)
-    if (type.isDynamicDim(later))
-      batch = math.cast(memref::DimOp::create(b, loc, buffer, later));
-    else
-      known *= type.getDimSize(later);
-  return batch ? math.mul(batch, known) : math.constant(known);
+  return strideOf(math, buffer, axis);
 }
 
 Value BlockBuilder::inputBase(const BlockPixel &pixel) {
@@ -275,15 +268,7 @@ Value BlockBuilder::outputBase(const BlockPixel &pixel) {
 }
 
 Value BlockBuilder::row(Value buffer, Value first) {
-  auto type = cast<MemRefType>(buffer.getType());
-  Value size = math.constant(1);
-  for (int64_t axis = 0; axis < type.getRank(); ++axis)
-    size = type.isDynamicDim(axis)
-               ? math.mul(size, memref::DimOp::create(b, loc, buffer, axis))
-               : math.mul(size, type.getDimSize(axis));
-  return memref::ReinterpretCastOp::create(
-      b, loc, buffer, OpFoldResult(first), ArrayRef<OpFoldResult>{size},
-      ArrayRef<OpFoldResult>{b.getIndexAttr(1)});
+  return flatRow(math, buffer, first);
 }
 
 Value BlockBuilder::load(Value row, Value at, int64_t size) {

@@ -8,7 +8,9 @@
 
 #include "GPUCostModel.h"
 
+#include "llvm/Support/Format.h"
 #include "llvm/Support/MathExtras.h"
+#include "llvm/Support/raw_ostream.h"
 
 #include <map>
 
@@ -52,23 +54,23 @@ void forBoxes(ArrayRef<PhaseSplitAttr> splits, int64_t pixels, int64_t images,
 void addSplits(ConvolutionOp op, const Chip &chip, int64_t allImages,
                SmallVectorImpl<GPUCandidate> &list) {
   constexpr int most = 64;
-  int tried[2] = {0, 0};
+  int tried[2][2] = {};
   size_t whole = list.size();
   for (size_t i = 0; i < whole; ++i) {
     GPUCandidate best = list[i];
     GPUPlanAttr plan = best.plan;
     if (plan.getSchedule() == GPUSchedule::Direct ||
-        tried[best.onlyIfAsked]++ >= most)
+        tried[best.onlyIfAsked][plan.getPackInput()]++ >= most)
       continue;
     int64_t images = llvm::divideCeil(allImages, plan.getBox()[0]);
     int64_t blocks = blockSpace(op, plan).blocksPerImages() * images;
     for (int64_t split = 2;
          split <= 64 && blocks * split <= 2 * chip.processors; split *= 2) {
-      auto parts = GPUPlanAttr::get(op.getContext(), plan.getSchedule(),
-                                    plan.getBox(), plan.getChannels(),
-                                    plan.getDepth(), plan.getThreadPixels(),
-                                    plan.getThreadChannels(), plan.getStages(),
-                                    plan.getVector(), plan.getMixed(), split);
+      auto parts = GPUPlanAttr::get(
+          op.getContext(), plan.getSchedule(), plan.getBox(),
+          plan.getChannels(), plan.getDepth(), plan.getThreadPixels(),
+          plan.getThreadChannels(), plan.getStages(), plan.getVector(),
+          plan.getMixed(), split, plan.getPackInput());
       GPUPrediction prediction = predict(op, parts, chip, allImages);
       if (prediction.microseconds < best.prediction.microseconds) {
         best.plan = parts;
@@ -80,95 +82,138 @@ void addSplits(ConvolutionOp op, const Chip &chip, int64_t allImages,
   }
 }
 
-} // namespace
+/// The best box of each tile, with the input as it is or packed.
+class Tiles {
+public:
+  Tiles(ConvolutionOp op, const Chip &chip, int64_t images, int64_t multiple,
+        bool packInput);
 
-SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
-                                                 const Chip &chip,
-                                                 int64_t images,
-                                                 int64_t multiple) {
-  MLIRContext *context = op.getContext();
-  auto input = cast<RankedTensorType>(op.getInput().getType());
-  int64_t bytes = input.getElementTypeBitWidth() / 8;
-  bool channelsLast =
-      op.getDimensionNumbers().getInputFeature() == input.getRank() - 1;
-  // A weight gradient's images are the layer's channels.
-  DimensionNumbersAttr numbers = op.getDimensionNumbers();
-  bool imagesLast = numbers.getInputBatch() == input.getRank() - 1;
-  bool imagesFirst =
-      numbers.getInputBatch() == 0 && numbers.getOutputBatch() == 0;
-  int64_t neighbours = imagesLast ? images : 1;
-  SmallVector<PhaseSplitAttr> splits = *splitConvolution(op, 0);
-  int64_t rank = splits.size();
-  SmallVector<int64_t> unit(rank + 1, 1);
-  BlockSpace space =
-      blockSpace(op, GPUPlanAttr::get(context, GPUSchedule::Direct, unit, 1, 1,
-                                      1, 1, 1, 1, false, 1));
-  int64_t reduction = space.reduction;
-  int64_t access = 16 / bytes;
-  int64_t vector = 1;
-  if (channelsLast && reduction > 0)
-    while (vector < access && reduction % (2 * vector) == 0)
-      vector *= 2;
+  void addDirect();
+  void addSimt();
+  void addMma();
+  void appendTo(SmallVectorImpl<GPUCandidate> &list) const {
+    for (auto &[key, candidate] : best)
+      list.push_back(candidate);
+  }
 
-  // The best box of each tile.
+private:
+  GPUPlanAttr plan(GPUSchedule schedule, ArrayRef<int64_t> box,
+                   int64_t channels, int64_t depth, int64_t ownPixels,
+                   int64_t own, int64_t stages, int64_t vector, bool mixed) {
+    return GPUPlanAttr::get(op.getContext(), schedule, box, channels, depth,
+                            ownPixels, own, stages, vector, mixed, /*split=*/1,
+                            packInput);
+  }
+  bool wouldSpill(GPUPlanAttr plan);
+  void consider(GPUSchedule schedule, int64_t pixels, int64_t channels,
+                int64_t depth, int64_t ownPixels, int64_t own, int64_t stages,
+                int64_t vector, bool mixed);
+
+  ConvolutionOp op;
+  const Chip &chip;
+  int64_t images, multiple, bytes;
+  bool packInput, channelsLast, imagesLast;
+  SmallVector<PhaseSplitAttr> splits;
+  Type element;
+  /// Input channels that an output reads, output channels of a group.
+  int64_t reduction, perGroup;
+  /// Elements of the widest access; those of one that all rows of the input
+  /// begin aligned for.
+  int64_t access, vector = 1;
+
   using Key = std::tuple<int, int64_t, int64_t, int64_t, int64_t, int64_t,
                          int64_t, bool>;
   std::map<Key, GPUCandidate> best;
-  auto consider = [&](GPUSchedule schedule, int64_t pixels, int64_t channels,
-                      int64_t depth, int64_t ownPixels, int64_t own,
-                      int64_t stages, int64_t vector, bool mixed) {
-    int64_t threads = pixels / ownPixels * (channels / own);
-    if (threads < 32 || threads > 256)
+};
+
+} // namespace
+
+Tiles::Tiles(ConvolutionOp op, const Chip &chip, int64_t images,
+             int64_t multiple, bool packInput)
+    : op(op), chip(chip), images(images), multiple(multiple),
+      packInput(packInput), splits(*splitConvolution(op, 0)) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  element = input.getElementType();
+  bytes = input.getElementTypeBitWidth() / 8;
+  access = 16 / bytes;
+  GPUPlanAttr any =
+      plan(GPUSchedule::Direct, SmallVector<int64_t>(splits.size() + 1, 1), 1,
+           1, 1, 1, 1, 1, false);
+  DimensionNumbersAttr numbers = readNumbers(any, op.getDimensionNumbers());
+  channelsLast = numbers.getInputFeature() == input.getRank() - 1;
+  // A weight gradient's images are the layer's channels.
+  imagesLast = numbers.getInputBatch() == input.getRank() - 1;
+  BlockSpace space = blockSpace(op, any);
+  reduction = space.reduction;
+  perGroup = space.channels.perGroup;
+  if (channelsLast && reduction > 0)
+    while (vector < access && reduction % (2 * vector) == 0)
+      vector *= 2;
+}
+
+/// In its main loop.
+bool Tiles::wouldSpill(GPUPlanAttr plan) {
+  int64_t depth = plan.getDepth(), pixels = plan.getPixels();
+  int64_t threads = plan.getThreads();
+  // Where a step mixes taps, each element of the filter has an address and a
+  // predicate of its own on its way: 540 bytes spilled with 32 of them beside a
+  // tile of 8 by 8 (sm_90). Each pixel that it reads has an address and
+  // positions: 24 bytes spilled with 32 of them, whose channels are neighbours
+  // (sm_100).
+  bool isSimt = plan.getSchedule() == GPUSchedule::Simt;
+  int64_t addresses = 0;
+  if (isSimt && plan.getMixed()) {
+    addresses = 4 * plan.getChannels() * depth / threads;
+    if (channelsLast)
+      addresses += static_cast<int64_t>(1 + splits.size()) * pixels * depth /
+                   (plan.getVector() * threads);
+  }
+  bool productRows = hasProductRows(plan, element, op.getDimensionNumbers());
+  // Of tensor cores' rows of products, too, where they go through registers: 48
+  // bytes spilled with 32 of them in three dimensions, which were expected to
+  // take 248 registers (sm_80).
+  if (productRows && plan.getMixed() && channelsLast)
+    addresses = pixels * depth / threads;
+  bool mayNotFit = isSimt || productRows;
+  return mayNotFit &&
+         expectedRegisters(plan, registerFacts(op, plan)) + addresses >=
+             mostRegisters;
+}
+
+void Tiles::consider(GPUSchedule schedule, int64_t pixels, int64_t channels,
+                     int64_t depth, int64_t ownPixels, int64_t own,
+                     int64_t stages, int64_t vector, bool mixed) {
+  int64_t threads = pixels / ownPixels * (channels / own);
+  if (threads < 32 || threads > 256)
+    return;
+  int64_t neighbours = imagesLast ? images : 1;
+  forBoxes(splits, pixels, neighbours, [&](ArrayRef<int64_t> box) {
+    GPUPlanAttr made = plan(schedule, box, channels, depth, ownPixels, own,
+                            stages, vector, mixed);
+    if (!whyPlanIsImpossible(op, made).empty() || wouldSpill(made))
       return;
-    forBoxes(splits, pixels, neighbours, [&](ArrayRef<int64_t> box) {
-      auto plan = GPUPlanAttr::get(context, schedule, box, channels, depth,
-                                   ownPixels, own, stages, vector, mixed, 1);
-      if (!whyPlanIsImpossible(op, plan).empty())
-        return;
-      // It would spill in the main loop. Where a step mixes taps, each element
-      // of the filter has an address and a predicate of its own on its way: 540
-      // bytes spilled with 32 of them beside a tile of 8 by 8 (sm_90).
-      // Each pixel that it reads has an address and positions: 24 bytes spilled
-      // with 32 of them, whose channels are neighbours (sm_100).
-      bool isSimt = schedule == GPUSchedule::Simt;
-      int64_t addresses = 0;
-      if (isSimt && mixed) {
-        addresses = 4 * channels * depth / threads;
-        if (channelsLast)
-          addresses += (1 + rank) * pixels * depth / (vector * threads);
-      }
-      bool productRows = hasProductRows(plan, input.getElementType(), numbers);
-      // Of tensor cores' rows of products, too, where they go through
-      // registers: 48 bytes spilled with 32 of them in three dimensions, which
-      // were expected to take 248 registers (sm_80).
-      if (productRows && mixed && channelsLast)
-        addresses = pixels * depth / threads;
-      bool mayNotFit = isSimt || productRows;
-      if (mayNotFit &&
-          expectedRegisters(plan, {bytes, imagesFirst, channelsLast}) +
-                  addresses >=
-              mostRegisters)
-        return;
-      // Products of tf32 are not those of f32.
-      bool rounds = schedule == GPUSchedule::Mma && bytes == 4;
-      GPUCandidate candidate{plan, predict(op, plan, chip, images), rounds};
-      Key key{static_cast<int>(schedule),
-              pixels,
-              channels,
-              depth,
-              ownPixels,
-              own,
-              stages,
-              mixed};
-      auto [it, isNew] = best.try_emplace(key, candidate);
-      // Of equal ones the widest rows, which come first.
-      if (!isNew && candidate.prediction.microseconds <
-                        it->second.prediction.microseconds * 0.999)
-        it->second = candidate;
-    });
-  };
-  int64_t columns = llvm::PowerOf2Ceil(static_cast<uint64_t>(
-      std::clamp<int64_t>(space.channels.perGroup, access, 128)));
+    // Products of tf32 are not those of f32.
+    bool rounds = schedule == GPUSchedule::Mma && bytes == 4;
+    GPUCandidate candidate{made, predict(op, made, chip, images), rounds};
+    Key key{static_cast<int>(schedule),
+            pixels,
+            channels,
+            depth,
+            ownPixels,
+            own,
+            stages,
+            mixed};
+    auto [it, isNew] = best.try_emplace(key, candidate);
+    // Of equal ones the widest rows, which come first.
+    if (!isNew && candidate.prediction.microseconds <
+                      it->second.prediction.microseconds * 0.999)
+      it->second = candidate;
+  });
+}
+
+void Tiles::addSimt() {
+  int64_t columns = llvm::PowerOf2Ceil(
+      static_cast<uint64_t>(std::clamp<int64_t>(perGroup, access, 128)));
   // Where one tap's channels would mostly be padding, steps hold several taps.
   for (bool mixed : {false, true})
     for (int64_t depth : {8, 16})
@@ -180,8 +225,11 @@ SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
                 consider(GPUSchedule::Simt, pixels, channels, depth,
                          ownPixels / std::max<int64_t>(1, bytes / 8 * 2), own,
                          2, std::min(vector, depth), mixed);
-  bool depthwise = reduction == 1 && space.channels.perGroup == 1 &&
-                   op.getBatchGroupCount() == 1;
+}
+
+void Tiles::addDirect() {
+  bool depthwise =
+      reduction == 1 && perGroup == 1 && op.getBatchGroupCount() == 1;
   for (int64_t own : {int64_t(1), access})
     if (own == 1 || (depthwise && channelsLast))
       for (int64_t lanes : {1, 4, 16, 32})
@@ -189,15 +237,19 @@ SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
           for (int64_t pixels : {32, 64, 128, 256})
             consider(GPUSchedule::Direct, pixels, lanes * own, 1, ownPixels,
                      own, 1, depthwise ? own : 1, false);
+}
+
+void Tiles::addMma() {
   // Warps of 16 to 64 pixels by 8 to 64 channels; steps of 64 or 128 bytes.
-  columns = llvm::PowerOf2Ceil(static_cast<uint64_t>(
-      std::clamp<int64_t>(space.channels.perGroup, 8, 256)));
+  int64_t columns = llvm::PowerOf2Ceil(
+      static_cast<uint64_t>(std::clamp<int64_t>(perGroup, 8, 256)));
   // What is read in runs of products in any case, in runs of images where those
   // are known to begin aligned, or by the element.
   bool productRows = bytes == 2 && (!channelsLast || vector == 1);
+  int64_t run = vector;
   if (productRows && imagesLast)
-    while (vector < access && multiple % (2 * vector) == 0)
-      vector *= 2;
+    while (run < access && multiple % (2 * run) == 0)
+      run *= 2;
   auto holdsTaps = [&](int64_t depth, bool mixed) {
     bool padded = reduction % depth != 0 && reduction < 2 * depth;
     // With a row for each product each has a position of its own: more than
@@ -220,27 +272,77 @@ SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
                   if (ownPixels * own <= 64 && 4 * own <= channels &&
                       8 * ownPixels <= pixels)
                     consider(GPUSchedule::Mma, pixels, channels, depth,
-                             ownPixels, own, stages, std::min(vector, depth),
+                             ownPixels, own, stages, std::min(run, depth),
                              mixed);
+}
+
+/// Packing is chosen for inputs whose pixels are last, which it writes in
+/// order. Where images are last it would write short runs far apart: in a
+/// weight's gradient as many elements as the layer has images, 16 bytes for
+/// eight.
+static bool hasPixelsLast(ConvolutionOp op) {
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  return llvm::is_contained(numbers.getInputSpatial(), numbers.getRank() + 1);
+}
+
+SmallVector<GPUCandidate> convjit::gpuCandidates(ConvolutionOp op,
+                                                 const Chip &chip,
+                                                 int64_t images,
+                                                 int64_t multiple) {
   SmallVector<GPUCandidate> list;
-  for (auto &[key, candidate] : best)
-    list.push_back(candidate);
-  if (llvm::all_of(list, [](const auto &one) { return one.onlyIfAsked; })) {
-    unit[rank] = 32;
-    auto plan = GPUPlanAttr::get(context, GPUSchedule::Direct, unit, 1, 1, 1, 1,
-                                 1, 1, false, 1);
-    list.push_back({plan, predict(op, plan, chip, images)});
-  }
   auto sort = [&] {
     llvm::stable_sort(list, [](const GPUCandidate &a, const GPUCandidate &b) {
       return std::tuple(a.onlyIfAsked, a.prediction.microseconds) <
              std::tuple(b.onlyIfAsked, b.prediction.microseconds);
     });
   };
+  Tiles tiles(op, chip, images, multiple, /*packInput=*/false);
+  tiles.addSimt();
+  tiles.addDirect();
+  tiles.addMma();
+  tiles.appendTo(list);
+  if (llvm::all_of(list, [](const auto &one) { return one.onlyIfAsked; })) {
+    SmallVector<int64_t> box(op.getDimensionNumbers().getRank() + 1, 1);
+    box.back() = 32;
+    auto plan =
+        GPUPlanAttr::get(op.getContext(), GPUSchedule::Direct, box, 1, 1, 1, 1,
+                         1, 1, false, /*split=*/1, /*packInput=*/false);
+    list.push_back({plan, predict(op, plan, chip, images)});
+  }
   sort();
+  // A packed input is for those who read it several times, and for wide copies
+  // to tensor cores; only where packing alone does not take as long as the
+  // slower of the best plans that read the input as it is.
+  if (hasPixelsLast(op)) {
+    double slowest = list.front().prediction.microseconds;
+    for (const GPUCandidate &one : list)
+      if (one.onlyIfAsked) {
+        slowest = std::max(slowest, one.prediction.microseconds);
+        break;
+      }
+    if (packMicroseconds(op, chip, images) < slowest) {
+      Tiles packed(op, chip, images, multiple, /*packInput=*/true);
+      packed.addSimt();
+      packed.addMma();
+      packed.appendTo(list);
+      sort();
+    }
+  }
   addSplits(op, chip, images, list);
   sort();
   return list;
+}
+
+std::string convjit::whyInputIsNotPacked(ConvolutionOp op, const Chip &chip,
+                                         int64_t images, double best) {
+  if (!hasPixelsLast(op))
+    return "pixels are not last in the input";
+  std::string why;
+  llvm::raw_string_ostream(why)
+      << "the launch that packs is predicted to take "
+      << llvm::format("%.3g", packMicroseconds(op, chip, images))
+      << " us, all of the best plan without it " << llvm::format("%.3g", best);
+  return why;
 }
 
 std::string convjit::whyNoTensorCores(ConvolutionOp op) {

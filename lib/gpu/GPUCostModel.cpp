@@ -34,10 +34,10 @@ namespace {
 
 /// The numbers of a convolution that every prediction needs.
 struct Facts {
-  explicit Facts(ConvolutionOp op) {
+  Facts(ConvolutionOp op, GPUPlanAttr plan) {
     auto input = cast<RankedTensorType>(op.getInput().getType());
     auto output = cast<RankedTensorType>(op.getType());
-    DimensionNumbersAttr numbers = op.getDimensionNumbers();
+    DimensionNumbersAttr numbers = readNumbers(plan, op.getDimensionNumbers());
     bytes = input.getElementTypeBitWidth() / 8;
     sumBytes = std::max<int64_t>(bytes, 4);
     channelsLast = numbers.getInputFeature() == input.getRank() - 1;
@@ -196,6 +196,23 @@ Step mmaStep(GPUPlanAttr plan, const Facts &facts, const Chip &chip,
 
 } // namespace
 
+RegisterFacts convjit::registerFacts(ConvolutionOp op, GPUPlanAttr plan) {
+  Facts facts(op, plan);
+  return {facts.bytes, !facts.wide, facts.channelsLast};
+}
+
+/// What a launch costs that another one waits for.
+static constexpr double launchMicroseconds = 3;
+
+double convjit::packMicroseconds(ConvolutionOp op, const Chip &chip,
+                                 int64_t images) {
+  auto input = cast<RankedTensorType>(op.getInput().getType());
+  double bytes = number(imageBytes(input)) *
+                 number(static_cast<int64_t>(op.getBatchGroupCount()) * images);
+  // Read and written, both at the rate of memory.
+  return launchMicroseconds + 2 * bytes / chip.memory * 1e-3;
+}
+
 /// Whether rows of an mma's tiles are products (hasProductRows), of several
 /// taps.
 static bool hasRowPositions(GPUPlanAttr plan, const RegisterFacts &facts) {
@@ -280,7 +297,7 @@ static double averageTaps(PhaseSplitAttr split, int64_t phases, int64_t size) {
 
 GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
                                const Chip &chip, int64_t images) {
-  Facts facts(op);
+  Facts facts(op, plan);
   BlockSpace space = blockSpace(op, plan);
   GPUPrediction result;
   // Taps, and pixels of input that all of them read.
@@ -316,8 +333,7 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
   if (plan.getSchedule() != GPUSchedule::Direct)
     steps = std::ceil(taps * number(paddedReduction(plan, space.reduction)) /
                       number(plan.getDepth()) / number(plan.getSplit()));
-  result.registers =
-      expectedRegisters(plan, {facts.bytes, !facts.wide, facts.channelsLast});
+  result.registers = expectedRegisters(plan, registerFacts(op, plan));
   int64_t sharedBytes =
       convjit::sharedBytes(plan, facts.bytes, facts.channelsLast);
   result.resident = residentBlocks(plan.getThreads(), result.registers);
@@ -359,7 +375,6 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
   result.microseconds = cycles / chip.gigahertz * 1e-3;
   // Sums of parts are written, and read by a second launch.
   if (plan.getSplit() > 1) {
-    constexpr double launchMicroseconds = 3;
     result.microseconds +=
         launchMicroseconds + 2 *
                                  number(plan.getSplit() * facts.outputElements *
@@ -372,6 +387,9 @@ GPUPrediction convjit::predict(ConvolutionOp op, GPUPlanAttr plan,
     result.microseconds = traffic;
     result.bound = "memory";
   }
+  if (plan.getPackInput())
+    result.packMicroseconds = packMicroseconds(op, chip, images);
+  result.microseconds += result.packMicroseconds;
   double products =
       number(facts.outputElements * images) * number(space.reduction);
   for (auto [dim, split] : llvm::enumerate(space.splits))

@@ -49,6 +49,14 @@ int64_t expectedRegisters(conv::GPUPlanAttr plan, const RegisterFacts &facts);
 /// leaves it to the assembler.
 int64_t leastResident(conv::GPUPlanAttr plan, const RegisterFacts &facts);
 
+/// The plan's, for an operation.
+RegisterFacts registerFacts(conv::ConvolutionOp op, conv::GPUPlanAttr plan);
+
+/// Microseconds of the launch that packs the input of `images` images of the
+/// output (conv.pack_input).
+double packMicroseconds(conv::ConvolutionOp op, const Chip &chip,
+                        int64_t images);
+
 /// What a plan is predicted to do.
 struct GPUPrediction {
   double microseconds = 0;
@@ -68,6 +76,8 @@ struct GPUPrediction {
   std::array<Unit, 4> units;
   /// The time in which memory moves each tensor once.
   double memoryMicroseconds = 0;
+  /// The part of the time that packs the input.
+  double packMicroseconds = 0;
 };
 
 struct GPUCandidate {
@@ -93,6 +103,10 @@ llvm::SmallVector<GPUCandidate> gpuCandidates(conv::ConvolutionOp op,
 
 /// Why no plan of schedule = mma is among them.
 std::string whyNoTensorCores(conv::ConvolutionOp op);
+/// Why no plan of pack_input = true is among them, the fastest of which is
+/// predicted to take `best` microseconds.
+std::string whyInputIsNotPacked(conv::ConvolutionOp op, const Chip &chip,
+                                int64_t images, double best);
 
 } // namespace convjit
 

@@ -87,25 +87,43 @@ struct ConvGPUKernelABIPass
     OpBuilder b = OpBuilder::atBlockBegin(&body);
     auto pointer = LLVM::LLVMPointerType::get(b.getContext());
     bool needsBatch = func->hasAttr("conv.batch_group_count");
+    auto roleOf = [&](size_t i) {
+      auto role = func.getArgAttrOfType<StringAttr>(i, "conv.operand");
+      return role ? role.getValue() : StringRef();
+    };
+    auto isScratch = [](StringRef role) {
+      return role == "scratch" || role == "packed_input";
+    };
+    auto isWritten = [&](StringRef role) {
+      return role == "output" || role == "scratch" ||
+             (role == "packed" && !needsBatch);
+    };
+    bool writesScratch = false;
+    for (size_t i = 0; i < old; ++i)
+      writesScratch |= roleOf(i) == "scratch";
     SmallVector<Type> types;
     SmallVector<Attribute> operands, attributes;
-    SmallVector<Value> replacements;
+    SmallVector<Value> pointers;
+    Value scratch;
     for (size_t i = 0; i < old; ++i) {
-      auto role = func.getArgAttrOfType<StringAttr>(i, "conv.operand");
-      if (!role || !isa<MemRefType>(body.getArgument(i).getType()))
+      StringRef role = roleOf(i);
+      if (role.empty() || !isa<MemRefType>(body.getArgument(i).getType()))
         return func.emitOpError("valid: buffers that are named operands");
+      if (isScratch(role) && scratch) {
+        pointers.push_back(scratch);
+        continue;
+      }
       types.push_back(pointer);
-      body.addArgument(pointer, loc);
-      operands.push_back(role);
+      pointers.push_back(body.addArgument(pointer, loc));
+      if (isScratch(role))
+        scratch = pointers.back();
+      operands.push_back(b.getStringAttr(isScratch(role) ? "scratch" : role));
       // Nothing else is at the same place, so that loads may pass stores.
       SmallVector<NamedAttribute> has = {
           {LLVM::LLVMDialect::getNoAliasAttrName(), b.getUnitAttr()},
           {LLVM::LLVMDialect::getAlignAttrName(),
            b.getI64IntegerAttr(pointerAlignment)}};
-      bool written = role.getValue() == "output" ||
-                     role.getValue() == "scratch" ||
-                     (role.getValue() == "packed" && !needsBatch);
-      if (!written)
+      if (!isWritten(role) && !(isScratch(role) && writesScratch))
         has.push_back(
             {LLVM::LLVMDialect::getReadonlyAttrName(), b.getUnitAttr()});
       attributes.push_back(b.getDictionaryAttr(has));
@@ -124,19 +142,27 @@ struct ConvGPUKernelABIPass
         images = arith::DivUIOp::create(
             b, loc, batch, arith::ConstantIndexOp::create(b, loc, groups));
     }
-    Value sums;
-    if (auto split = func->getAttrOfType<IntegerAttr>("conv.split"))
-      sums = arith::MulIOp::create(
-          b, loc, images,
-          arith::ConstantIndexOp::create(b, loc, split.getInt()));
     for (size_t i = 0; i < old; ++i) {
       BlockArgument argument = body.getArgument(i);
-      StringRef role = cast<StringAttr>(operands[i]).getValue();
-      argument.replaceAllUsesWith(buffer(b, loc, body.getArgument(old + i),
-                                         cast<MemRefType>(argument.getType()),
-                                         role == "input"     ? batch
-                                         : role == "scratch" ? sums
-                                                             : images));
+      StringRef role = roleOf(i);
+      auto number = [&](const char *name) -> int64_t {
+        auto attribute = func.getArgAttrOfType<IntegerAttr>(i, name);
+        return attribute ? attribute.getInt() : 0;
+      };
+      Value rows = role == "input" ? batch : images, from = pointers[i];
+      if (int64_t times = number("conv.images"); times > 1)
+        rows = arith::MulIOp::create(
+            b, loc, images, arith::ConstantIndexOp::create(b, loc, times));
+      if (int64_t offset = number("conv.offset")) {
+        Value bytes = arith::MulIOp::create(
+            b, loc, images, arith::ConstantIndexOp::create(b, loc, offset));
+        from = LLVM::GEPOp::create(
+            b, loc, pointer, b.getI8Type(), from,
+            arith::IndexCastOp::create(b, loc, b.getI64Type(), bytes)
+                .getResult());
+      }
+      argument.replaceAllUsesWith(
+          buffer(b, loc, from, cast<MemRefType>(argument.getType()), rows));
     }
     body.eraseArguments(0, old);
     func.setFunctionType(b.getFunctionType(types, {}));

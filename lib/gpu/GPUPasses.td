@@ -35,6 +35,29 @@ def ConvGPUPlan : Pass<"conv-gpu-plan"> {
   let dependentDialects = ["::convjit::conv::ConvDialect"];
 }
 
+def ConvPackInputs : Pass<"conv-pack-inputs"> {
+  let summary = "lay inputs out with channels last first, where plans say so";
+  let description = [{
+    Where the plan has `pack_input = true`, `conv.phases` reads a buffer with
+    channels last, which `conv.pack_input` fills.
+
+    Before:
+    ```mlir
+    conv.phases %x, %w into %y {dimension_numbers = #conv.dims<[b, f, 0]x...>, ...}
+    ```
+
+    After:
+    ```mlir
+    %p = memref.alloc(%images) : memref<?x66x8xf32>
+    conv.pack_input %x into %p {dimension_numbers = #conv.dims<[b, f, 0]x...>} : ...
+    conv.phases %p, %w into %y {dimension_numbers = #conv.dims<[b, 0, f]x...>, ...}
+    memref.dealloc %p
+    ```
+  }];
+  let dependentDialects = ["::convjit::conv::ConvDialect",
+                           "::mlir::memref::MemRefDialect"];
+}
+
 def ConvToGPU : Pass<"conv-to-gpu", "::mlir::ModuleOp"> {
   let summary = "make kernels of phases and of filter packing";
   let description = [{
@@ -43,9 +66,13 @@ def ConvToGPU : Pass<"conv-to-gpu", "::mlir::ModuleOp"> {
     and which box of pixels it computes. Blocks whose box lies inside the output
     and whose taps all lie inside the input are told apart, so that they run
     without a predicate. `conv.pack_filter` becomes a kernel with one packed
-    element a thread. Where the plan cuts the reduction into parts, a block
-    computes one of them, and a second kernel adds them in order and applies the
-    epilogue.
+    element a thread, `conv.pack_input` one that transposes tiles of channels by
+    positions through shared memory, which is launched first. Where the plan cuts
+    the reduction into parts, a block computes one of them, and a kernel after it
+    adds them in order and applies the epilogue.
+
+    Buffers that the function allocates are parts of one scratch buffer, each
+    `conv.offset` bytes for each image of the output behind its begin.
 
     After:
     ```mlir
@@ -148,7 +175,8 @@ def ConvGPUKernelABI : Pass<"conv-gpu-kernel-abi", "::mlir::ModuleOp"> {
   let summary = "give GPU kernels the runtime's parameters";
   let description = [{
     Kernels get a pointer for each buffer, in the order of their arguments, and
-    the batch (images in the input) as i64; `conv.operands` names them. Buffers
+    the batch (images in the input) as i64; `conv.operands` names them. All that
+    is scratch has one pointer. Buffers
     are contiguous in their axis order. Host functions are dropped: a descriptor
     tells the runtime how to launch (`runtime/include/convjit/GPUKernel.h`).
 

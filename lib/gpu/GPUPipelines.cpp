@@ -39,6 +39,7 @@ void convjit::buildGPUPlanPipeline(OpPassManager &pm,
 }
 
 void convjit::buildGPUBlocksPipeline(OpPassManager &pm) {
+  pm.addPass(createConvPackInputs());
   pm.addPass(createConvToGPU());
 }
 

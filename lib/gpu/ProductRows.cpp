@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "AsyncTiles.h"
+#include "Buffers.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
@@ -37,7 +38,6 @@ private:
   void copyFilter(ArrayRef<ReductionPosition> positions, Value stage) override;
 
   SmallVector<Value> load(ValueRange position);
-  Value element(Value condition, Value row, Value at);
 
   bool throughRegisters;
   /// Of each unit the pixels that have a base of their own.
@@ -101,24 +101,6 @@ void ProductRows::copyFilter(ArrayRef<ReductionPosition> positions,
   }
 }
 
-/// One element as it is stored; zero where `condition` does not hold.
-Value ProductRows::element(Value condition, Value row, Value at) {
-  auto load = [&]() -> Value {
-    return memref::LoadOp::create(b, loc, row, math.cast(at));
-  };
-  if (!condition)
-    return load();
-  auto either = scf::IfOp::create(b, loc, block.stored, condition,
-                                  /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(either.thenBlock());
-  scf::YieldOp::create(b, loc, load());
-  b.setInsertionPointToStart(either.elseBlock());
-  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(block.stored));
-  scf::YieldOp::create(b, loc, zero);
-  return either.getResult(0);
-}
-
 SmallVector<Value> ProductRows::load(ValueRange position) {
   SmallVector<ReductionPosition> positions = reduction.split(position);
   auto pair = VectorType::get({2}, block.stored);
@@ -130,10 +112,11 @@ SmallVector<Value> ProductRows::load(ValueRange position) {
     for (size_t unit = 0; unit < input.unit.size(); ++unit) {
       SmallVector<Value, 2> both;
       for (size_t pixel : {2 * unit, 2 * unit + 1})
-        both.push_back(
-            element(block.both(block.isInside(pixelInputAt[pixel], at.taps()),
-                               condition),
-                    pixelRow[pixel], offset));
+        both.push_back(loadOrZero(
+            math,
+            block.both(block.isInside(pixelInputAt[pixel], at.taps()),
+                       condition),
+            pixelRow[pixel], offset));
       values.push_back(vector::FromElementsOp::create(b, loc, pair, both));
     }
   }

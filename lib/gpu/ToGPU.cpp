@@ -6,10 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "BlockWork.h"
 #include "GPUCostModel.h"
 #include "GPUPasses.h"
+#include "PackInputs.h"
 #include "PartSums.h"
-#include "PhaseTables.h"
 #include "geometry/BlockSpace.h"
 #include "pack/LowerPackFilter.h"
 #include "support/IndexMath.h"
@@ -28,8 +29,6 @@ using namespace convjit::conv;
 
 namespace {
 
-constexpr int64_t packThreads = 256;
-
 /// Moves the body of functions that work on buffers into kernels.
 class Outliner {
 public:
@@ -40,16 +39,17 @@ public:
     for (func::FuncOp func : funcs) {
       if (func.isExternal())
         continue;
-      Operation &first = func.getBody().front().front();
-      if (auto phases = dyn_cast<PhasesOp>(first)) {
+      for (PhasesOp phases :
+           llvm::make_early_inc_range(func.getOps<PhasesOp>())) {
         if (!phases.getGpuPlan() || !phases.getPacked())
           return phases.emitOpError("valid: a plan for a GPU, and a packed "
                                     "filter");
         outline(func, phases);
-      } else if (auto pack = dyn_cast<PackFilterOp>(first)) {
+      }
+      for (PackFilterOp pack :
+           llvm::make_early_inc_range(func.getOps<PackFilterOp>()))
         if (failed(outline(func, pack)))
           return failure();
-      }
     }
     return success();
   }
@@ -64,26 +64,48 @@ private:
     return gpu::GPUModuleOp::create(b, module.getLoc(), "convjit");
   }
 
-  /// A kernel with the function's arguments, and a builder in its body.
-  /// `scratch` is the type of one more, or null.
+  /// A buffer of the function that a kernel gets, and the attributes of the
+  /// kernel's argument.
+  struct Operand {
+    Value host;
+    DictionaryAttr attributes;
+  };
+
+  static SmallVector<Operand> operandsOf(func::FuncOp func) {
+    SmallVector<Operand> list;
+    for (BlockArgument argument : func.getArguments())
+      list.push_back({argument, func.getArgAttrDict(argument.getArgNumber())});
+    return list;
+  }
+
+  /// A part of scratch: `images` times the images of the output, `offset` bytes
+  /// for each of those behind the begin.
+  Operand scratch(Value buffer, StringRef role, int64_t images,
+                  int64_t offset) {
+    Builder b(module.getContext());
+    SmallVector<NamedAttribute> has = {
+        b.getNamedAttr("conv.operand", b.getStringAttr(role)),
+        b.getNamedAttr("conv.images", b.getI64IntegerAttr(images))};
+    if (offset)
+      has.push_back(b.getNamedAttr("conv.offset", b.getI64IntegerAttr(offset)));
+    return {buffer, b.getDictionaryAttr(has)};
+  }
+
   gpu::GPUFuncOp kernel(func::FuncOp func, StringRef name, int64_t threads,
-                        Type scratch = {}) {
+                        ArrayRef<Operand> operands) {
     gpu::GPUModuleOp device = gpuModule();
     OpBuilder b = OpBuilder::atBlockEnd(device.getBody());
     Location loc = func.getLoc();
-    SmallVector<Type> types(func.getArgumentTypes());
-    if (scratch)
-      types.push_back(scratch);
+    SmallVector<Type> types;
+    for (const Operand &operand : operands)
+      types.push_back(operand.host.getType());
     auto kernel =
         gpu::GPUFuncOp::create(b, loc, name, b.getFunctionType(types, {}));
     kernel->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
     kernel.setKnownBlockSizeAttr(
         b.getDenseI32ArrayAttr({static_cast<int32_t>(threads), 1, 1}));
-    for (unsigned i = 0; i < func.getNumArguments(); ++i)
-      kernel.setArgAttrs(i, func.getArgAttrDict(i));
-    if (scratch)
-      kernel.setArgAttr(types.size() - 1, "conv.operand",
-                        b.getStringAttr("scratch"));
+    for (auto [i, operand] : llvm::enumerate(operands))
+      kernel.setArgAttrs(i, operand.attributes);
     b.setInsertionPointToStart(&kernel.getBody().front());
     gpu::ReturnOp::create(b, loc);
     return kernel;
@@ -92,15 +114,15 @@ private:
   /// Launches `kernel` before `work`, the function's.
   void launch(Operation *work, gpu::GPUFuncOp kernel, int64_t threads,
               int64_t sharedBytes, function_ref<Value(OpBuilder &)> blocks,
-              Value scratch = {}) {
+              ArrayRef<Operand> operands) {
     auto func = work->getParentOfType<func::FuncOp>();
     OpBuilder b(work);
     Location loc = func.getLoc();
     IndexMath math{b, loc};
     Value one = math.constant(1);
-    SmallVector<Value> arguments(func.getArguments());
-    if (scratch)
-      arguments.push_back(scratch);
+    SmallVector<Value> arguments;
+    for (const Operand &operand : operands)
+      arguments.push_back(operand.host);
     Value shared;
     if (sharedBytes)
       shared = IndexMath{b, loc, b.getI32Type()}.constant(sharedBytes);
@@ -111,109 +133,11 @@ private:
 
   void outline(func::FuncOp func, PhasesOp op);
   LogicalResult outline(func::FuncOp func, PackFilterOp op);
-  void buildBlock(PhasesOp op, const BlockSpace &space, Value output,
-                  OpBuilder &b);
 
   ModuleOp module;
 };
 
 } // namespace
-
-/// Finds out which part of the work this block has, and does it; with the
-/// interior, where nothing needs a predicate, apart.
-/// `output` is the operation's, or scratch for sums of parts.
-void Outliner::buildBlock(PhasesOp op, const BlockSpace &space, Value output,
-                          OpBuilder &b) {
-  Location loc = op.getLoc();
-  IndexMath math{b, loc}, narrow{b, loc, b.getI32Type()};
-  int64_t rank = op.getRank();
-  DimensionNumbersAttr numbers = op.getDimensionNumbers();
-  // Fewer than 2^31 blocks: digits by arithmetic in 32 bits.
-  Value number = narrow.cast(gpu::BlockIdOp::create(b, loc, gpu::Dimension::x));
-  auto digit = [&](int64_t radix) {
-    return math.cast(narrow.takeDigit(number, radix));
-  };
-  Value channels = digit(space.channels.blocks());
-  Value part =
-      space.plan.getSplit() > 1 ? digit(space.plan.getSplit()) : Value();
-  SmallVector<Value> phase(rank), at(rank);
-  for (int64_t dim = rank - 1; dim >= 0; --dim)
-    phase[dim] = digit(space.phases(dim));
-  ArrayRef<int64_t> box = space.plan.getBox();
-  for (int64_t dim = rank - 1; dim >= 0; --dim)
-    at[dim] = math.mul(digit(space.boxes(dim)), box[1 + dim]);
-  Value image = math.mul(math.cast(number), box[0]);
-  Value images =
-      memref::DimOp::create(b, loc, output, numbers.getOutputBatch());
-  if (part)
-    images = b.createOrFold<arith::DivUIOp>(
-        loc, images, math.constant(space.plan.getSplit()));
-
-  using Predicate = arith::CmpIPredicate;
-  Value exists, interior;
-  auto both = [&](Value &all, Value condition) {
-    all = all ? b.createOrFold<arith::AndIOp>(loc, all, condition) : condition;
-  };
-  if (box[0] > 1)
-    both(interior,
-         math.compare(Predicate::sle, math.add(image, box[0]), images));
-  for (int64_t dim = 0; dim < rank; ++dim) {
-    PhaseSplitAttr split = space.splits[dim];
-    int64_t size = box[1 + dim], phases = space.phases(dim);
-    SmallVector<int64_t> lengths, lowest, highest;
-    for (int64_t r = 0; r < phases; ++r) {
-      lengths.push_back(phaseLength(split, r));
-      // The first and the last pixel that reads only the input.
-      int64_t base = split.getBase()[r], taps = split.getTaps()[r];
-      int64_t reach =
-          base + std::max<int64_t>(taps - 1, 0) * split.getInputTapStep();
-      int64_t step = split.getInputStep();
-      int64_t lo = taps ? llvm::divideCeilSigned(-base, step) : 0;
-      int64_t hi =
-          taps ? llvm::divideFloorSigned(split.getInput() - 1 - reach, step)
-               : lengths.back() - 1;
-      lowest.push_back(std::max<int64_t>(lo, 0));
-      highest.push_back(std::min(hi, lengths.back() - 1));
-    }
-    Value first = at[dim], last = math.add(first, size - 1);
-    // Phases differ by one pixel in length, so that a box of one of them may
-    // have nothing to do.
-    int64_t boxed = (space.boxes(dim) - 1) * size;
-    if (llvm::any_of(lengths, [&](int64_t n) { return n <= boxed; }))
-      both(exists, math.compare(Predicate::slt, first,
-                                phaseValue(op, math, lengths, phase[dim],
-                                           "phase_lengths")));
-    int64_t end = boxed + size - 1;
-    if (llvm::any_of(lowest, [&](int64_t lo) { return lo > 0; }))
-      both(interior, math.compare(Predicate::sge, first,
-                                  phaseValue(op, math, lowest, phase[dim],
-                                             "interior_lowest")));
-    if (llvm::any_of(highest, [&](int64_t hi) { return hi < end; }))
-      both(interior, math.compare(Predicate::sle, last,
-                                  phaseValue(op, math, highest, phase[dim],
-                                             "interior_highest")));
-  }
-  // Sums of parts are all that is stored; the rest is for who adds them.
-  Value bias = part ? Value() : op.getBias();
-  Value residual = part ? Value() : op.getResidual();
-  EpilogueAttr epilogue = part ? EpilogueAttr() : op.getEpilogueAttr();
-  auto work = [&](bool isInterior) {
-    BlockOp::create(b, loc, op.getInput(), op.getFilter(), bias, residual,
-                    output, image, phase, at, channels, op.getSplitsAttr(),
-                    numbers, op.getFeatureGroupCount(), op.getBatchGroupCount(),
-                    part, space.reduction, isInterior, epilogue,
-                    op.getGpuPlanAttr());
-  };
-  auto all = [&] {
-    if (!interior)
-      return work(true);
-    math.branch(interior, [&] { work(true); }, [&] { work(false); });
-  };
-  if (exists)
-    math.branch(exists, all);
-  else
-    all();
-}
 
 void Outliner::outline(func::FuncOp func, PhasesOp op) {
   BlockSpace space = blockSpace(op);
@@ -222,80 +146,121 @@ void Outliner::outline(func::FuncOp func, PhasesOp op) {
   int64_t shared =
       convjit::sharedBytes(space.plan, type.getElementTypeBitWidth() / 8,
                            numbers.getInputFeature() == type.getRank() - 1);
-  int64_t threads = space.plan.getThreads();
-  int64_t blocks = space.blocksPerImages();
   int64_t parts = space.plan.getSplit();
+  auto batchGroups = static_cast<int64_t>(op.getBatchGroupCount());
   Location loc = func.getLoc();
   OpBuilder b(op);
   Value output = op.getOutput();
   auto images = [&](OpBuilder &b) -> Value {
     return memref::DimOp::create(b, loc, output, numbers.getOutputBatch());
   };
+  SmallVector<Operand> operands = operandsOf(func);
+  // Bytes for each image of the output. What comes next is aligned.
+  int64_t scratchBytes = 0;
+  auto packs = func.getOps<PackInputOp>();
+  PackInputOp pack = packs.empty() ? PackInputOp() : *packs.begin();
+  if (pack) {
+    // The blocks read what it fills.
+    llvm::erase_if(operands, [&](const Operand &operand) {
+      return operand.host == pack.getInput();
+    });
+    operands.push_back(
+        scratch(op.getInput(), "packed_input", batchGroups, scratchBytes));
+    scratchBytes = llvm::alignTo(batchGroups * imageBytes(type), 16);
+  }
   // Of each part the whole output, the parts one after the other as if they
   // were images.
-  MemRefType scratchType;
-  Value scratch;
+  Value sums;
   if (parts > 1) {
     auto outputType = cast<MemRefType>(output.getType());
-    scratchType = MemRefType::get(outputType.getShape(),
-                                  sumType(outputType.getElementType()));
-    scratch = memref::AllocOp::create(
-        b, loc, scratchType,
-        ValueRange{IndexMath{b, loc}.mul(images(b), parts)});
+    auto sumsType = MemRefType::get(outputType.getShape(),
+                                    sumType(outputType.getElementType()));
+    sums = memref::AllocOp::create(
+        b, loc, sumsType, ValueRange{IndexMath{b, loc}.mul(images(b), parts)});
+    operands.push_back(scratch(sums, "scratch", parts, scratchBytes));
+    scratchBytes += parts * imageBytes(sumsType);
   }
-  // A kernel of `blocks` blocks for each `perBlock` images, of which an SM is
-  // to have room for `resident` (0: for any number); `body` builds what a block
-  // does before its copy of the operation. Without an output there are no
-  // blocks, and digits have no radix.
-  auto outlined = [&](StringRef name, int64_t threads, int64_t shared,
-                      int64_t blocks, int64_t perBlock, int64_t resident,
-                      function_ref<void(PhasesOp, Value, OpBuilder &)> body) {
-    gpu::GPUFuncOp device = kernel(func, name, threads, scratchType);
+  // A kernel of `blocks` blocks for each `perBlock` images of the output, which
+  // is launched before `work`.
+  auto outlined = [&](Operation *work, StringRef name, int64_t threads,
+                      int64_t shared, int64_t blocks, int64_t perBlock,
+                      ArrayRef<Operand> operands, IRMapping &mapping) {
+    gpu::GPUFuncOp device = kernel(func, name, threads, operands);
     OpBuilder b(func.getContext());
-    device.setArgAttr(cast<BlockArgument>(op.getFilter()).getArgNumber(),
-                      "conv.operand", b.getStringAttr("packed"));
     device->setAttr("conv.shared_bytes", b.getI64IntegerAttr(shared));
     device->setAttr("conv.blocks", b.getI64IntegerAttr(blocks));
     device->setAttr("conv.images_per_block", b.getI64IntegerAttr(perBlock));
-    device->setAttr("conv.batch_group_count",
-                    b.getI64IntegerAttr(op.getBatchGroupCount()));
-    if (parts > 1)
-      device->setAttr("conv.split", b.getI64IntegerAttr(parts));
-    if (resident)
-      device->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
-                      b.getI32IntegerAttr(static_cast<int32_t>(resident)));
-    IRMapping mapping;
-    mapping.map(func.getArguments(),
-                device.getArguments().take_front(func.getNumArguments()));
-    b.setInsertionPoint(device.getBody().front().getTerminator());
-    if (blocks > 0) {
-      auto inside = cast<PhasesOp>(b.clone(*op, mapping));
-      b.setInsertionPoint(inside);
-      Value sums = parts > 1 ? Value(device.getArguments().back())
-                             : Value(inside.getOutput());
-      body(inside, sums, b);
-      inside.erase();
-    }
+    device->setAttr("conv.batch_group_count", b.getI64IntegerAttr(batchGroups));
+    if (scratchBytes)
+      device->setAttr("conv.scratch_bytes", b.getI64IntegerAttr(scratchBytes));
+    for (auto [operand, argument] : llvm::zip(operands, device.getArguments()))
+      mapping.map(operand.host, argument);
     launch(
-        op, device, threads, shared,
+        work, device, threads, shared,
         [&](OpBuilder &b) {
           IndexMath math{b, loc};
           return math.mul(math.ceilDiv(images(b), perBlock), blocks);
         },
-        scratch);
+        operands);
+    return device;
   };
-  outlined("kernel", threads, shared, blocks, space.imagesPerBlock(),
-           leastResident(
-               space.plan,
-               {type.getElementTypeBitWidth() / 8,
-                numbers.getInputBatch() == 0 && numbers.getOutputBatch() == 0,
-                numbers.getInputFeature() == type.getRank() - 1}),
-           [&](PhasesOp op, Value sums, OpBuilder &b) {
-             buildBlock(op, space, sums, b);
-           });
-  if (parts > 1) {
-    outlined("add", addThreads, 0, addBlocksPerImage(op), 1, 0, addParts);
-    memref::DeallocOp::create(b, loc, scratch);
+  if (pack) {
+    InputTiles tiles(pack, batchGroups);
+    auto input = cast<BlockArgument>(pack.getInput());
+    Operand to = scratch(pack.getPacked(), "scratch", batchGroups, 0);
+    IRMapping mapping;
+    gpu::GPUFuncOp device = outlined(
+        pack, "pack_input", packThreads, tiles.sharedBytes(), tiles.blocks(),
+        tiles.imagesPerBlock(),
+        {{input, func.getArgAttrDict(input.getArgNumber())}, to}, mapping);
+    OpBuilder b(device.getBody().front().getTerminator());
+    if (tiles.blocks() > 0) {
+      auto inside = cast<PackInputOp>(b.clone(*pack, mapping));
+      b.setInsertionPoint(inside);
+      packInput(inside, tiles, b);
+      inside.erase();
+    }
+    pack.erase();
+  }
+  // One that reads the packed filter, and of which an SM is to have room for
+  // `resident` blocks (0: for any number); `body` builds what a block does
+  // before its copy of the operation. Without an output there are no blocks,
+  // and digits have no radix.
+  auto outlinedWork =
+      [&](StringRef name, int64_t threads, int64_t shared, int64_t blocks,
+          int64_t perBlock, int64_t resident,
+          function_ref<void(PhasesOp, Value, OpBuilder &)> body) {
+        IRMapping mapping;
+        gpu::GPUFuncOp device = outlined(op, name, threads, shared, blocks,
+                                         perBlock, operands, mapping);
+        OpBuilder b(func.getContext());
+        device.setArgAttr(
+            cast<BlockArgument>(mapping.lookup(op.getFilter())).getArgNumber(),
+            "conv.operand", b.getStringAttr("packed"));
+        if (resident)
+          device->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
+                          b.getI32IntegerAttr(static_cast<int32_t>(resident)));
+        b.setInsertionPoint(device.getBody().front().getTerminator());
+        if (blocks > 0) {
+          auto inside = cast<PhasesOp>(b.clone(*op, mapping));
+          b.setInsertionPoint(inside);
+          body(inside, sums ? mapping.lookup(sums) : inside.getOutput(), b);
+          inside.erase();
+        }
+      };
+  outlinedWork("kernel", space.plan.getThreads(), shared,
+               space.blocksPerImages(), space.imagesPerBlock(),
+               leastResident(space.plan,
+                             {type.getElementTypeBitWidth() / 8,
+                              numbers.getInputBatch() == 0 &&
+                                  numbers.getOutputBatch() == 0,
+                              numbers.getInputFeature() == type.getRank() - 1}),
+               [&](PhasesOp op, Value sums, OpBuilder &b) {
+                 buildBlock(op, space, sums, b);
+               });
+  if (sums) {
+    outlinedWork("add", addThreads, 0, addBlocksPerImage(op), 1, 0, addParts);
+    memref::DeallocOp::create(b, loc, sums);
   }
   op.erase();
 }
@@ -304,7 +269,8 @@ LogicalResult Outliner::outline(func::FuncOp func, PackFilterOp op) {
   auto packed = cast<MemRefType>(op.getPacked().getType());
   int64_t elements = packed.getNumElements();
   int64_t blocks = llvm::divideCeil(elements, packThreads);
-  gpu::GPUFuncOp device = kernel(func, "pack", packThreads);
+  SmallVector<Operand> operands = operandsOf(func);
+  gpu::GPUFuncOp device = kernel(func, "pack", packThreads, operands);
   OpBuilder b(func.getContext());
   device->setAttr("conv.blocks", b.getI64IntegerAttr(blocks));
   device.setArgAttr(0, "conv.operand", b.getStringAttr("filter"));
@@ -339,8 +305,10 @@ LogicalResult Outliner::outline(func::FuncOp func, PackFilterOp op) {
   if (failed(result))
     return failure();
   inside.erase();
-  launch(op, device, packThreads, 0,
-         [&](OpBuilder &b) { return IndexMath{b, loc}.constant(blocks); });
+  launch(
+      op, device, packThreads, 0,
+      [&](OpBuilder &b) { return IndexMath{b, loc}.constant(blocks); },
+      operands);
   op.erase();
   return success();
 }

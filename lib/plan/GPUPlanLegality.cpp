@@ -119,6 +119,11 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, GPUPlanAttr plan) {
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
   auto input = cast<RankedTensorType>(op.getInput().getType());
   int64_t bytes = input.getElementTypeBitWidth() / 8;
+  bool channelsLast = numbers.getInputFeature() == input.getRank() - 1;
+  if (plan.getPackInput() && channelsLast)
+    return "pack_input = true; valid where channels are not last in the input";
+  numbers = readNumbers(plan, numbers);
+  channelsLast |= plan.getPackInput();
   if (static_cast<int64_t>(plan.getBox().size()) != numbers.getRank() + 1)
     return "box has " + std::to_string(plan.getBox().size()) +
            " entries; valid: " + std::to_string(numbers.getRank() + 1) +
@@ -129,7 +134,6 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, GPUPlanAttr plan) {
   if (space.blocksPerImages() > std::numeric_limits<int32_t>::max())
     return "makes " + std::to_string(space.blocksPerImages()) +
            " blocks; valid: less than 2^31";
-  bool channelsLast = numbers.getInputFeature() == input.getRank() - 1;
   bool productRows = hasProductRows(plan, input.getElementType(), numbers);
   int64_t vector = plan.getVector();
   if (vector > 1) {

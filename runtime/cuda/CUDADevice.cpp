@@ -39,14 +39,13 @@ Status CurrentContext::status() const {
 Expected<int> CUDADevice::parseName(const std::string &name) {
   int ordinal = 0;
   std::string_view rest = name;
-  if (rest == "cuda")
-    return ordinal;
   if (rest.starts_with("cuda:")) {
     rest.remove_prefix(5);
     auto [end, error] =
         std::from_chars(rest.data(), rest.data() + rest.size(), ordinal);
+    // A device has one name: no sign, no zero before the number.
     if (error == std::errc() && end == rest.data() + rest.size() &&
-        ordinal >= 0)
+        rest == std::to_string(ordinal) && ordinal >= 0)
       return ordinal;
   }
   return badInput("device '" + name + "': valid: cuda:0, cuda:1, ...");

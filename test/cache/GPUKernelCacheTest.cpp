@@ -200,6 +200,29 @@ TEST_F(GPUKernelCacheTest, ErrorsAreTheCompilersAndAreNotKept) {
   EXPECT_TRUE(fs::is_empty(place.directory));
 }
 
+TEST_F(GPUKernelCacheTest, TheLeastRecentlyUsedLeave) {
+  place.maxKernels = 2;
+  place.disk = false;
+  GPUKernelCache cache(place);
+  auto compiledBy = [&](int64_t channels) {
+    uint64_t before = cache.stats().compiled;
+    EXPECT_TRUE(cache.kernel(layer(channels), options));
+    EXPECT_LE(cache.stats().kernels, 2u);
+    return cache.stats().compiled - before;
+  };
+  EXPECT_EQ(compiledBy(8), 1u);
+  EXPECT_EQ(compiledBy(9), 1u);
+  EXPECT_EQ(compiledBy(8), 0u);
+  std::weak_ptr<const GPUKernel> nine = *cache.kernel(layer(9), options);
+  EXPECT_FALSE(nine.expired());
+  EXPECT_EQ(compiledBy(8), 0u);
+  EXPECT_EQ(compiledBy(10), 1u); // 9 leaves, under both of its keys
+  EXPECT_TRUE(nine.expired());
+  EXPECT_EQ(compiledBy(8), 0u);
+  EXPECT_EQ(compiledBy(9), 1u);
+  EXPECT_EQ(compiledBy(10), 1u);
+}
+
 TEST_F(GPUKernelCacheTest, OneCompilationForManyThreads) {
   GPUKernelCache cache(place);
   std::vector<std::thread> pool;

@@ -188,9 +188,10 @@ TEST_F(DeviceKernelTest, NamesTheCallThatFails) {
 }
 
 TEST(CUDADeviceTest, Names) {
-  EXPECT_EQ(*CUDADevice::parseName("cuda"), 0);
+  EXPECT_EQ(*CUDADevice::parseName("cuda:0"), 0);
   EXPECT_EQ(*CUDADevice::parseName("cuda:12"), 12);
-  for (const char *bad : {"cuda:", "cuda:-1", "cuda:1x", "cuda1", "rocm:0"})
+  for (const char *bad : {"cuda", "cuda:", "cuda:00", "cuda:01", "cuda:-1",
+                          "cuda:-0", "cuda:1x", "cuda1", "rocm:0"})
     EXPECT_FALSE(CUDADevice::parseName(bad)) << bad;
 }
 

@@ -224,3 +224,16 @@ func.func @outer_tile(%x: memref<1x16x?xf32>, %g: memref<1x16x32xf32>, %y: memre
       : memref<1x16x?xf32>, memref<1x16x32xf32> into memref<3x?x32xf32>
   return
 }
+
+// -----
+
+func.func @packed_input(%x: memref<?x3x5xf32>, %p: memref<?x3x5xf32>) {
+  // expected-error @+1 {{packed is 'memref<?x3x5xf32>'; valid: 'memref<?x5x3xf32>'}}
+  conv.pack_input %x into %p {dimension_numbers = #conv.dims<[b, f, 0]x[0, i, o]->[b, 0, f]>} : memref<?x3x5xf32>, memref<?x3x5xf32>
+  return
+}
+
+// -----
+
+// expected-error @+1 {{valid: mixed, split and pack_input in this order}}
+func.func private @order() attributes {p = #conv.gpu_plan<schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 4, thread_channels = 4, stages = 2, vector = 1, pack_input = true, split = 2>}

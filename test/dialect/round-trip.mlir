@@ -25,6 +25,22 @@ func.func private @epilogue() attributes {
 func.func private @plan() attributes {
   p = #conv.plan<lanes = groups, width = 16, pixels = 12, unroll = 1, row = ranged, chunks = 3>}
 
+// CHECK-LABEL: @gpu_plan
+// CHECK-SAME: a = #conv.gpu_plan<schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 4, thread_channels = 4, stages = 2, vector = 4>
+// CHECK-SAME: b = #conv.gpu_plan<schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 4, thread_channels = 4, stages = 2, vector = 4, mixed = true, split = 2, pack_input = true>
+// CHECK-SAME: c = #conv.gpu_plan<{{.*}} vector = 1, pack_input = true>
+func.func private @gpu_plan() attributes {
+  a = #conv.gpu_plan<schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 4, thread_channels = 4, stages = 2, vector = 4, mixed = false, split = 1, pack_input = false>,
+  b = #conv.gpu_plan<schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 4, thread_channels = 4, stages = 2, vector = 4, mixed = true, split = 2, pack_input = true>,
+  c = #conv.gpu_plan<schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 4, thread_channels = 4, stages = 2, vector = 1, pack_input = true>}
+
+// CHECK-LABEL: @pack_input
+// CHECK: conv.pack_input %{{.*}} into %{{.*}} {dimension_numbers = #conv.dims<[f, 0, b, 1]x[0, 1, i, o]->[b, 0, 1, f]>} : memref<3x5x?x7xf32>, memref<?x5x7x3xf32>
+func.func @pack_input(%x: memref<3x5x?x7xf32>, %p: memref<?x5x7x3xf32>) {
+  conv.pack_input %x into %p {dimension_numbers = #conv.dims<[f, 0, b, 1]x[0, 1, i, o]->[b, 0, 1, f]>} : memref<3x5x?x7xf32>, memref<?x5x7x3xf32>
+  return
+}
+
 // CHECK-LABEL: @everything
 func.func @everything(%x: tensor<?x9x4xf64>, %w: tensor<2x6x2xf64>, %b: tensor<6xf64>,
                       %r: tensor<?x13x6xf64>) -> tensor<?x13x6xf64> {

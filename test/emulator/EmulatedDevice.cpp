@@ -72,6 +72,7 @@ public:
   Status run(cli::DeviceTensors &tensors) override {
     if (Status s = checkImages(kernel, tensors.batch); !s)
       return s;
+    found.clear();
     packed.assign(kernel.packedWeightBytes, std::byte(0xff));
     if (Status s = launch(kernel.pack, tensors); !s)
       return s;
@@ -83,6 +84,8 @@ public:
         return s;
     return {};
   }
+
+  std::string bankConflicts() const override { return found; }
 
 private:
   Status launch(const GPULaunch &step, cli::DeviceTensors &tensors) {
@@ -112,7 +115,7 @@ private:
       std::cerr << steps(step.entry, *report);
     if (measures == Measures::Conflicts)
       if (std::string why = conflicts(*report); !why.empty())
-        return Error{ErrorKind::CheckFailed, step.entry + ": " + why};
+        found += step.entry + ": " + why;
     return {};
   }
 
@@ -125,13 +128,11 @@ private:
     return deepest;
   }
 
-  /// What the main loop did, by step of a block; empty for an entry without
-  /// one.
+  /// What the main loop did, by step of a block; of an entry without one, by
+  /// block. Empty where there is no shared memory.
   static std::string steps(const std::string &entry,
                            const emulator::Report &report) {
     unsigned depth = mainLoopOf(report);
-    if (depth == 0 || report.blocks == 0)
-      return "";
     // Each step has one barrier.
     uint64_t barriers = 0, passes = 0, fewestPasses = 0, sectors = 0,
              fewestSectors = 0;
@@ -145,29 +146,35 @@ private:
       sectors += profile.sectors;
       fewestSectors += profile.idealSectors;
     }
-    double all = static_cast<double>(barriers) /
-                 static_cast<double>(report.threads / report.blocks);
+    if (passes == 0)
+      return "";
+    double all = depth ? static_cast<double>(barriers) /
+                             static_cast<double>(report.threads / report.blocks)
+                       : static_cast<double>(report.blocks);
+    std::string steps =
+        depth ? std::to_string(static_cast<int64_t>(all)) + " steps of " : "";
     char text[400];
     auto each = [&](uint64_t count) {
       return static_cast<double>(count) / all;
     };
-    std::snprintf(
-        text, sizeof text,
-        "%s: %.0f steps of %llu blocks, of each %.6g passes of shared "
-        "memory (%.6g would do), %.6g sectors of global memory (%.6g "
-        "would do)\n",
-        entry.c_str(), all, static_cast<unsigned long long>(report.blocks),
-        each(passes), each(fewestPasses), each(sectors), each(fewestSectors));
+    std::snprintf(text, sizeof text,
+                  "%s: %s%llu blocks, of each %.6g passes of shared "
+                  "memory (%.6g would do), %.6g sectors of global memory (%.6g "
+                  "would do)\n",
+                  entry.c_str(), steps.c_str(),
+                  static_cast<unsigned long long>(report.blocks), each(passes),
+                  each(fewestPasses), each(sectors), each(fewestSectors));
     return text;
   }
 
-  /// Accesses to shared memory in the innermost loops that take more passes
-  /// through the banks than they must.
+  /// Accesses to shared memory in the innermost loops, or anywhere in an entry
+  /// without a loop that has some, that take more passes through the banks than
+  /// they must.
   static std::string conflicts(const emulator::Report &report) {
     unsigned deepest = mainLoopOf(report);
     std::string text;
     for (const emulator::Profile &profile : report.profiles)
-      if (deepest && profile.loopDepth == deepest &&
+      if (profile.loopDepth == deepest &&
           profile.wavefronts > profile.idealWavefronts)
         text += "bank conflicts: " + std::to_string(profile.wavefronts) +
                 " passes where " + std::to_string(profile.idealWavefronts) +
@@ -206,6 +213,8 @@ private:
   GPUKernel kernel;
   std::optional<emulator::Program> program;
   std::vector<std::byte> packed, scratch;
+  /// Bank conflicts of the last run.
+  std::string found;
   /// Each launch has a schedule of its own.
   uint64_t launches = 0;
 };

@@ -42,7 +42,7 @@ func.func @layer(%x: tensor<?x66x8xf32>, %w: tensor<3x8x16xf32>) -> tensor<?x64x
 // One of two parts of the reduction's three steps: two and one. The first digit of
 // the block's number is its block of channels, the second its part.
 // CHECK-LABEL: gpu.func @kernel(
-// CHECK-SAME: memref<?x64x32xf32> {conv.operand = "scratch"}
+// CHECK-SAME: memref<?x64x32xf32> {conv.images = 2 : i64, conv.operand = "scratch"}
 // CHECK: %[[N:.*]] = arith.index_cast %{{.*}} : index to i32
 // CHECK: %[[REST:.*]] = arith.divui %[[N]], %c2_i32
 // CHECK: %[[PART:.*]] = arith.remui %[[REST]], %c2_i32
@@ -55,7 +55,7 @@ func.func @layer(%x: tensor<?x66x8xf32>, %w: tensor<3x8x16xf32>) -> tensor<?x64x
 // CHECK: gpu.return
 
 // CHECK-LABEL: gpu.func @add(
-// CHECK-SAME: memref<?x64x32xf32> {conv.operand = "output"}, %[[SCRATCH:.*]]: memref<?x64x32xf32> {conv.operand = "scratch"})
+// CHECK-SAME: memref<?x64x32xf32> {conv.operand = "output"}, %[[SCRATCH:.*]]: memref<?x64x32xf32> {conv.images = 2 : i64, conv.operand = "scratch"})
 // CHECK-SAME: known_block_size = array<i32: 256, 1, 1>
 // CHECK: %[[IMAGES:.*]] = memref.dim
 // In the order of the parts, one output a thread.

@@ -34,15 +34,43 @@ module attributes {gpu.container_module} {
     // CHECK-SAME: %{{[^:]+}}: !llvm.ptr {llvm.align = 16 : i64, llvm.noalias},
     // CHECK-SAME: %[[BATCH:[^:]+]]: i64)
     // CHECK: %[[N:.*]] = arith.index_cast %[[BATCH]] : i64 to index
-    // CHECK: %[[PARTS:.*]] = arith.muli %[[N]], %c3
     // CHECK: %[[ROW:.*]] = arith.muli %[[N]], %c16
     // CHECK: memref.reinterpret_cast {{.*}} sizes: [7, %[[N]], 16], strides: [%[[ROW]], 16, 1]
+    // CHECK: %[[PARTS:.*]] = arith.muli %[[N]], %c3
     // CHECK: memref.reinterpret_cast {{.*}} sizes: [7, %[[PARTS]], 16]
-    gpu.func @add(%y: memref<7x?x16xf32> {conv.operand = "output"}, %s: memref<7x?x16xf32> {conv.operand = "scratch"}) kernel
-        attributes {conv.batch_group_count = 1 : i64, conv.split = 3 : i64} {
+    gpu.func @add(%y: memref<7x?x16xf32> {conv.operand = "output"}, %s: memref<7x?x16xf32> {conv.images = 3 : i64, conv.operand = "scratch"}) kernel
+        attributes {conv.batch_group_count = 1 : i64} {
       %c0 = arith.constant 0 : index
       %0 = memref.load %s[%c0, %c0, %c0] : memref<7x?x16xf32>
       memref.store %0, %y[%c0, %c0, %c0] : memref<7x?x16xf32>
+      gpu.return
+    }
+    // All scratch is behind one pointer: what the input was packed to is at its begin, the
+    // sums a number of bytes for each image behind it.
+    // CHECK: gpu.func @net_parts(
+    // CHECK-SAME: %[[S:[^:]+]]: !llvm.ptr {llvm.align = 16 : i64, llvm.noalias},
+    // CHECK-SAME: %[[BATCH:[^:]+]]: i64)
+    // CHECK-SAME: conv.operands = ["scratch", "batch"]
+    // CHECK: %[[N:.*]] = arith.index_cast %[[BATCH]] : i64 to index
+    // CHECK: memref.reinterpret_cast {{.*}} sizes: [%[[N]], 8]
+    // CHECK: %[[OFFSET:.*]] = arith.muli %[[N]], %c64
+    // CHECK: %[[BYTES:.*]] = arith.index_cast %[[OFFSET]] : index to i64
+    // CHECK: %[[BEHIND:.*]] = llvm.getelementptr %[[S]][%[[BYTES]]]
+    // CHECK: llvm.insertvalue %[[BEHIND]]
+    gpu.func @parts(%p: memref<?x8xf32> {conv.images = 1 : i64, conv.operand = "packed_input"},
+                    %s: memref<?x16xf32> {conv.images = 2 : i64, conv.offset = 64 : i64, conv.operand = "scratch"}) kernel
+        attributes {conv.batch_group_count = 1 : i64} {
+      %c0 = arith.constant 0 : index
+      %0 = memref.load %p[%c0, %c0] : memref<?x8xf32>
+      memref.store %0, %s[%c0, %c0] : memref<?x16xf32>
+      gpu.return
+    }
+    // What is packed is only read where there are no sums.
+    // CHECK: gpu.func @net_reads(
+    // CHECK-SAME: %{{[^:]+}}: !llvm.ptr {llvm.align = 16 : i64, llvm.noalias, llvm.readonly},
+    // CHECK-SAME: conv.operands = ["scratch", "batch"]
+    gpu.func @reads(%p: memref<?x8xf32> {conv.images = 1 : i64, conv.operand = "packed_input"}) kernel
+        attributes {conv.batch_group_count = 1 : i64} {
       gpu.return
     }
     // Packing knows no batch, and writes what is packed.

@@ -52,3 +52,14 @@ func.func @images(%x: tensor<8x66x?xbf16>, %w: tensor<64x8x32xbf16>) -> tensor<3
       : (tensor<8x66x?xbf16>, tensor<64x8x32xbf16>) -> tensor<3x?x32xbf16>
   return %y : tensor<3x?x32xbf16>
 }
+
+// -----
+
+#d = #conv.dims<[b, 0, f]x[0, i, o]->[b, 0, f]>
+func.func @packed(%x: tensor<?x66x8xf32>, %w: tensor<3x8x32xf32>) -> tensor<?x64x32xf32> {
+  // expected-error @+1 {{plan: pack_input = true; valid where channels are not last in the input}}
+  %y = conv.convolution %x, %w window <rank = 1> dims #d
+      gpu_plan <schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 4, thread_channels = 4, stages = 2, vector = 1, pack_input = true>
+      : (tensor<?x66x8xf32>, tensor<3x8x32xf32>) -> tensor<?x64x32xf32>
+  return %y : tensor<?x64x32xf32>
+}

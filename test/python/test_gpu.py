@@ -44,6 +44,8 @@ LAYERS = [
     ("conv2d:in=224x224x3,oc=64,k=7,s=2,dtype=bf16", "mma"),
     ("conv2d:in=3x224x224,oc=64,k=7,s=2,layout=channels_first,dtype=f16", "mma"),
     ("convT3d:in=24x24x24x3,oc=32,k=4,s=2,bias,act=relu,dtype=f16", None),
+    # Packed by a launch before.
+    ("convT3d:in=64x8x16x16,oc=32,k=4,s=2,layout=channels_first,dtype=bf16", None),
     ("conv2d:in=56x56x64,oc=64,k=3,grad=weight,dtype=f16", "mma"),
     ("conv2d:in=56x56x63,oc=64,k=3,grad=weight,dtype=bf16", "mma"),
     ("conv3d:in=64x16x16x16,oc=64,k=3,layout=channels_first,grad=weight,dtype=f16", "mma"),
@@ -107,6 +109,8 @@ def test_lists_have_no_spills_in_the_main_loop(name, dtype, chip, share):
     assert wasteful == []
 
 
+# Those with tensor cores of mma.sync: all.
+CHIPS = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"]
 # thread_pixels, thread_channels, depth and bytes of an element; products of two
 # chunks of 16 bytes by 16 x 8.
 PRODUCTS = [
@@ -117,7 +121,7 @@ PRODUCTS = [
 
 
 @pytest.mark.skipif(NVDISASM is None, reason="no nvdisasm: pip install nvidia-cuda-nvdisasm")
-@pytest.mark.parametrize("chip", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("dtype, name, down, across, depth, vector, size", PRODUCTS)
 def test_main_loop_is_as_many_products_as_it_must_be(
     dtype, name, down, across, depth, vector, size, chip, tmp_path
@@ -147,7 +151,7 @@ def test_main_loop_is_as_many_products_as_it_must_be(
 
 # Fragments of a weight's gradient in 16 bits are read across rows of channels.
 @pytest.mark.skipif(NVDISASM is None, reason="no nvdisasm: pip install nvidia-cuda-nvdisasm")
-@pytest.mark.parametrize("chip", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize("chip", CHIPS)
 def test_main_loop_of_a_gradient_is_as_many_products_as_it_must_be(chip, tmp_path):
     down, across, depth = 8, 8, 32
     plan = (

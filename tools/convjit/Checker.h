@@ -60,6 +60,9 @@ struct Position {
   char plan[400] = ""; ///< of the case, where it is known
 };
 
+/// Position::check of what is only slower than it should be.
+constexpr const char *conflictsCheck = "bank conflicts";
+
 /// What was wrong first.
 struct Failure {
   Position at;

@@ -106,10 +106,9 @@ void convjit::cli::replaceField(std::string &plan, const std::string &field,
   plan.replace(at, plan.find_first_of(",>", at) - at, value);
 }
 
-std::string convjit::cli::randomGPUPlan(std::string plan,
-                                        const Convolution &conv,
-                                        const std::string &schedule,
-                                        Random &random) {
+/// All of a random plan but whether the input is packed.
+static std::string randomTile(std::string plan, const Convolution &conv,
+                              const std::string &schedule, Random &random) {
   auto number = [&](const char *field, std::initializer_list<int64_t> values) {
     if (random.chance(60))
       replaceField(plan, field, std::to_string(random.pick(values)));
@@ -119,8 +118,9 @@ std::string convjit::cli::randomGPUPlan(std::string plan,
   };
   bool direct = has("direct"), mma = has("mma");
   // The last field; fields that are added come before it.
-  if (size_t at = plan.find(", split = "); at != std::string::npos)
-    plan.erase(at, plan.find('>', at) - at);
+  for (const char *field : {", split = ", ", pack_input = "})
+    if (size_t at = plan.find(field); at != std::string::npos)
+      plan.erase(at, plan.find('>', at) - at);
   if (!schedule.empty() || random.chance(50)) {
     bool tensorCores = conv.dtype != DataType::F64;
     direct = schedule.empty() ? random.chance(tensorCores ? 25 : 50)
@@ -184,5 +184,15 @@ std::string convjit::cli::randomGPUPlan(std::string plan,
   number("thread_pixels", {1, 2, 4, 8});
   number("thread_channels", {1, 2, 4, 8});
   number("vector", {1, 1, 2, 4});
+  return plan;
+}
+
+std::string convjit::cli::randomGPUPlan(std::string plan,
+                                        const Convolution &conv,
+                                        const std::string &schedule,
+                                        Random &random) {
+  plan = randomTile(std::move(plan), conv, schedule, random);
+  if (conv.numbers.inputFeature != conv.rank() + 1 && random.chance(40))
+    replaceField(plan, "pack_input", "true");
   return plan;
 }

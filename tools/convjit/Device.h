@@ -50,12 +50,21 @@ public:
   /// `milliseconds` of them. Errors: a device without a clock.
   virtual Expected<std::vector<double>> time(const DeviceTensors &tensors,
                                              double milliseconds) = 0;
+  /// What of the last run is not as it should be although its results stand:
+  /// bank conflicts, of a device that looks for them. Empty without.
+  virtual std::string bankConflicts() const { return ""; }
   /// Whether a kernel did what its process cannot recover from: an access to
   /// memory that is not there, for instance.
   virtual bool isLost() const { return false; }
   /// Multiprocessors times cycles a second, 1e9.
   virtual double gigacycles() const { return 0; }
 };
+
+/// What the option --device says of itself where any may run kernels.
+constexpr const char *deviceHelp = "what kernels run on: cpu; cuda:0 and so "
+                                   "on, an NVIDIA GPU; or emulated, GPU "
+                                   "kernels on the emulator of the tests, "
+                                   "where this program was built with it";
 
 /// The weight's gradient of `layer`, as the layer stores its weight, by the
 /// kernel of `launch`, which the device has loaded, in one launch. The tensors

@@ -54,7 +54,11 @@ static int64_t elementsMoved(const std::string &plan) {
 static bool isLarge(const GPUKernel &kernel, int64_t images) {
   constexpr double mostThreads = 1 << 17, mostProducts = 2e8;
   const Convolution &conv = kernel.conv;
-  const GPULaunch &launch = kernel.run.front();
+  // The one that multiplies: not that which packs the input, or adds parts.
+  const GPULaunch &launch = *std::find_if(
+      kernel.run.begin(), kernel.run.end(), [](const GPULaunch &launch) {
+        return launch.entry.ends_with("_kernel");
+      });
   auto threads = static_cast<double>(
       gridBlocks(launch, images * conv.batchGroups, conv.batchGroups) *
       launch.threads);
@@ -171,6 +175,15 @@ Expected<std::optional<Failure>> DeviceChecker::failed(Error error) const {
   return error;
 }
 
+/// Of the last run.
+std::optional<Failure> DeviceChecker::bankConflicts() {
+  std::string why = device.bankConflicts();
+  if (why.empty())
+    return std::nullopt;
+  std::strcpy(position.check, conflictsCheck);
+  return Failure{position, oneLine(why)};
+}
+
 /// Compiles a case and makes it the kernel that the device runs.
 Expected<GPUKernel> DeviceChecker::load(const NamedCase &item,
                                         const CompileOptions &options) {
@@ -226,6 +239,8 @@ DeviceChecker::checkBatch(const GPUKernel &kernel, int64_t images,
                                      worst, kernel.productError);
     if (!why.empty())
       return std::optional(Failure{position, oneLine(why)});
+    if (auto conflicts = bankConflicts())
+      return conflicts;
   }
   return std::optional<Failure>();
 }
@@ -260,6 +275,8 @@ Expected<std::optional<Failure>> DeviceChecker::checkWeightGradient(
         data.compare(tensors.output.data(), worst, kernel.productError);
     if (!why.empty())
       return std::optional(Failure{position, oneLine(why)});
+    if (auto conflicts = bankConflicts())
+      return conflicts;
   }
   return std::optional<Failure>();
 }

@@ -43,6 +43,7 @@ private:
   Expected<std::optional<Failure>> checkBatch(const GPUKernel &kernel,
                                               int64_t images, int64_t batch,
                                               uint64_t seed);
+  std::optional<Failure> bankConflicts();
   Expected<std::optional<Failure>>
   checkWeightGradient(const GPUKernel &kernel, const Convolution &layer,
                       const GradientLaunch &launch, int64_t images,

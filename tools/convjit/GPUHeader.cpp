@@ -125,6 +125,31 @@ static std::string literal(const std::string &text) {
   return result + "\"";
 }
 
+/// The text's characters one by one, a line of it a line. As a literal it would
+/// be longer than compilers must take: 4,095 characters in C99, 65,536 in C++,
+/// and 16,380 for each of its parts in Microsoft's; PTX has some hundred
+/// thousand.
+static void writeCharacters(std::ostream &out, const std::string &text) {
+  constexpr size_t perLine = 120; // of characters, so of four times as many
+  size_t inLine = 0;
+  out << "    ";
+  for (char c : text) {
+    if (c == '\n')
+      out << "'\\n',";
+    else if (c == '\t')
+      out << "'\\t',";
+    else if (c == '\'' || c == '\\')
+      out << "'\\" << c << "',";
+    else
+      out << "'" << c << "',";
+    if (c == '\n' || ++inLine == perLine) {
+      out << "\n    ";
+      inLine = 0;
+    }
+  }
+  out << "0";
+}
+
 static void writeLaunch(std::ostream &out, const GPULaunch &launch) {
   std::string letters;
   for (GPUParameter parameter : launch.parameters)
@@ -159,14 +184,9 @@ static void writeKernel(std::ostream &out, const std::string &symbol,
   const GPUKernel &kernel = named.kernel;
   if (named.gradient)
     writeGradient(out, named);
-  out << "\nstatic const char convjit_ptx_of_" << symbol << "[] =\n";
-  std::istringstream lines(kernel.ptx);
-  for (std::string line; std::getline(lines, line);) {
-    std::string text = literal(line);
-    text.insert(text.size() - 1, "\\n");
-    out << "    " << text << "\n";
-  }
-  out << "    ;\nstatic const convjit_gpu_launch convjit_run_of_" << symbol
+  out << "\nstatic const char convjit_ptx_of_" << symbol << "[] = {\n";
+  writeCharacters(out, kernel.ptx);
+  out << "};\nstatic const convjit_gpu_launch convjit_run_of_" << symbol
       << "[] = {";
   for (const GPULaunch &launch : kernel.run) {
     out << "\n    ";

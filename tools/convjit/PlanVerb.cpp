@@ -66,7 +66,9 @@ Expected<int> run(const PlanOptions &options) {
   CompileOptions compile = options.common.compile;
   int64_t batch = options.batch * layer->conv.batchGroups;
   if (layer->isWeightGradient() && options.common.isGPU()) {
-    Expected<GradientLaunch> launch = gradientLaunch(layer->forward, images);
+    // Its images are part of the kernel, which is not made of none.
+    Expected<GradientLaunch> launch =
+        gradientLaunch(layer->forward, options.batch);
     if (!launch)
       return launch.takeError();
     layer->conv = launch->conv;

@@ -322,8 +322,7 @@ Verb convjit::cli::addRun(CLI::App &parent) {
                 "the input must have a batch axis");
   app->add_option("--threads", options->threads, "threads to use")
       ->check(CLI::Range(1u, 1024u));
-  app->add_option("--device", options->device,
-                  "what it runs on: cpu, or cuda:0 and so on, an NVIDIA GPU");
+  app->add_option("--device", options->device, deviceHelp);
   options->common.addTo(*app);
   app->footer("Example: convjit run convT3d:in=8x16x16x64,oc=32,k=4,s=2 "
               "--input x.npy --weight w.npy --output y.npy");

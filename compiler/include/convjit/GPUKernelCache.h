@@ -13,14 +13,15 @@
 
 namespace convjit {
 
-/// Kernels for GPUs, each compiled once: they are then found in memory, for a
-/// process's life, and by later processes on disk, in the directory that
+/// Kernels for GPUs, each compiled once: they are then found in memory, and by
+/// later processes on disk, in the directory that
 /// KernelCache has and by its rules. The driver keeps, elsewhere, what it makes
 /// of their PTX. Thread-safe: who asks for a kernel that another thread is
 /// making waits for it, and nobody else does.
 class GPUKernelCache {
 public:
-  /// Of `place` what says whether and where kernels are kept on disk.
+  /// Of `place` what says whether and where kernels are kept on disk, and how
+  /// many in memory; those that leave live on with whoever holds them.
   explicit GPUKernelCache(const KernelCacheOptions &place = {});
   ~GPUKernelCache();
 

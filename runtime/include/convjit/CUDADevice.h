@@ -57,7 +57,7 @@ public:
   /// Errors: no driver, no device, no such ordinal, a context that cannot be
   /// made.
   static Expected<std::shared_ptr<CUDADevice>> open(int ordinal);
-  /// The ordinal in a device's name. Errors: not of the form cuda or cuda:N.
+  /// The ordinal in a device's name. Errors: not of the form cuda:N.
   static Expected<int> parseName(const std::string &name);
   ~CUDADevice();
   CUDADevice(const CUDADevice &) = delete;

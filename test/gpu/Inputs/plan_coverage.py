@@ -24,6 +24,12 @@ def kinds(text):
     schedule, vector = field["schedule"], int(field["vector"])
     name = f"{operation}, {dtype}, {schedule}"
     yield name
+    if field.get("pack_input") == "true":
+        yield f"{dtype}, {schedule}, input packed"
+        yield f"{operation}, input packed, {last} last"
+        if int(field.get("split", 1)) > 1:
+            yield f"{schedule}, input packed and in parts"
+        last = "channels"  # in what the kernel reads
     if field.get("mixed") == "true":
         yield f"{dtype}, {schedule}, several taps a step"
     if int(field.get("split", 1)) > 1:
@@ -51,6 +57,10 @@ wanted = {
     if (dtype, schedule) != ("f64", "mma")
 }
 if told["cases"] >= 1000:
+    wanted |= {f"{s}, input packed and in parts" for s in ("simt", "mma")}
+    wanted |= {f"{operation}, input packed, {last} last" for operation in OPERATIONS
+               for last in ("pixels", "images")
+               if (operation, last) != ("input gradient", "images")}
     for dtype in TYPES:
         wanted |= {f"{dtype}, simt, vector {vector}" for vector in VECTORS[dtype][:3]}
         wanted |= {f"{dtype}, direct, vector 1", "direct, 16 bytes of neighbours"}
@@ -58,6 +68,7 @@ if told["cases"] >= 1000:
                    for last in ("channels", "images", "pixels")}
         wanted |= {f"{dtype}, simt, several taps a step"}
         wanted |= {f"{dtype}, simt, in parts"}
+        wanted |= {f"{dtype}, {s}, input packed" for s in SCHEDULES if (dtype, s) != ("f64", "mma")}
         if dtype == "f64":
             continue
         wanted |= {f"{dtype}, mma, in parts"}
