@@ -238,8 +238,10 @@ private:
       reductionTaps(taps, spans);
     else if (lanesOfPixels)
       math.loop(math.constant(0), math.constant(reduction), 1, [&](Value at) {
-        auto elements = pixelSpan(static_cast<int64_t>(spans.size() / 2));
-        fetchPixels(inputRow(taps, 0, elements, /*step=*/1), at, 1, elements);
+        if (op.getInputAhead()) {
+          auto elements = pixelSpan(static_cast<int64_t>(spans.size() / 2));
+          fetchPixels(inputRow(taps, 0, elements, /*step=*/1), at, 1, elements);
+        }
         pixelTapsContraction(taps, spans, at);
       });
     else

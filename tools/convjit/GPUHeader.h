@@ -30,8 +30,8 @@ struct NamedGPUKernel {
 bool isGPUHeaderName(const std::string &symbol);
 
 /// A C header with the PTX and the launches of kernels, for hosts that load
-/// them with the CUDA driver themselves. C99 and C++ (but PTX is one string of
-/// any length, which gcc and clang take); needs no other file of ours.
+/// them with the CUDA driver themselves. C99 and C++11; needs no other file of
+/// ours.
 std::string gpuHeader(const std::string &prefix,
                       const std::vector<NamedGPUKernel> &kernels);
 
