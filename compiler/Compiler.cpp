@@ -291,10 +291,8 @@ Compiler::Impl::compile(const Convolution &conv,
   Expected<TargetInfo> target = checkedTarget(conv, options, host);
   if (!target)
     return target.takeError();
-  if (std::string missing = missingOnHost(*target); !missing.empty())
-    return badInput("target-cpu=" + target->cpu +
-                    ": this machine cannot run it, it lacks " + missing +
-                    "; valid: a CPU whose features it has");
+  if (Status s = checkRunsHere(*target); !s)
+    return s.takeError();
   Expected<LoweredKernel> lowered = lower(conv, *target, options);
   if (!lowered)
     return lowered.takeError();

@@ -278,7 +278,9 @@ const std::string &convjit::hostText() {
   return text;
 }
 
-std::string convjit::missingOnHost(const TargetInfo &target) {
+/// Features that the target has and the host lacks, comma-separated; empty
+/// when code for the target can run here.
+static std::string missingOnHost(const TargetInfo &target) {
   if (target.isHost)
     return "";
   if (llvm::Triple(target.triple).getArch() !=
@@ -292,6 +294,15 @@ std::string convjit::missingOnHost(const TargetInfo &target) {
     if (!feature.second && sub->checkFeatures(("+" + feature.first()).str()))
       missing += (missing.empty() ? "" : ",") + feature.first().str();
   return missing;
+}
+
+Status convjit::checkRunsHere(const TargetInfo &target) {
+  std::string missing = missingOnHost(target);
+  if (missing.empty())
+    return {};
+  return badInput("target-cpu=" + target.cpu +
+                  ": this machine cannot run it, it lacks " + missing +
+                  "; valid: a CPU whose features it has");
 }
 
 std::unique_ptr<llvm::MCSubtargetInfo>
@@ -314,4 +325,16 @@ convjit::createTargetMachine(const TargetInfo &info) {
   if (!machine)
     return internalError("LLVM made no target machine for " + info.triple);
   return machine;
+}
+
+Expected<VectorUnits> convjit::vectorUnits(const Target &target) {
+  Expected<TargetInfo> info = resolveTarget(target);
+  if (!info)
+    return info.takeError();
+  if (Status s = checkRunsHere(*info); !s)
+    return s.takeError();
+  auto sub = createSubtarget(*info);
+  bool fused = !llvm::Triple(info->triple).isX86() ||
+               sub->checkFeatures("+fma") || sub->checkFeatures("+avx512f");
+  return VectorUnits{info->machine.vectorBits, fused};
 }

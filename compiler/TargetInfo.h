@@ -39,9 +39,8 @@ Expected<TargetInfo> resolveTarget(const Target &target);
 /// target of LLVM's initialized.
 const std::string &hostText();
 
-/// Features that the target has and the host lacks, comma-separated; empty
-/// when code for the target can run here.
-std::string missingOnHost(const TargetInfo &target);
+/// Errors: the target has features that this machine lacks, which are named.
+Status checkRunsHere(const TargetInfo &target);
 
 /// The target as LLVM's tables describe it, for questions about features.
 std::unique_ptr<llvm::MCSubtargetInfo>

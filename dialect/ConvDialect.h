@@ -60,6 +60,10 @@ int64_t filterInputFeatures(llvm::ArrayRef<int64_t> filter,
                             DimensionNumbersAttr numbers, int64_t featureGroups,
                             bool swappedFilter);
 
+/// What conv.pack_input makes of `input`: axes (batch, spatial..., channels).
+mlir::MemRefType packedInputType(mlir::MemRefType input,
+                                 DimensionNumbersAttr numbers);
+
 } // namespace convjit::conv
 
 #endif // CONVJIT_DIALECT_CONVDIALECT_H

@@ -308,6 +308,15 @@ LogicalResult PackFilterOp::verify() {
   return success();
 }
 
+MemRefType convjit::conv::packedInputType(MemRefType input,
+                                          DimensionNumbersAttr numbers) {
+  SmallVector<int64_t> shape = {input.getDimSize(numbers.getInputBatch())};
+  for (int64_t axis : numbers.getInputSpatial())
+    shape.push_back(input.getDimSize(axis));
+  shape.push_back(input.getDimSize(numbers.getInputFeature()));
+  return MemRefType::get(shape, input.getElementType());
+}
+
 LogicalResult PackInputOp::verify() {
   auto input = cast<MemRefType>(getInput().getType());
   auto packed = cast<MemRefType>(getPacked().getType());
@@ -315,11 +324,7 @@ LogicalResult PackInputOp::verify() {
   if (input.getRank() != numbers.getRank() + 2)
     return emitOpError() << "input is " << Type(input) << "; valid: of rank "
                          << numbers.getRank() + 2;
-  SmallVector<int64_t> shape = {input.getDimSize(numbers.getInputBatch())};
-  for (int64_t axis : numbers.getInputSpatial())
-    shape.push_back(input.getDimSize(axis));
-  shape.push_back(input.getDimSize(numbers.getInputFeature()));
-  auto wanted = MemRefType::get(shape, input.getElementType());
+  MemRefType wanted = packedInputType(input, numbers);
   if (packed != wanted)
     return emitOpError() << "packed is " << Type(packed)
                          << "; valid: " << Type(wanted);

@@ -1,5 +1,6 @@
 # Tests of the compiler and the tools on text: lit + FileCheck.
 import os
+import platform
 
 import lit.formats
 
@@ -29,6 +30,8 @@ config.substitutions.append(
     )
 )
 config.substitutions.append(("%python", config.python))
+# For tests of the machine's own instructions.
+config.available_features.add(platform.machine())
 # Sanitizer builds find their runtime and options through these.
 for name in ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
     if name in os.environ:

@@ -169,10 +169,15 @@ int64_t convjit::imageBytes(ShapedType type) {
   return bytes;
 }
 
-int64_t convjit::paddedPixels(int64_t pixels, int64_t elementBits) {
-  int64_t line = lineElements(elementBits), rest = pixels % line;
-  return pixels - rest +
+/// Whole lines, and a power of two.
+static int64_t paddedTo(int64_t count, int64_t line) {
+  int64_t rest = count % line;
+  return count - rest +
          (rest ? static_cast<int64_t>(llvm::bit_ceil<uint64_t>(rest)) : 0);
+}
+
+int64_t convjit::paddedPixels(int64_t pixels, int64_t elementBits) {
+  return paddedTo(pixels, lineElements(elementBits));
 }
 
 //===----------------------------------------------------------------------===//
@@ -194,10 +199,7 @@ bool ChannelBlocks::hasFullBlock() const { return lanesInRun() >= width; }
 int64_t ChannelBlocks::vectorWidth(int64_t valid) const {
   if (lanes == Lanes::Reduction)
     return valid;
-  int64_t whole = valid / 16 * 16, rest = valid % 16;
-  int64_t rounded =
-      whole + (rest ? int64_t(llvm::bit_ceil<uint64_t>(rest)) : 0);
-  return std::min(rounded, width);
+  return std::min(paddedTo(valid, 16), width);
 }
 
 SmallVector<LanePiece> convjit::lanePieces(int64_t width, int64_t most) {

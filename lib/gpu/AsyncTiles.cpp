@@ -150,17 +150,10 @@ void AsyncTiles::issue(Tile &tile, size_t row, size_t unit, Value stage,
       bypass ? b.getUnitAttr() : UnitAttr());
 }
 
-void AsyncTiles::guarded(const Tile &tile, function_ref<void()> body) {
-  if (tile.active)
-    math.branch(tile.active, body);
-  else
-    body();
-}
-
 void AsyncTiles::copy(ValueRange position, Value stage) {
   SmallVector<ReductionPosition> positions = reduction.split(position);
-  guarded(input, [&] { copyInput(positions, stage); });
-  guarded(filter, [&] { copyFilter(positions, stage); });
+  math.branch(input.active, [&] { copyInput(positions, stage); });
+  math.branch(filter.active, [&] { copyFilter(positions, stage); });
 }
 
 void AsyncTiles::commit() {

@@ -85,8 +85,6 @@ protected:
                                             size_t unit, mlir::Value stage);
   void issue(Tile &tile, size_t row, size_t unit, mlir::Value stage,
              mlir::Value from, mlir::Value at, mlir::Value condition);
-  /// What `body` builds, for threads that have something to move.
-  void guarded(const Tile &tile, llvm::function_ref<void()> body);
 
   /// The products of a step, from its first, whose positions are carried; all
   /// have the first one's unless steps hold several taps.

@@ -99,12 +99,6 @@ BlockBuilder::BlockBuilder(BlockOp op, OpBuilder &b)
   }
 }
 
-Value BlockBuilder::both(Value x, Value y) {
-  if (!x || !y)
-    return x ? x : y;
-  return b.createOrFold<arith::AndIOp>(loc, x, y);
-}
-
 Type BlockBuilder::typeOf(int64_t size) {
   return size == 1 ? element : VectorType::get({size}, element);
 }
@@ -123,15 +117,15 @@ BlockPixel BlockBuilder::pixel(Value number) {
     // A box of one pixel starts inside, or has nothing to do.
     if (!interior && box[1 + dim] > 1)
       result.exists =
-          both(result.exists,
-               num.compare(Predicate::slt, result.at[dim], length[dim]));
+          num.both(result.exists,
+                   num.compare(Predicate::slt, result.at[dim], length[dim]));
   }
   result.image = op.getImage();
   if (box[0] > 1) {
     result.image = math.add(result.image, math.cast(image ? image : number));
     if (!interior)
-      result.exists = both(result.exists,
-                           math.compare(Predicate::slt, result.image, images));
+      result.exists = num.both(
+          result.exists, math.compare(Predicate::slt, result.image, images));
   }
   return result;
 }
@@ -215,8 +209,8 @@ Value BlockBuilder::isInside(ArrayRef<Value> inputAt, ArrayRef<Value> tap) {
     Value at =
         num.add(inputAt[dim], num.mul(tap[dim], split.getInputTapStep()));
     // A negative one is large as an unsigned number.
-    inside = both(inside, num.compare(Predicate::ult, at,
-                                      num.constant(split.getInput())));
+    inside = num.both(inside, num.compare(Predicate::ult, at,
+                                          num.constant(split.getInput())));
   }
   return inside;
 }
@@ -344,25 +338,19 @@ void BlockBuilder::finish(Value sums, const BlockPixel &pixel, Value outputBase,
       value = activate(b, loc, epilogue, value);
     store(value, row(op.getOutput()), at);
   };
-  auto body = [&](Value condition, function_ref<void()> then) {
-    if (condition)
-      math.branch(condition, then);
-    else
-      then();
-  };
   if (whole) {
     Value condition = pixel.exists;
     if (existing)
-      condition = both(condition,
-                       num.compare(Predicate::sgt, existing, num.constant(0)));
-    return body(condition, [&] { piece(sums, channel, size); });
+      condition = num.both(
+          condition, num.compare(Predicate::sgt, existing, num.constant(0)));
+    return math.branch(condition, [&] { piece(sums, channel, size); });
   }
-  body(pixel.exists, [&] {
+  math.branch(pixel.exists, [&] {
     for (int64_t i = 0; i < size; ++i) {
       Value condition;
       if (existing)
         condition = num.compare(Predicate::sgt, existing, num.constant(i));
-      body(condition, [&] {
+      math.branch(condition, [&] {
         Value one = vector::ExtractOp::create(b, loc, sums, i);
         piece(one, num.add(channel, num.constant(i)), 1);
       });

@@ -73,7 +73,6 @@ public:
   void finish(mlir::Value sums, const BlockPixel &pixel, mlir::Value outputBase,
               mlir::Value channel, mlir::Value existing);
 
-  mlir::Value both(mlir::Value x, mlir::Value y);
   /// vector<size x element>, or the element itself for one.
   mlir::Type typeOf(int64_t size);
 

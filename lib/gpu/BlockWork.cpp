@@ -49,7 +49,7 @@ void convjit::buildBlock(PhasesOp op, const BlockSpace &space, Value output,
   using Predicate = arith::CmpIPredicate;
   Value exists, interior;
   auto both = [&](Value &all, Value condition) {
-    all = all ? b.createOrFold<arith::AndIOp>(loc, all, condition) : condition;
+    all = math.both(all, condition);
   };
   if (box[0] > 1)
     both(interior,
@@ -101,13 +101,7 @@ void convjit::buildBlock(PhasesOp op, const BlockSpace &space, Value output,
                     part, space.reduction, isInterior, epilogue,
                     op.getGpuPlanAttr());
   };
-  auto all = [&] {
-    if (!interior)
-      return work(true);
+  math.branch(exists, [&] {
     math.branch(interior, [&] { work(true); }, [&] { work(false); });
-  };
-  if (exists)
-    math.branch(exists, all);
-  else
-    all();
+  });
 }

@@ -58,7 +58,7 @@ void convjit::expandDirect(BlockBuilder &block) {
   for (int64_t i = 0; i < pixels; ++i) {
     pixel.push_back(block.pixel(num.add(first, i)));
     BlockPixel read = pixel.back();
-    read.exists = block.both(read.exists, existing);
+    read.exists = block.num.both(read.exists, existing);
     Value base = block.inputBase(read);
     if (image)
       base = math.add(
@@ -106,7 +106,7 @@ void convjit::expandDirect(BlockBuilder &block) {
     for (int64_t i = 0; i < pixels; ++i) {
       Value condition = block.isInside(inputAt[i], tap);
       inside.push_back(
-          block.both(condition, block.interior ? existing : Value()));
+          block.num.both(condition, block.interior ? existing : Value()));
     }
     loop(num.constant(0), num.constant(block.reduction), [&](Value ic) {
       Value weight = block.load(
@@ -127,13 +127,9 @@ void convjit::expandDirect(BlockBuilder &block) {
   if (block.reduction > 0)
     nest(0);
 
-  auto finish = [&] {
+  math.branch(existing, [&] {
     for (int64_t i = 0; i < pixels; ++i)
       block.finish(sums[i], pixel[i], block.outputBase(pixel[i]), channel,
                    Value());
-  };
-  if (existing)
-    math.branch(existing, finish);
-  else
-    finish();
+  });
 }

@@ -45,16 +45,12 @@ struct ConvPackInputsPass
     DimensionNumbersAttr numbers = op.getDimensionNumbers();
     Value input = op.getInput();
     auto type = cast<MemRefType>(input.getType());
-    SmallVector<int64_t> shape = {type.getDimSize(numbers.getInputBatch())};
-    for (int64_t axis : numbers.getInputSpatial())
-      shape.push_back(type.getDimSize(axis));
-    shape.push_back(type.getDimSize(numbers.getInputFeature()));
     SmallVector<Value> images;
     if (type.isDynamicDim(numbers.getInputBatch()))
       images.push_back(
           memref::DimOp::create(b, loc, input, numbers.getInputBatch()));
-    Value packed = memref::AllocOp::create(
-        b, loc, MemRefType::get(shape, type.getElementType()), images);
+    Value packed =
+        memref::AllocOp::create(b, loc, packedInputType(type, numbers), images);
     PackInputOp::create(b, loc, input, packed, numbers);
     op.getInputMutable().assign(packed);
     op.setDimensionNumbersAttr(readNumbers(op.getGpuPlanAttr(), numbers));
@@ -200,10 +196,7 @@ void convjit::packInput(PackInputOp op, const InputTiles &tiles, OpBuilder &b) {
       made.channel = rest;
     }
     auto require = [&](Value condition) {
-      made.exists =
-          made.exists
-              ? b.createOrFold<arith::AndIOp>(loc, made.exists, condition)
-              : condition;
+      made.exists = math.both(made.exists, condition);
     };
     if (tiles.channels % tiles.tileChannels)
       require(math.compare(Predicate::slt, made.channel, leftChannels));
@@ -230,16 +223,12 @@ void convjit::packInput(PackInputOp op, const InputTiles &tiles, OpBuilder &b) {
   Value alongStride = strideOf(math, packed, packedAxis);
   for (int64_t i = 0; i < count; ++i) {
     Element at = element(i, /*channelsFaster=*/true);
-    auto store = [&] {
+    math.branch(at.exists, [&] {
       Value value = memref::LoadOp::create(b, loc, tile,
                                            ValueRange{at.channel, at.along});
       memref::StoreOp::create(
           b, loc, value, target,
           math.add(math.mul(at.along, alongStride), at.channel));
-    };
-    if (at.exists)
-      math.branch(at.exists, store);
-    else
-      store();
+    });
   }
 }

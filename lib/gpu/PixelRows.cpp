@@ -62,8 +62,9 @@ void PixelRows::copyInput(ArrayRef<ReductionPosition> positions, Value stage) {
     const ReductionPosition &at = positions[mixed ? u : 0];
     auto [offset, exists] = reduction.product(at, num.mul(unit, input.vector));
     for (size_t row = 0; row < input.row.size(); ++row)
-      issue(input, row, u, stage, pixelRow[row], offset,
-            block.both(block.isInside(pixelInputAt[row], at.taps()), exists));
+      issue(
+          input, row, u, stage, pixelRow[row], offset,
+          block.num.both(block.isInside(pixelInputAt[row], at.taps()), exists));
   }
 }
 

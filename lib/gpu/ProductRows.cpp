@@ -80,7 +80,8 @@ void ProductRows::copyInput(ArrayRef<ReductionPosition> positions,
     auto [offset, exists] = reduction.product(at, input.row[row]);
     for (size_t unit = 0; unit < input.unit.size(); ++unit)
       issue(input, row, unit, stage, pixelRow[unit], offset,
-            block.both(block.isInside(pixelInputAt[unit], at.taps()), exists));
+            block.num.both(block.isInside(pixelInputAt[unit], at.taps()),
+                           exists));
   }
 }
 
@@ -108,14 +109,14 @@ SmallVector<Value> ProductRows::load(ValueRange position) {
   for (size_t row = 0; row < input.row.size(); ++row) {
     const ReductionPosition &at = positions[mixed ? row : 0];
     auto [offset, exists] = reduction.product(at, input.row[row]);
-    Value condition = block.both(exists, input.active);
+    Value condition = block.num.both(exists, input.active);
     for (size_t unit = 0; unit < input.unit.size(); ++unit) {
       SmallVector<Value, 2> both;
       for (size_t pixel : {2 * unit, 2 * unit + 1})
         both.push_back(loadOrZero(
             math,
-            block.both(block.isInside(pixelInputAt[pixel], at.taps()),
-                       condition),
+            block.num.both(block.isInside(pixelInputAt[pixel], at.taps()),
+                           condition),
             pixelRow[pixel], offset));
       values.push_back(vector::FromElementsOp::create(b, loc, pair, both));
     }

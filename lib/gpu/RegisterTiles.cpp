@@ -149,8 +149,8 @@ void RegisterTiles::loadInput(ArrayRef<ReductionPosition> positions,
   for (auto [pixel, product] : slotOf) {
     Value condition = block.isInside(pixelInputAt[pixel],
                                      positions[mixed ? product : 0].taps());
-    condition = block.both(condition, channelExists[product]);
-    condition = block.both(condition, inputActive);
+    condition = block.num.both(condition, channelExists[product]);
+    condition = block.num.both(condition, inputActive);
     values.push_back(block.loadIf(condition, pixelRow[pixel], offset[product],
                                   plan.getVector()));
   }
@@ -167,8 +167,8 @@ void RegisterTiles::loadFilter(ArrayRef<ReductionPosition> positions,
     if (!mixed)
       row = num.add(row, filterDepth[i]);
     Value from = num.add(num.mul(row, columns), filterColumn[i]);
-    values.push_back(block.loadIf(block.both(exists, filterActive), filterRow,
-                                  from, access));
+    values.push_back(block.loadIf(block.num.both(exists, filterActive),
+                                  filterRow, from, access));
   }
 }
 
@@ -216,12 +216,6 @@ void RegisterTiles::store(ArrayRef<Value> values, Value stage) {
                                          math.cast(filterColumn[i])},
                               /*nontemporal=*/false, llvm::MaybeAlign(16));
   };
-  auto guarded = [&](Value active, function_ref<void()> body) {
-    if (active)
-      math.branch(active, body);
-    else
-      body();
-  };
-  guarded(inputActive, inputs);
-  guarded(filterActive, filters);
+  math.branch(inputActive, inputs);
+  math.branch(filterActive, filters);
 }

@@ -89,10 +89,7 @@ PackSource::Place PackSource::of(ArrayRef<Value> to, OpBuilder &b) const {
   auto require = [&](Value condition) {
     if (getConstantIntValue(condition) == 1)
       return;
-    place.present =
-        place.present
-            ? b.createOrFold<arith::AndIOp>(loc, place.present, condition)
-            : condition;
+    place.present = math.both(place.present, condition);
   };
   using Predicate = arith::CmpIPredicate;
 
@@ -168,8 +165,6 @@ convjit::lowerPackFilter(PackFilterOp op, OpBuilder &b,
             loc);
       store(value);
     };
-    if (!place.present)
-      return existing();
     IndexMath{b, loc}.branch(place.present, existing, [&] {
       store(arith::ConstantOp::create(
           b, loc, b.getZeroAttr(source.filter.getElementType())));

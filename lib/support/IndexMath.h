@@ -77,6 +77,12 @@ struct IndexMath {
   Value compare(mlir::arith::CmpIPredicate predicate, Value x, Value y) {
     return b.createOrFold<mlir::arith::CmpIOp>(loc, predicate, x, y);
   }
+  /// x and y, where null is true.
+  Value both(Value x, Value y) {
+    if (!x || !y)
+      return x ? x : y;
+    return b.createOrFold<mlir::arith::AndIOp>(loc, x, y);
+  }
 
   /// The digit of `number` in a mixed-radix system whose last digit has this
   /// radix; `number` becomes the rest. number >= 0.
@@ -118,9 +124,12 @@ struct IndexMath {
     }
   }
 
-  /// if (condition) then() else otherwise(); decided here when it is constant.
+  /// if (condition) then() else otherwise(); decided here when it is constant,
+  /// or null, which is true.
   void branch(Value condition, llvm::function_ref<void()> then,
               llvm::function_ref<void()> otherwise = nullptr) {
+    if (!condition)
+      return then();
     if (std::optional<int64_t> known = mlir::getConstantIntValue(condition)) {
       if (*known)
         then();

@@ -76,9 +76,8 @@ void Tiler::fetchInput(int64_t pixels, Value phaseIndex) {
   auto only = [&](Value index, int64_t which, int64_t count) {
     if (count == 1)
       return;
-    Value is =
-        math.compare(arith::CmpIPredicate::eq, index, math.constant(which));
-    first = first ? b.createOrFold<arith::AndIOp>(op.getLoc(), first, is) : is;
+    first = math.both(first, math.compare(arith::CmpIPredicate::eq, index,
+                                          math.constant(which)));
   };
   only(phaseIndex, 0, space.phases(rank - 1));
   Order order = op.getPlanAttr().getOrder();
@@ -105,10 +104,7 @@ void Tiler::fetchInput(int64_t pixels, Value phaseIndex) {
       taps.pop_back();
     });
   };
-  if (first)
-    math.branch(first, nest);
-  else
-    nest();
+  math.branch(first, nest);
 }
 
 /// The lines of a tile's pixels.

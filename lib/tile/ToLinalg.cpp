@@ -95,8 +95,7 @@ private:
               math.compare(Predicate::sge, here, op.getTapRanges()[2 * dim]);
           Value below = math.compare(Predicate::slt, here,
                                      op.getTapRanges()[2 * dim + 1]);
-          math.branch(b.createOrFold<arith::AndIOp>(loc, above, below),
-                      [&] { tap(here); });
+          math.branch(math.both(above, below), [&] { tap(here); });
         }
         return;
       }
@@ -269,11 +268,11 @@ private:
       Value inside;
       for (int64_t dim = 0; dim < rank; ++dim)
         for (bool upper : {false, true}) {
-          Value test = math.compare(
-              upper ? arith::CmpIPredicate::slt : arith::CmpIPredicate::sge,
-              fields[dim], op.getTapRanges()[2 * dim + upper]);
-          inside =
-              inside ? b.createOrFold<arith::AndIOp>(loc, inside, test) : test;
+          inside = math.both(inside,
+                             math.compare(upper ? arith::CmpIPredicate::slt
+                                                : arith::CmpIPredicate::sge,
+                                          fields[dim],
+                                          op.getTapRanges()[2 * dim + upper]));
         }
       math.branch(inside, [&] {
         oneTap(ArrayRef(fields).take_front(rank), 0, pixels, fields[rank],

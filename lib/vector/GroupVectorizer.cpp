@@ -36,9 +36,11 @@ public:
         element(cast<MemRefType>(input.getType()).getElementType()) {}
 
   /// Where pixel m reads for tap j.
-  int64_t row(int64_t m, int64_t j) { return at(0, {m, 0, j, 0}); }
+  int64_t row(int64_t m, int64_t j) { return evaluate(map, 0, {m, 0, j, 0}); }
   /// The input channel that lane n reads as its i-th.
-  int64_t source(int64_t n, int64_t i) { return at(1, {0, n, 0, i}); }
+  int64_t source(int64_t n, int64_t i) {
+    return evaluate(map, 1, {0, n, 0, i});
+  }
 
   /// The i-th input channel of each of `lanes` lanes from `first` on.
   Value vector(int64_t row, int64_t first, int64_t lanes, int64_t i,
@@ -84,13 +86,6 @@ public:
   }
 
 private:
-  int64_t at(unsigned axis, std::array<int64_t, 4> dims) {
-    auto values = llvm::map_to_vector(dims, [&](int64_t value) {
-      return getAffineConstantExpr(value, map.getContext());
-    });
-    return cast<AffineConstantExpr>(map.getResult(axis).replaceDims(values))
-        .getValue();
-  }
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(b, loc, value);
   }

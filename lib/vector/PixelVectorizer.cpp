@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "vector/PixelVectorizer.h"
+#include "vector/VectorPieces.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -127,13 +128,9 @@ void convjit::vectorizePixelTaps(linalg::GenericOp op,
   int64_t taps = filter.getDimSize(0), channels = filter.getDimSize(1),
           outputs = filter.getDimSize(2);
   // Loops are (c, m, j, k).
-  MLIRContext *context = op.getContext();
+  AffineMap map = op.getIndexingMapsArray()[0];
   auto place = [&](int64_t m, int64_t j) {
-    SmallVector<AffineExpr> dims;
-    for (int64_t value : {int64_t(0), m, j, int64_t(0)})
-      dims.push_back(getAffineConstantExpr(value, context));
-    AffineExpr at = op.getIndexingMapsArray()[0].getResult(1).replaceDims(dims);
-    return cast<AffineConstantExpr>(at).getValue();
+    return evaluate(map, 1, {0, m, j, 0});
   };
   int64_t step = place(1, 0), tapStep = place(0, 1);
   // A row is contiguous: what lies between elements of taps exists too.

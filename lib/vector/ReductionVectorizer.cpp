@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "vector/ReductionVectorizer.h"
+#include "vector/VectorPieces.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -25,14 +26,9 @@ void convjit::vectorizeReductionTaps(linalg::GenericOp op,
   ArrayRef<int64_t> shape = cast<MemRefType>(weights.getType()).getShape();
   int64_t taps = shape[0], outputs = shape[1], channels = shape[2];
   auto type = cast<VectorType>(sums.front().getType());
-  MLIRContext *context = op.getContext();
-  AffineExpr position = op.getIndexingMapsArray()[0].getResult(0);
+  AffineMap map = op.getIndexingMapsArray()[0];
   auto at = [&](int64_t pixel, int64_t tap) {
-    auto value = [&](int64_t v) { return getAffineConstantExpr(v, context); };
-    return cast<AffineConstantExpr>(
-               position.replaceDims(
-                   {value(pixel), value(0), value(0), value(tap)}))
-        .getValue();
+    return evaluate(map, 0, {pixel, 0, 0, tap});
   };
   auto index = [&](int64_t value) -> Value {
     return arith::ConstantIndexOp::create(b, loc, value);

@@ -14,6 +14,15 @@
 using namespace mlir;
 using namespace convjit;
 
+int64_t convjit::evaluate(AffineMap map, unsigned result,
+                          ArrayRef<int64_t> dims) {
+  auto values = llvm::map_to_vector(dims, [&](int64_t value) {
+    return getAffineConstantExpr(value, map.getContext());
+  });
+  return cast<AffineConstantExpr>(map.getResult(result).replaceDims(values))
+      .getValue();
+}
+
 Value convjit::insertPiece(OpBuilder &b, Location loc, Value part, Value whole,
                            int64_t first) {
   if (part.getType() == whole.getType())

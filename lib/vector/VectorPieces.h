@@ -23,6 +23,11 @@
 
 namespace convjit {
 
+/// Result `result` of `map` where its dimensions are `dims`; an affine function
+/// without symbols.
+int64_t evaluate(mlir::AffineMap map, unsigned result,
+                 llvm::ArrayRef<int64_t> dims);
+
 /// `whole` with `part` in its lanes from `first` on; `part` where that is all.
 mlir::Value insertPiece(mlir::OpBuilder &b, mlir::Location loc,
                         mlir::Value part, mlir::Value whole, int64_t first);

@@ -366,7 +366,8 @@ NB_MODULE(_convjit, m) {
       "peak_gflops",
       [](const std::string &dtype) {
         return cli::measurePeakGflops(dtype == "f64" ? DataType::F64
-                                                     : DataType::F32);
+                                                     : DataType::F32,
+                                      valueOf(vectorUnits({})));
       },
       "dtype"_a, nb::call_guard<nb::gil_scoped_release>());
   m.def("set_threads", &setThreads, "threads"_a,

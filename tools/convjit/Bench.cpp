@@ -58,6 +58,13 @@ void fillBench(void *memory, int64_t count, DataType dtype) {
 
 using Clock = std::chrono::steady_clock;
 
+/// What a kernel of the target could reach at most: of all threads, 0 before it
+/// is measured.
+struct Peak {
+  VectorUnits units;
+  double gflops = 0;
+};
+
 /// Milliseconds of the fastest of some calls, 20 ms of them.
 template <typename Function> double fastestMs(Function &&function) {
   double fastest = INFINITY, total = 0;
@@ -76,7 +83,7 @@ template <typename Function> double fastestMs(Function &&function) {
 
 Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
                        const ListedLayer &item, Executor &executor,
-                       double peak) {
+                       const Peak &peak) {
   Expected<Layer> layer = readLayer(item.problem);
   if (!layer)
     return layer.takeError();
@@ -153,13 +160,15 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
               {"gflops", gflops},
               {"flops", flops},
               {"bytes", bytesTouched(conv, kernel.packedWeightBytes, batch)},
-              {"peak_gflops", peak},
-              {"fraction_of_peak", gflops / peak},
+              {"peak_gflops", peak.gflops},
+              {"fraction_of_peak", gflops / peak.gflops},
               {"pack_ms", packMs},
               {"weight_copy_ms", copyMs},
               {"compile_ms", kernel.compileMilliseconds},
               {"code_bytes", kernel.codeBytes},
-              {"plan", kernel.plan}};
+              {"plan", kernel.plan},
+              {"vector_bits", peak.units.bits},
+              {"fused_multiply_add", peak.units.fusedMultiplyAdd}};
 }
 
 /// The head of the table, and a line.
@@ -256,16 +265,19 @@ Expected<int> run(BenchOptions &options) {
     return compiler.takeError();
   if (*device)
     return runOnDevice(**compiler, options, **device, cases);
+  Expected<VectorUnits> units = vectorUnits(options.common.compile.target);
+  if (!units)
+    return units.takeError();
   ThreadPool executor(options.threads);
-  double peaks[] = {0, 0};
+  Peak peaks[] = {{*units}, {*units}};
   Json results = Json::array();
   if (!options.common.json)
     std::cout << benchHead(/*onCPU=*/true);
   for (const ListedLayer &item : cases) {
     DataType dtype = readLayer(item.problem)->conv.dtype;
-    double &peak = peaks[static_cast<int>(dtype)];
-    if (peak == 0)
-      peak = measurePeakGflops(dtype) * executor.concurrency();
+    Peak &peak = peaks[static_cast<int>(dtype)];
+    if (peak.gflops == 0)
+      peak.gflops = measurePeakGflops(dtype, *units) * executor.concurrency();
     Expected<Json> result = measure(**compiler, options, item, executor, peak);
     if (!result)
       return result.takeError();

@@ -46,28 +46,33 @@ struct Kernel {
 
 #if defined(__x86_64__)
 #define CONVJIT_AVX512 __attribute__((target("avx512f,avx512vl")))
-#define CONVJIT_AVX2 __attribute__((target("avx2,fma")))
+#define CONVJIT_FMA __attribute__((target("avx,fma")))
+#define CONVJIT_AVX __attribute__((target("avx")))
 CONVJIT_PEAK(f32_avx512, float, CONVJIT_AVX512, 64, 24, "v")
 CONVJIT_PEAK(f64_avx512, double, CONVJIT_AVX512, 64, 24, "v")
-CONVJIT_PEAK(f32_avx2, float, CONVJIT_AVX2, 32, 12, "x")
-CONVJIT_PEAK(f64_avx2, double, CONVJIT_AVX2, 32, 12, "x")
+CONVJIT_PEAK(f32_fma, float, CONVJIT_FMA, 32, 12, "x")
+CONVJIT_PEAK(f64_fma, double, CONVJIT_FMA, 32, 12, "x")
+CONVJIT_PEAK(f32_avx, float, CONVJIT_AVX, 32, 12, "x")
+CONVJIT_PEAK(f64_avx, double, CONVJIT_AVX, 32, 12, "x")
 CONVJIT_PEAK(f32_sse, float, , 16, 12, "x")
 CONVJIT_PEAK(f64_sse, double, , 16, 12, "x")
 
-Kernel choose(DataType dtype) {
+Kernel choose(DataType dtype, VectorUnits units) {
   bool f32 = dtype == DataType::F32;
   double lanes = f32 ? 4 : 2;
-  if (__builtin_cpu_supports("avx512f"))
+  if (units.bits >= 512)
     return {f32 ? f32_avx512 : f64_avx512, 24 * 4 * lanes * 2};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return {f32 ? f32_avx2 : f64_avx2, 12 * 2 * lanes * 2};
+  if (units.bits >= 256 && units.fusedMultiplyAdd)
+    return {f32 ? f32_fma : f64_fma, 12 * 2 * lanes * 2};
+  if (units.bits >= 256)
+    return {f32 ? f32_avx : f64_avx, 12 * 2 * lanes * 2};
   return {f32 ? f32_sse : f64_sse, 12 * lanes * 2};
 }
 #else
 CONVJIT_PEAK(f32_generic, float, , 16, 24, "w")
 CONVJIT_PEAK(f64_generic, double, , 16, 24, "w")
 
-Kernel choose(DataType dtype) {
+Kernel choose(DataType dtype, VectorUnits) {
   bool f32 = dtype == DataType::F32;
   return {f32 ? f32_generic : f64_generic, 24 * (f32 ? 4.0 : 2.0) * 2};
 }
@@ -75,9 +80,9 @@ Kernel choose(DataType dtype) {
 
 } // namespace
 
-double convjit::cli::measurePeakGflops(DataType dtype) {
+double convjit::cli::measurePeakGflops(DataType dtype, VectorUnits units) {
   using Clock = std::chrono::steady_clock;
-  Kernel kernel = choose(dtype);
+  Kernel kernel = choose(dtype, units);
   constexpr long count = 100000;
   double best = 0;
   for (int repeat = 0; repeat < 40; ++repeat) {

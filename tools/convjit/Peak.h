@@ -9,14 +9,15 @@
 #ifndef CONVJIT_TOOLS_PEAK_H
 #define CONVJIT_TOOLS_PEAK_H
 
-#include "convjit/Problem.h"
+#include "convjit/Compiler.h"
 
 namespace convjit::cli {
 
-/// GFLOP/s of one core on independent chains of fused multiply-adds (or, on a
-/// CPU without them, multiplies and adds) in its widest vectors: the roof that
-/// a kernel is measured against. Takes about 0.1 s.
-double measurePeakGflops(DataType dtype);
+/// GFLOP/s of one core on independent chains of fused multiply-adds (or, in an
+/// instruction set without them, multiplies and adds) in vectors of so many
+/// bits: the roof that a kernel made for such a CPU is measured against. The
+/// host has these instructions. Takes about 0.1 s.
+double measurePeakGflops(DataType dtype, VectorUnits units);
 
 } // namespace convjit::cli
 

@@ -122,6 +122,17 @@ Expected<std::string> gpuFor(int computeCapability);
 int64_t gpuProductsPerCycle(const std::string &gpu, DataType dtype,
                             const std::string &plan);
 
+/// The vectors that kernels for a CPU compute with.
+struct VectorUnits {
+  int64_t bits = 128;
+  /// Of AVX-512 too; without it a multiply-add is two instructions.
+  bool fusedMultiplyAdd = true;
+};
+
+/// Errors: a target that `compile` refuses, as one that the host cannot
+/// execute.
+Expected<VectorUnits> vectorUnits(const Target &target);
+
 /// Compiles layers and owns the machinery for it. Thread-safe: any number of
 /// threads may compile at once; kernels outlive the compiler.
 class Compiler {
