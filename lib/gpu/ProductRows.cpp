@@ -143,7 +143,7 @@ SmallVector<Value> ProductRows::loadIf(Value condition, ValueRange position) {
 void ProductRows::store(ArrayRef<Value> values, Value stage) {
   if (!throughRegisters)
     return;
-  guarded(input, [&] {
+  math.branch(input.active, [&] {
     for (size_t i = 0; i < values.size(); ++i)
       vector::StoreOp::create(
           b, loc, values[i], input.view,

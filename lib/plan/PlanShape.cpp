@@ -151,13 +151,35 @@ double PlanShape::allWeights(int64_t width) const {
   return taps * reduction * elementBytes * width * blocks.blocks();
 }
 
+double PlanShape::planeBytesAgain(int64_t pixels) const {
+  if (numbers.getInputSpatial().back() !=
+      static_cast<int64_t>(splits.size()) + 1)
+    return 0;
+  double bytes = pixels * pixelBytes,
+         lines = std::ceil(bytes / lineBytes) + 0.5;
+  int64_t planeBytes = elementBytes;
+  for (PhaseSplitAttr split : splits)
+    planeBytes *= split.getInput();
+  // Planes a multiple of 4 KB apart have their lines in the same sets, others
+  // in as many times more as there are distances.
+  int64_t sets = l1Period / lineBytes;
+  double apart = std::gcd(planeBytes, l1Period);
+  double used = std::min<double>(sets, lines * l1Period / apart);
+  return reduction * lines > l1Ways * used ? lines * lineBytes : 0;
+}
+
 Prefetch PlanShape::prefetch(int64_t pixels, int64_t width) const {
   // Images that stay in the second-level cache come from further only once.
   constexpr double fewBytes = 256 << 10;
   bool ofPixels = channels.lanes == Lanes::Pixels;
   // Pixels in the lanes are whole lines, which the third level brings in time.
-  bool input = allowsInputPrefetch &&
-               inputBytes > (ofPixels ? streamingBytes : fewBytes);
+  // A Xeon's second level sees rows of pixels coming; asking again takes slots
+  // from loads. 256 to 64 channels, k 1, at 56 x 56 97 % of the peak without,
+  // 84 with; 3 to 64, k 7 s 2, at 224 x 224 97 and 78. From memory it is too
+  // late: 240 to 3 channels, k 4 s 2, at 8 x 64 x 64 52 % and 61.
+  bool comes = ofPixels || (machine.hasMesh() && inputChannelsLast);
+  bool input =
+      allowsInputPrefetch && inputBytes > (comes ? streamingBytes : fewBytes);
   // Of planes, a tile's lines that do not stay from one tap to the next. Those
   // of all channels that share a set would push each other out before their
   // turn: 256 to 16, k 3, at 64 x 64 81 % of the peak, 74 with. Not where one

@@ -68,6 +68,11 @@ struct PlanShape {
   /// Bytes of the weights of all lanes, in blocks of `width`.
   double allWeights(int64_t width) const;
 
+  /// With input channels that are planes: the bytes of lines that come from the
+  /// second-level cache for each step of a tile of `pixels`, since those of all
+  /// channels do not stay in the first.
+  double planeBytesAgain(int64_t pixels) const;
+
   /// What tiles of `pixels` by `width` lanes ask for ahead.
   conv::Prefetch prefetch(int64_t pixels, int64_t width) const;
 

@@ -117,7 +117,7 @@ static std::string randomTile(std::string plan, const Convolution &conv,
     return plan.find(std::string("schedule = ") + name) != std::string::npos;
   };
   bool direct = has("direct"), mma = has("mma");
-  // The last field; fields that are added come before it.
+  // The last fields; those that are added come before them.
   for (const char *field : {", split = ", ", pack_input = "})
     if (size_t at = plan.find(field); at != std::string::npos)
       plan.erase(at, plan.find('>', at) - at);

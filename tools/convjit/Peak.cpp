@@ -39,7 +39,7 @@ namespace {
   }
 
 using Loop = double (*)(long);
-struct Kernel {
+struct PeakLoop {
   Loop loop;
   double flopsARound;
 };
@@ -57,7 +57,7 @@ CONVJIT_PEAK(f64_avx, double, CONVJIT_AVX, 32, 12, "x")
 CONVJIT_PEAK(f32_sse, float, , 16, 12, "x")
 CONVJIT_PEAK(f64_sse, double, , 16, 12, "x")
 
-Kernel choose(DataType dtype, VectorUnits units) {
+PeakLoop choose(DataType dtype, VectorUnits units) {
   bool f32 = dtype == DataType::F32;
   double lanes = f32 ? 4 : 2;
   if (units.bits >= 512)
@@ -72,7 +72,7 @@ Kernel choose(DataType dtype, VectorUnits units) {
 CONVJIT_PEAK(f32_generic, float, , 16, 24, "w")
 CONVJIT_PEAK(f64_generic, double, , 16, 24, "w")
 
-Kernel choose(DataType dtype, VectorUnits) {
+PeakLoop choose(DataType dtype, VectorUnits) {
   bool f32 = dtype == DataType::F32;
   return {f32 ? f32_generic : f64_generic, 24 * (f32 ? 4.0 : 2.0) * 2};
 }
@@ -82,7 +82,7 @@ Kernel choose(DataType dtype, VectorUnits) {
 
 double convjit::cli::measurePeakGflops(DataType dtype, VectorUnits units) {
   using Clock = std::chrono::steady_clock;
-  Kernel kernel = choose(dtype, units);
+  PeakLoop kernel = choose(dtype, units);
   constexpr long count = 100000;
   double best = 0;
   for (int repeat = 0; repeat < 40; ++repeat) {

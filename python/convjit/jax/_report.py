@@ -35,7 +35,8 @@ class Entry:
 class Report(list):
     """A list of `Entry`, with a table as its text and in notebooks."""
 
-    _columns = ("", "convolution", "batch", "calls", "ms", "GFLOP/s", "pack", "plan, or why it was left")
+    _columns = ("", "convolution", "batch", "calls", "ms", "GFLOP/s", "pack",
+                "plan, or why it was left")
 
     def _rows(self) -> list[tuple[str, ...]]:
         rows = []
