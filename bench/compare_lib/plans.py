@@ -51,6 +51,9 @@ def neighbours(text):
         changes += [("row", value) for value in ("unrolled", "ranged")]
     if "lanes" in fields:
         changes += [("lanes", value) for value in ("channels", "groups")]
+    if "lanes" in fields:
+        changes += [("prefetch", value) for value in ("none", "input", "filter", "both")
+                    if value != fields.get("prefetch", "none")]
     if "order" in fields:
         changes += [("order", value) for value in ("filter", "block", "input", "batch")]
     plans = [plan_text({**fields, key: value}) for key, value in changes]

@@ -208,6 +208,10 @@ int64_t convjit::gpuProductsPerCycle(const std::string &, DataType,
   return 1;
 }
 
+Expected<VectorUnits> convjit::vectorUnits(const Target &) {
+  return VectorUnits{};
+}
+
 Expected<GPUKernel> Compiler::compileGPU(const Convolution &,
                                          const CompileOptions &) const {
   return Error{ErrorKind::Environment, "not in this tool"};
