@@ -77,7 +77,7 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
   if (loadsVectors) {
     // One load serves all the taps of the row that read it, where their code is
     // not too long; a shuffle puts each lane's channel into its place.
-    double rows = pixels;
+    double rows = pixels, step = splits.back().getInputStep();
     if (pixels * vectors(width) * reduction * rowTaps() <= maxGroupRowFMAs)
       rows = 1 + (pixels - 1) / rowTaps();
     loads = (shufflesGroups() ? 1.4 : 1) * each * rows + each;
@@ -88,22 +88,29 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
     double bytes = width * elementBytes, lines = bytes / lineBytes;
     if (pixelBytes % lineBytes)
       lines += 1;
-    double span = pixels * splits.back().getInputStep() + rowTaps() - 1;
+    double span = pixels * step + rowTaps() - 1;
     if (lines * lineBytes * span * outerTaps() > nearestCache)
       loads = std::max(loads, lines * lineBytes / nearRate * rows + each);
     // Lines that come along for nothing where other blocks' channels are in
     // them, and are gone before their turn. Depthwise k 3, Emerald Rapids, 16
     // and 32 channels a tile, us: 96 channels 148 and 88, 32 at 112 x 112 177
     // and 138, 192 at 28 x 28 27 and 19.
-    double rowBytes = static_cast<double>(pixelBytes) *
-                      splits.back().getInput() / splits.back().getInputStep();
+    double rowBytes =
+        static_cast<double>(pixelBytes) * splits.back().getInput() / step;
     if (machine.fetchBytes > lineBytes && !shufflesGroups() &&
         rowBytes * outerTaps() > nearestCache) {
       int64_t fetch = machine.fetchBytes;
       int64_t aligned =
           std::gcd(std::gcd(pixelBytes, static_cast<int64_t>(bytes)), fetch);
-      double fetched = bytes + fetch - aligned;
-      loads = std::max(loads, fetched / nearRate * rows + each);
+      // One block of all channels leaves nothing of them.
+      int64_t run = channels.lanesInRun();
+      double fetched = run <= width ? static_cast<double>(run * elementBytes)
+                                    : bytes + fetch - aligned;
+      // With strides, taps share fewer pixels. 54 channels, k 3 s 1 x 2 x 2, at
+      // 16 x 112 x 112: 32 by 12 pixels 8.9 ms, 64 by 4 6.3.
+      double columns =
+          std::min<double>(pixels, 1 + (pixels - 1) * step / rowTaps());
+      loads = std::max(loads, fetched / nearRate * columns + each);
     }
   }
   // Pixels whose lines fall into one set of the first-level cache push each
@@ -199,7 +206,24 @@ double PlanShape::besideStores(int64_t pixels, int64_t width,
           ? 0
           : std::clamp((bytes - hiddenStores) / (exposedStores - hiddenStores),
                        0.0, 1.0);
-  return std::max(cycles, stores) + exposed * std::min(cycles, stores);
+  cycles = std::max(cycles, stores) + exposed * std::min(cycles, stores);
+  // Lines of which each block writes a part come back for the next one, where a
+  // row does not stay in the first level. A Xeon commits stores in order and
+  // waits for the second level: 48 to 108 channels, k 1, at 16 x 28 x 28,
+  // blocks of 16, 32, 48 and 64 channels: 1.05, 0.93, 0.91 and 0.83 ms, 12
+  // cycles for each line that two of them write.
+  constexpr double comesBack = 12;
+  bool hasGroups = channels.groups > 1 && channels.lanes != Lanes::Groups;
+  if (machine.hasMesh() && featureLast && channels.phases == 1 &&
+      channels.lanes != Lanes::Pixels &&
+      (channels.lanesInRun() > width || hasGroups)) {
+    int64_t run = channels.lanesInRun();
+    double together = std::gcd(lineBytes, std::gcd(run, width) * elementBytes);
+    double row = phaseLength(splits.back(), 0) * elementBytes * run;
+    if (row * (hasGroups ? channels.groups : 1) > nearestCache)
+      cycles += comesBack * pixels * (1 - together / lineBytes);
+  }
+  return cycles;
 }
 
 double PlanShape::rowCycles(int64_t pixels, int64_t width) const {
