@@ -115,6 +115,9 @@ conv::ConvolutionOp onlyConvolution(mlir::func::FuncOp func);
 /// On an epilogue: its stores are whole lines, if the output begins a line. On
 /// a function: it may store past the cache.
 constexpr llvm::StringLiteral streamingAttr = "conv.streaming";
+/// LLVM's attribute of a function whose instructions are in the order that
+/// registers were counted for: the code generator keeps it.
+constexpr llvm::StringLiteral asWrittenAttr = "convjit-as-written";
 
 } // namespace convjit
 

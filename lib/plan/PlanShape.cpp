@@ -102,10 +102,18 @@ double PlanShape::activeShare(int64_t width) const {
   return share;
 }
 
+/// The most taps that an output can have inside the input.
+static double tapsInside(PhaseSplitAttr split) {
+  int64_t taps = *llvm::max_element(split.getTaps());
+  int64_t apart = std::max<int64_t>(1, std::abs(split.getInputTapStep()));
+  return std::clamp<int64_t>(
+      taps, 1, std::max<int64_t>(1, llvm::divideCeil(split.getInput(), apart)));
+}
+
 double PlanShape::outerTaps() const {
   double taps = 1;
   for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
-    taps *= std::max<int64_t>(1, *llvm::max_element(split.getTaps()));
+    taps *= tapsInside(split);
   return taps;
 }
 
@@ -138,7 +146,8 @@ int64_t PlanShape::strip() const {
 }
 
 double PlanShape::tileWeights(int64_t width) const {
-  return outerTaps() * rowTaps() * reduction * width * elementBytes;
+  return outerTaps() * tapsInside(splits.back()) * reduction * width *
+         elementBytes;
 }
 
 double PlanShape::allWeights(int64_t width) const {

@@ -53,7 +53,7 @@ struct PlanShape {
     return std::max<int64_t>(1, *llvm::max_element(splits.back().getTaps()));
   }
 
-  /// The taps of all dimensions but the row's.
+  /// The taps of all dimensions but the row's, of one output.
   double outerTaps() const;
 
   /// Bytes of weights that a tile of `width` lanes reads.

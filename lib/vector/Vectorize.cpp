@@ -196,6 +196,7 @@ private:
       return visitLaneSums(op, alloca);
     if (alloca.getType().getRank() == 3) {
       vectorizeReductionTaps(op, rows[alloca], masks, b);
+      func->setAttr("passthrough", b.getStrArrayAttr({asWrittenAttr}));
       dead.push_back(op);
       return success();
     }
