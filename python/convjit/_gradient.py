@@ -116,7 +116,7 @@ class WeightGradient(Kernel):
         if found is not None:
             order, strides = found
             # As many strides as of a layer, each with any batch.
-            known = {s for _, s in self._sums if s}
+            known = {s for _, s in list(self._sums) if s}
             if (order == tuple(range(x.ndim)) and strides[-1] == 1
                     and not self._plan and len(known | {strides}) <= self._MOST_STRIDES):
                 return x, strides

@@ -187,7 +187,7 @@ class Kernel:
     def _strides_of_any_batch(self, x: str, strides: tuple[int, ...]) -> tuple[int, ...]:
         """Those of a kernel that there is, which differ in the batch's alone."""
         at = x.index("b")
-        for axes, known in self._in_place:
+        for axes, known in list(self._in_place):  # other threads add to it
             if axes == x and known[:at] + known[at + 1:] == strides[:at] + strides[at + 1:]:
                 return known
         return strides

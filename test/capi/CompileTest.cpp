@@ -20,6 +20,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <mutex>
 #include <thread>
 
@@ -327,7 +328,8 @@ TEST_F(CompileTest, AnInputWithGapsIsReadInPlace) {
   made =
       call(convjit_compile, context.get(), layer.get(), nullptr, kernel.out());
   ASSERT_TRUE(made) << made.message();
-  std::vector<float> x(720, NAN), w(48, 1), y(120);
+  std::vector<float> x(720, std::numeric_limits<float>::quiet_NaN()), w(48, 1),
+      y(120);
   for (int64_t i = 0; i < 240; ++i)
     x[i / 120 * 360 + (1 + i / 24 % 5) * 45 + (2 + i / 4 % 6) * 5 + i % 4] = 2;
   auto info = make<convjit_kernel_info>();

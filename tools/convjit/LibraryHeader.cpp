@@ -85,6 +85,9 @@ private:
     };
     out << "\n/* " << comment(item.problem) << "\n *\n";
     tensor("input    ", conv.inputShape(1), conv.numbers.inputBatch);
+    if (!conv.inputStrides.empty())
+      out << " *   with gaps: " << shapeText(conv.inputStrides)
+          << " elements from one index of each of its axes to the next\n";
     if (gradient) {
       tensor("output's gradient   ", conv.outputShape(1),
              conv.numbers.outputBatch);
