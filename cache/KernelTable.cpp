@@ -51,6 +51,8 @@ size_t convjit::hashOf(const Convolution &conv) {
   for (const auto *spatial :
        {&n.inputSpatial, &n.kernelSpatial, &n.outputSpatial})
     hash.add(*spatial);
+  for (int64_t stride : conv.inputStrides)
+    hash.add(static_cast<uint64_t>(stride));
   hash.add(static_cast<uint64_t>(conv.dtype) * 8 + conv.bias * 4 +
            conv.residual * 2 + conv.kernelFeaturesSwapped);
   hash.add(static_cast<uint64_t>(conv.activation.kind));

@@ -90,6 +90,9 @@ public:
     if (Outcome o = readDims(to); !o)
       return o;
     readNumbers(to.numbers);
+    auto last = from.input_strides + from.rank + 2;
+    if (std::any_of(from.input_strides, last, [](int64_t s) { return s != 0; }))
+      to.inputStrides.assign(from.input_strides, last);
     if (from.mask_size && !from.mask)
       return invalid("convolution.mask=NULL: valid: mask_size=0, or " +
                      std::to_string(from.mask_size) + " factors");

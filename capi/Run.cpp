@@ -118,6 +118,8 @@ private:
                      ", which the kernel was compiled for (options.images)");
     if (Outcome o = check(input, "input", c.inputShape(batch), run); !o)
       return o;
+    if (Outcome o = checkStrides(c.inputStrides); !o)
+      return o;
     if (Outcome o = optional(call.grad_output, "grad_output", gradient,
                              c.outputShape(batch), gradOutput, run);
         !o)
@@ -154,6 +156,22 @@ private:
     auto at = reinterpret_cast<uintptr_t>(view.data);
     operand.copied = !view.isContiguous() ||
                      at % static_cast<uintptr_t>(sizeOf(view.dtype)) != 0;
+    return {};
+  }
+
+  /// An input that the kernel reads with strides is never copied.
+  Outcome checkStrides(const std::vector<int64_t> &strides) {
+    if (strides.empty())
+      return {};
+    TensorView &view = input.view;
+    auto size = static_cast<uintptr_t>(sizeOf(view.dtype));
+    if (!view.hasStrides(strides))
+      return invalid("input has strides " + shapeText(view.strides) +
+                     "; valid: the layer's, " + shapeText(strides));
+    if (reinterpret_cast<uintptr_t>(view.data) % size)
+      return invalid("input: is not aligned; valid: a multiple of " +
+                     std::to_string(size) + " bytes");
+    input.copied = false;
     return {};
   }
 

@@ -85,6 +85,26 @@ static OwningOpRef<ModuleOp> wrap(
   return module;
 }
 
+/// Strides of the input where they say something: not those of an array
+/// without gaps. An axis of length 1 gets the stride that it would have there.
+static DenseI64ArrayAttr inputStridesOf(OpBuilder &b, const Convolution &conv) {
+  if (conv.inputStrides.empty())
+    return {};
+  SmallVector<int64_t> strides(conv.inputStrides.begin(),
+                               conv.inputStrides.end());
+  std::vector<int64_t> shape = conv.inputShape(conv.batchGroups);
+  auto batch = static_cast<size_t>(conv.numbers.inputBatch);
+  int64_t next = 1;
+  bool gaps = batch != 0;
+  for (size_t axis = shape.size(); axis-- > 0;) {
+    if (axis != batch && shape[axis] == 1)
+      strides[axis] = next;
+    gaps |= strides[axis] != next;
+    next = strides[axis] * shape[axis];
+  }
+  return gaps ? b.getDenseI64ArrayAttr(strides) : DenseI64ArrayAttr();
+}
+
 OwningOpRef<ModuleOp> buildModule(MLIRContext *context,
                                   const Convolution &convolution) {
   SmallVector<int64_t> strides, low, high, lhs, rhs;
@@ -113,7 +133,7 @@ OwningOpRef<ModuleOp> buildModule(MLIRContext *context,
                     convolution.kernelFeaturesSwapped,
                     epilogueOf(context, convolution.activation),
                     maskOf(b, convolution), /*live=*/nullptr, /*plan=*/nullptr,
-                    /*gpuPlan=*/nullptr);
+                    /*gpuPlan=*/nullptr, inputStridesOf(b, convolution));
               });
 }
 

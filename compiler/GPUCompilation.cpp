@@ -51,7 +51,11 @@ static int capabilityOf(llvm::StringRef chip) {
   return 0;
 }
 
-Expected<TargetInfo> convjit::resolveGPU(const Target &target) {
+Expected<TargetInfo> convjit::resolveGPU(const Target &target,
+                                         const Convolution &conv) {
+  if (!conv.inputStrides.empty())
+    return badInput("inputStrides (xs) are given; valid for a GPU: a "
+                    "contiguous input");
   TargetInfo info;
   info.triple = "nvptx64-nvidia-cuda";
   info.cpu = target.cpu.empty() ? "sm_80" : target.cpu;

@@ -23,7 +23,7 @@ namespace convjit {
 
 /// The chip that options name, sm_80 without. Errors: one that is not
 /// supported, features.
-Expected<TargetInfo> resolveGPU(const Target &target);
+Expected<TargetInfo> resolveGPU(const Target &target, const Convolution &conv);
 /// Images that plans are made for.
 int64_t imagesOf(const CompileOptions &options);
 

@@ -50,7 +50,7 @@ Expected<GPUKernel> convjit::compileForGPU(const Convolution &conv,
                                            const CompileOptions &options) {
   using namespace std::chrono;
   auto start = steady_clock::now();
-  Expected<TargetInfo> target = resolveGPU(options.target);
+  Expected<TargetInfo> target = resolveGPU(options.target, conv);
   if (!target)
     return target.takeError();
   Leaky<GPUCompilation> compilation(new GPUCompilation(*target, options));
@@ -77,7 +77,7 @@ Expected<GPUKernel> convjit::compileForGPU(const Convolution &conv,
 Expected<std::string> convjit::emitForGPU(const Convolution &conv, Stage stage,
                                           const CompileOptions &options,
                                           const Problem *problem) {
-  Expected<TargetInfo> target = resolveGPU(options.target);
+  Expected<TargetInfo> target = resolveGPU(options.target, conv);
   if (!target)
     return target.takeError();
   for (Stage other :

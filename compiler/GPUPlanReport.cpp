@@ -94,7 +94,7 @@ static void addCandidates(conv::ConvolutionOp op, const Chip &chip,
 
 Expected<PlanReport> convjit::planForGPU(const Convolution &conv,
                                          const CompileOptions &options) {
-  Expected<TargetInfo> target = resolveGPU(options.target);
+  Expected<TargetInfo> target = resolveGPU(options.target, conv);
   if (!target)
     return target.takeError();
   Leaky<GPUCompilation> compilation(new GPUCompilation(*target, options));

@@ -31,7 +31,7 @@ struct Facts {
     reduction = filterInputFeatures(filter.getShape(), numbers, featureGroups,
                                     op.getSwappedFilter());
     perGroup = outputs / (featureGroups * op.getBatchGroupCount());
-    channelsContiguous = numbers.getInputFeature() == input.getRank() - 1;
+    channelsContiguous = isInnermostOfInput(op, numbers.getInputFeature());
     outputContiguous = numbers.getOutputFeature() == input.getRank() - 1;
     outputRowsLast = numbers.getOutputSpatial().back() == input.getRank() - 1;
     int64_t dim = numbers.getRank() - 1;
@@ -205,6 +205,12 @@ PlanReport convjit::reportPlan(ConvolutionOp op, const TargetInfo &target,
         : !facts.channelsContiguous
             ? "input channels are not neighbours in memory"
             : "more cycles predicted");
+  // Which is said where it keeps a family of plans away.
+  if (int64_t step = inputStrides(op).back(); step != 1)
+    add("vectors of the input", false,
+        "its last axis has elements that are " + std::to_string(step) +
+            " apart, which are loaded one by one: no lanes of groups, pixels, "
+            "reduction or images of it");
   add("winograd", false, "not implemented yet");
   return report;
 }

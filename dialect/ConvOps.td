@@ -105,6 +105,10 @@ def Conv_ConvolutionOp : Conv_Op<"convolution", [
     of stores it: its `i` axis has all input features, its `o` axis the output
     features of one group.
 
+    With `input_strides` the input is part of a larger array: so many elements
+    are from one index of each axis to the next. Of any sign or 0; without them
+    it is contiguous.
+
     `mask` multiplies the filter; `live` (made by `conv-fold-mask`) lists what
     a mask leaves; `plan` is made by `conv-plan`, `gpu_plan` by `conv-gpu-plan`.
 
@@ -126,7 +130,8 @@ def Conv_ConvolutionOp : Conv_Op<"convolution", [
     OptionalAttr<ElementsAttr>:$mask,
     OptionalAttr<TypedArrayAttrBase<Conv_LiveAttr, "live sets">>:$live,
     OptionalAttr<Conv_PlanAttr>:$plan,
-    OptionalAttr<Conv_GPUPlanAttr>:$gpu_plan);
+    OptionalAttr<Conv_GPUPlanAttr>:$gpu_plan,
+    OptionalAttr<DenseI64ArrayAttr>:$input_strides);
   let results = (outs Conv_Tensor:$result);
   let assemblyFormat = [{
     $input `,` $filter (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)?

@@ -124,6 +124,11 @@ static LogicalResult checkConvolution(function_ref<InFlightDiagnostic()> fail,
       return fail() << "the kernel is " << kernel << " long in dimension "
                     << dim << "; valid: 1 to 2^24";
   }
+  if (std::optional<ArrayRef<int64_t>> strides = op.getInputStrides();
+      strides && static_cast<int64_t>(strides->size()) != input.getRank())
+    return fail() << "input_strides has " << strides->size()
+                  << " entries; valid: " << input.getRank()
+                  << ", one for each axis of the input";
   if (input.getElementType() != filter.getElementType())
     return fail() << "C27: input has elements " << input.getElementType()
                   << ", filter " << filter.getElementType()

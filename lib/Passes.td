@@ -40,8 +40,8 @@ def ConvCollapseSpatial : Pass<"conv-collapse-spatial", "::mlir::ModuleOp"> {
     Two spatial dimensions become one where a pixel of the window is all that
     each of them has, where the window spans all of both (the weights' gradient
     of such a layer), or where one has a single element and no padding. They
-    are neighbours in memory, and all tensors of the function are contiguous:
-    only types change.
+    are neighbours in memory, with no gap between them in an input that has
+    strides: only types change.
 
     Before:
     ```mlir
@@ -137,7 +137,11 @@ def ConvSplitPhases : Pass<"conv-split-phases", "::mlir::ModuleOp"> {
     makes k = s store whole cache lines.
 
     The function becomes destination-passing: tensors become buffers, the result
-    an argument, and two more arguments say which tasks to run.
+    an argument, and two more arguments say which tasks to run. An input with
+    `input_strides` becomes a buffer with these strides, all of them known:
+    `memref<?x9x7x8xf32, strided<[2304, 288, 32, 1]>>`. Its shape is that of the
+    part that is read, so that every bound is what it is without gaps, and
+    passes that follow meet the strides only where they make views.
 
     Before:
     ```mlir
@@ -346,7 +350,8 @@ def ConvKernelABI : Pass<"conv-kernel-abi", "::mlir::ModuleOp"> {
     `@NAME_pack_part(filter: !llvm.ptr, packed: !llvm.ptr, part: i64, parts: i64)`,
     which packs one part of so many; `@NAME_pack(filter, packed)` calls it for the
     one part of one. Buffers are contiguous in
-    their axis order; strides that depend on the batch are computed once a call.
+    their axis order, but for an input of a strided layout; strides that depend
+    on the batch are computed once a call.
   }];
   let options = [
     Option<"symbolPrefix", "symbol-prefix", "std::string", "\"convjit\"",

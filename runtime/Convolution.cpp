@@ -53,6 +53,31 @@ std::vector<int64_t> Convolution::outputShape(int64_t batch) const {
   return shape;
 }
 
+std::vector<int64_t> Convolution::stridesOfInput(int64_t batch) const {
+  if (!inputStrides.empty())
+    return inputStrides;
+  std::vector<int64_t> shape = inputShape(batch), strides(shape.size());
+  int64_t stride = 1;
+  for (size_t axis = shape.size(); axis-- > 0;) {
+    strides[axis] = stride;
+    stride *= shape[axis];
+  }
+  return strides;
+}
+
+MemorySpan Convolution::inputSpan(int64_t batch) const {
+  std::vector<int64_t> shape = inputShape(batch);
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end())
+    return {};
+  std::vector<int64_t> strides = stridesOfInput(batch);
+  MemorySpan span{0, 1};
+  for (size_t axis = 0; axis < shape.size(); ++axis)
+    if (shape[axis] > 1)
+      (strides[axis] < 0 ? span.first : span.last) +=
+          (shape[axis] - 1) * strides[axis];
+  return span;
+}
+
 //===----------------------------------------------------------------------===//
 // Constraints
 //===----------------------------------------------------------------------===//
@@ -148,6 +173,33 @@ static Status checkDims(const Convolution &conv) {
   return {};
 }
 
+/// Of an input with no more than 2^40 elements.
+static Status checkStrides(const Convolution &conv) {
+  if (conv.inputStrides.empty())
+    return {};
+  if (conv.inputStrides.size() != conv.dims.size() + 2)
+    return badInput("inputStrides has " +
+                    text(static_cast<int64_t>(conv.inputStrides.size())) +
+                    " entries; valid: one for each of the input's " +
+                    text(conv.rank() + 2) + " axes, or none");
+  std::vector<int64_t> shape = conv.inputShape(conv.batchGroups);
+  // That of axes of length 1 is of no meaning; arithmetic that it gets into
+  // has to stay in 64 bits even so.
+  double span = 1;
+  for (size_t axis = 0; axis < shape.size(); ++axis) {
+    int64_t stride = conv.inputStrides[axis];
+    if (stride < -maxElements || stride > maxElements)
+      return badInput("inputStrides[" + text(static_cast<int64_t>(axis)) +
+                      "]=" + text(stride) + "; valid: -2^40 to 2^40");
+    span += std::abs(static_cast<double>(stride)) *
+            static_cast<double>(std::max<int64_t>(shape[axis] - 1, 0));
+  }
+  if (span > static_cast<double>(maxElements))
+    return badInput("inputStrides: the input spans more than 2^40 elements; "
+                    "valid: at most 2^40");
+  return {};
+}
+
 /// The largest finite number.
 static double largest(DataType dtype) {
   switch (dtype) {
@@ -216,6 +268,8 @@ Status convjit::validate(const Convolution &conv) {
   if (Status s = count("output", conv.outputShape(conv.batchGroups)); !s)
     return s;
   if (Status s = count("kernel", conv.kernelShape()); !s)
+    return s;
+  if (Status s = checkStrides(conv); !s)
     return s;
   int64_t weights = 1;
   for (int64_t size : conv.kernelShape())

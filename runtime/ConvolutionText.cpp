@@ -36,6 +36,14 @@ static std::string axes(char first, int64_t firstAxis, char second,
   return text;
 }
 
+/// Of the input; nothing where it is contiguous.
+static std::string strides(const std::vector<int64_t> &values) {
+  std::string text;
+  for (int64_t value : values)
+    text += (text.empty() ? ",xs=" : "x") + std::to_string(value);
+  return text;
+}
+
 std::string convjit::describe(const NamedConvolution &named) {
   const Convolution &conv = named.conv;
   const DimensionNumbers &n = conv.numbers;
@@ -59,7 +67,7 @@ std::string convjit::describe(const NamedConvolution &named) {
     text += ",bg=" + std::to_string(conv.batchGroups);
   text +=
       ",x=" + axes('b', n.inputBatch, 'f', n.inputFeature, n.inputSpatial) +
-      ",w=" +
+      strides(conv.inputStrides) + ",w=" +
       axes('o', n.kernelOutputFeature, 'i', n.kernelInputFeature,
            n.kernelSpatial) +
       ",y=" + axes('b', n.outputBatch, 'f', n.outputFeature, n.outputSpatial);
@@ -92,9 +100,9 @@ std::string convjit::describe(const NamedConvolution &named) {
 namespace {
 
 constexpr std::string_view fieldNames[] = {
-    "n",       "k",     "ws",   "ld",       "rd",  "pad", "rev",
-    "ic",      "oc",    "g",    "bg",       "x",   "w",   "y",
-    "swapped", "dtype", "bias", "residual", "act", "mask"};
+    "n",  "k",       "ws",    "ld",   "rd",       "pad", "rev",
+    "ic", "oc",      "g",     "bg",   "x",        "xs",  "w",
+    "y",  "swapped", "dtype", "bias", "residual", "act", "mask"};
 
 using Fields = std::map<std::string, std::string, std::less<>>;
 
@@ -153,7 +161,7 @@ Expected<NamedConvolution> convjit::parseConvolution(std::string_view text) {
     return badInput(
         "convolution: field '" + shown(field) +
         "' is missing, repeated or malformed; valid: n, k, ws, ld, rd, pad, "
-        "rev, ic, oc, x, w, y and optionally g, bg, swapped, "
+        "rev, ic, oc, x, w, y and optionally g, bg, xs, swapped, "
         "dtype, bias, residual, act, mask");
   };
   if (!text.starts_with(prefix))
@@ -216,6 +224,9 @@ Expected<NamedConvolution> convjit::parseConvolution(std::string_view text) {
   if (!readAxes(fields["x"], 'b', 'f', n.inputBatch, n.inputFeature,
                 n.inputSpatial, rank))
     return fail("x");
+  if (fields.count("xs") &&
+      !integers(fields["xs"], rank + 2, conv.inputStrides))
+    return fail("xs");
   if (!readAxes(fields["w"], 'o', 'i', n.kernelOutputFeature,
                 n.kernelInputFeature, n.kernelSpatial, rank))
     return fail("w");

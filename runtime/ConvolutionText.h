@@ -14,8 +14,9 @@
 //         oc=6,g=2,x=b01f,w=01oi,y=b01f,bias,act=relu,mask=causal@17
 //
 // x, w and y name the axes: b, f for batch and feature of the data, o, i for
-// output and input feature of the filter, digits for spatial dimensions. A mask
-// is named by its kind and seed, see makeMask.
+// output and input feature of the filter, digits for spatial dimensions. Where
+// the input has gaps, xs=5120x512x8x1 are the strides of its axes. A mask is
+// named by its kind and seed, see makeMask.
 //
 //===----------------------------------------------------------------------===//
 

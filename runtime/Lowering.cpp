@@ -180,6 +180,7 @@ Expected<Convolution> convjit::lowerWeightGradient(const Convolution &layer,
   conv.numbers.inputBatch = n.inputFeature;
   conv.numbers.inputFeature = n.inputBatch;
   conv.numbers.inputSpatial = n.inputSpatial;
+  conv.inputStrides = layer.inputStrides;
   conv.numbers.kernelInputFeature = n.outputBatch;
   conv.numbers.kernelOutputFeature = n.outputFeature;
   conv.numbers.kernelSpatial = n.outputSpatial;

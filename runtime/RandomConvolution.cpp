@@ -99,7 +99,28 @@ static std::string randomMask(Random &random) {
          "@" + std::to_string(random.below(1000));
 }
 
-NamedConvolution convjit::randomConvolution(Random &random) {
+/// Those of a part of a larger array: some rows, channels or images of it,
+/// every second or third, in the opposite order, or one for all.
+static std::vector<int64_t> randomStrides(const Convolution &conv,
+                                          Random &random) {
+  // Larger batches overlap, where they are not outermost.
+  std::vector<int64_t> shape = conv.inputShape(3 * conv.batchGroups);
+  std::vector<int64_t> strides(shape.size());
+  int64_t next = random.chance(20) ? random.between(2, 3) : 1;
+  for (size_t axis = shape.size(); axis-- > 0;) {
+    int64_t step =
+        axis + 1 < shape.size() && random.chance(20) ? random.between(2, 3) : 1;
+    strides[axis] = next * step;
+    next = strides[axis] * std::max<int64_t>(shape[axis], 1);
+    if (random.chance(50))
+      next += strides[axis] * random.between(1, 5);
+    if (random.chance(8))
+      strides[axis] = random.pick<int64_t>({-1, -1, -1, 0}) * strides[axis];
+  }
+  return strides;
+}
+
+NamedConvolution convjit::randomConvolution(Random &random, bool gaps) {
   for (;;) {
     NamedConvolution named;
     Convolution &conv = named.conv;
@@ -159,6 +180,12 @@ NamedConvolution convjit::randomConvolution(Random &random) {
       named.mask = randomMask(random);
       if (!makeMask(conv, named.mask))
         continue;
+    }
+    if (gaps && random.chance(25)) {
+      conv.inputStrides = randomStrides(conv, random);
+      constexpr int64_t most = int64_t(1) << 20;
+      if (conv.inputSpan(3 * conv.batchGroups).elements() > most)
+        conv.inputStrides.clear();
     }
     return named;
   }

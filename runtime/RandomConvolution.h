@@ -18,8 +18,9 @@ namespace convjit {
 /// A convolution over the whole space: rank, strides, both dilations, padding
 /// of either sign, groups, batch groups, reversal, axis orders, epilogues,
 /// masks, zero sizes, f32 and f64, with about 2 million products at most.
-/// Asymmetric kernels and odd totals are the usual case.
-NamedConvolution randomConvolution(Random &random);
+/// Asymmetric kernels and odd totals are the usual case. `gaps`: some inputs
+/// are parts of larger arrays.
+NamedConvolution randomConvolution(Random &random, bool gaps = true);
 
 /// A layer as a problem string says it, or a gradient of one; valid. A mask is
 /// one of makeMask's.

@@ -50,6 +50,17 @@ bool TensorView::isContiguous() const {
   return true;
 }
 
+bool TensorView::hasStrides(const std::vector<int64_t> &wanted) const {
+  if (wanted.size() != shape.size())
+    return false;
+  if (elements() == 0)
+    return true;
+  for (size_t axis = 0; axis < shape.size(); ++axis)
+    if (shape[axis] != 1 && strides[axis] != wanted[axis])
+      return false;
+  return true;
+}
+
 TensorView TensorView::permuted(const std::vector<int64_t> &order) const {
   TensorView view{data, dtype, {}, {}};
   for (int64_t axis : order) {
@@ -147,8 +158,10 @@ Status convjit::copyElements(const TensorView &from, const TensorView &to) {
   }
 }
 
+/// `strides`: those that it must have; none for a contiguous tensor.
 static Status checkTensor(const char *what, const TensorView &view,
-                          const std::vector<int64_t> &shape, DataType dtype) {
+                          const std::vector<int64_t> &shape, DataType dtype,
+                          const std::vector<int64_t> &strides = {}) {
   if (view.dtype != dtype)
     return badInput(std::string(what) + " has dtype " + name(view.dtype) +
                     "; valid: " + name(dtype));
@@ -159,10 +172,15 @@ static Status checkTensor(const char *what, const TensorView &view,
     return badInput(std::string(what) + " has " +
                     std::to_string(view.strides.size()) +
                     " strides; valid: one for each axis");
-  if (!view.isContiguous())
+  if (!strides.empty() && !view.hasStrides(strides))
+    return badInput(std::string(what) + " has strides " + text(view.strides) +
+                    "; valid: the convolution's inputStrides, " +
+                    text(strides));
+  if (strides.empty() && !view.isContiguous())
     return badInput(std::string(what) + " has strides " + text(view.strides) +
                     "; valid: contiguous in the order of the convolution's "
-                    "dimension numbers (copyElements, or other numbers)");
+                    "dimension numbers (copyElements, or a convolution with "
+                    "other numbers, or of the input inputStrides)");
   return {};
 }
 
@@ -180,7 +198,7 @@ Status convjit::runKernel(const Kernel &kernel, const TensorOperands &operands,
                     "; valid: a multiple of the batch groups, " +
                     std::to_string(conv.batchGroups));
   if (Status s = checkTensor("input", operands.input, conv.inputShape(batch),
-                             conv.dtype);
+                             conv.dtype, conv.inputStrides);
       !s)
     return s;
   if (Status s = checkTensor("output", operands.output, conv.outputShape(batch),

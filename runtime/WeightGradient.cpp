@@ -55,6 +55,8 @@ Expected<GradientLaunch> convjit::gradientLaunch(const Convolution &layer,
                                                  int64_t images, bool stored) {
   if (images < 1)
     return badInput("images=" + std::to_string(images) + ": valid: from 1 on");
+  if (!layer.inputStrides.empty())
+    return badInput("inputStrides; valid for a launch: a contiguous input");
   Expected<Convolution> conv = lowerWeightGradient(layer, images);
   if (!conv)
     return conv.takeError();
@@ -207,7 +209,14 @@ sumImages(const Kernel &kernel, const Convolution &layer, const void *input,
     return badInput("batch=" + std::to_string(batch) +
                     ": valid: " + std::to_string(kernel.conv.inChannels) +
                     ", which the kernel was made for");
-  size_t imageBytes = bytesOf(layer, layer.inputShape(1));
+  if (kernel.conv.inputStrides != layer.inputStrides)
+    return badInput("layer: inputStrides differ; valid: those that the kernel "
+                    "was made for");
+  int64_t imageBytes = sizeOf(layer.dtype);
+  if (layer.inputStrides.empty())
+    imageBytes *= elementCount(layer.inputShape(1));
+  else
+    imageBytes *= layer.inputStrides[layer.numbers.inputBatch];
   size_t gradientBytes = bytesOf(layer, layer.outputShape(1));
   size_t weightBytes = bytesOf(layer, layer.kernelShape());
   std::byte *next = one ? sum + roundUp(weightBytes) : sum;
@@ -219,7 +228,8 @@ sumImages(const Kernel &kernel, const Convolution &layer, const void *input,
         static_cast<const std::byte *>(gradOutput) + at * gradientBytes;
     if (!asStored)
       packWeights(kernel, gradient, packed, executor);
-    Operands operands{static_cast<const std::byte *>(input) + at * imageBytes,
+    Operands operands{static_cast<const std::byte *>(input) +
+                          image * imageBytes,
                       asStored ? gradient : packed,
                       nullptr,
                       one ? sum : nullptr,

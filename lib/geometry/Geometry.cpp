@@ -162,6 +162,22 @@ bool convjit::mergedLanesAreContiguous(ArrayRef<int64_t> output,
   return channels == perGroup && feature == rank + 1 && row == rank;
 }
 
+SmallVector<int64_t> convjit::stridesOf(MemRefType buffer) {
+  return buffer.getStridesAndOffset().first;
+}
+
+SmallVector<int64_t> convjit::inputStrides(ConvolutionOp op) {
+  if (std::optional<ArrayRef<int64_t>> strides = op.getInputStrides())
+    return llvm::to_vector(*strides);
+  auto type = cast<RankedTensorType>(op.getInput().getType());
+  return stridesOf(MemRefType::get(type.getShape(), type.getElementType()));
+}
+
+bool convjit::isInnermostOfInput(ConvolutionOp op, int64_t axis) {
+  return axis == op.getDimensionNumbers().getRank() + 1 &&
+         inputStrides(op)[axis] == 1;
+}
+
 int64_t convjit::imageBytes(ShapedType type) {
   int64_t bytes = type.getElementTypeBitWidth() / 8;
   for (int64_t size : type.getShape())

@@ -58,7 +58,15 @@ constexpr int64_t lineElements(int64_t bits) { return lineBytes * 8 / bits; }
 /// plain stores, 1.3 ms by these (Zen 4); layers bound by FMAs do not change.
 constexpr int64_t streamingBytes = int64_t(4) << 20;
 
-/// Bytes of one image of a contiguous tensor or buffer, whose batch is dynamic.
+/// Elements from one index of each axis to the next: of a buffer, and of the
+/// input of a convolution. kDynamic where they depend on the batch.
+llvm::SmallVector<int64_t> stridesOf(mlir::MemRefType buffer);
+llvm::SmallVector<int64_t> inputStrides(conv::ConvolutionOp op);
+/// Whether the elements of this axis of the input are neighbours in memory.
+bool isInnermostOfInput(conv::ConvolutionOp op, int64_t axis);
+
+/// Bytes of one image of a tensor or buffer, whose batch is dynamic, gaps not
+/// counted.
 int64_t imageBytes(mlir::ShapedType type);
 
 /// Lanes of a vector of `pixels`, or of a tile of them: whole lines, and a

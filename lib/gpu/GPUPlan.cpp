@@ -25,6 +25,10 @@ struct ConvGPUPlanPass : convjit::impl::ConvGPUPlanBase<ConvGPUPlanPass> {
   using ConvGPUPlanBase::ConvGPUPlanBase;
   void runOnOperation() override {
     getOperation()->walk([&](ConvolutionOp op) {
+      if (op.getInputStrides()) {
+        op.emitOpError("input_strides; valid for a GPU: a contiguous input");
+        return signalPassFailure();
+      }
       if (!op.getGpuPlan())
         op.setGpuPlanAttr(
             gpuCandidates(op, chipOf(chip), images, multiple).front().plan);

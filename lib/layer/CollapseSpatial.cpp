@@ -31,18 +31,27 @@ namespace {
 struct Axes {
   SmallVector<int64_t> shape, spatial;
   std::array<int64_t, 2> other; ///< batch and feature, or both features
+  SmallVector<int64_t> strides; ///< of a tensor with gaps; else none
 
   int64_t size(int64_t dim) const { return shape[spatial[dim]]; }
   /// Whether `outer` and `inner` are one run of memory.
   bool areOneRun(int64_t outer, int64_t inner) const {
-    return size(outer) == 1 || size(inner) == 1 ||
-           spatial[outer] + 1 == spatial[inner];
+    if (size(outer) == 1 || size(inner) == 1)
+      return true;
+    return spatial[outer] + 1 == spatial[inner] &&
+           (strides.empty() ||
+            strides[spatial[outer]] == size(inner) * strides[spatial[inner]]);
   }
   /// Takes `inner` into `outer`.
   void merge(int64_t outer, int64_t inner) {
     // The axis of one element goes, wherever it is.
     int64_t kept = spatial[size(outer) == 1 ? inner : outer];
     int64_t gone = spatial[size(outer) == 1 ? outer : inner];
+    if (!strides.empty()) {
+      if (size(inner) > 1)
+        strides[kept] = strides[spatial[inner]];
+      strides.erase(strides.begin() + gone);
+    }
     shape[kept] *= shape[gone];
     shape.erase(shape.begin() + gone);
     spatial[outer] = kept;
@@ -66,10 +75,13 @@ struct Space {
       auto type = cast<RankedTensorType>(value.getType());
       return Axes{llvm::to_vector(type.getShape()),
                   llvm::to_vector(spatial),
-                  {first, second}};
+                  {first, second},
+                  {}};
     };
     input = axes(op.getInput(), numbers.getInputSpatial(),
                  numbers.getInputBatch(), numbers.getInputFeature());
+    if (std::optional<ArrayRef<int64_t>> given = op.getInputStrides())
+      input.strides = llvm::to_vector(*given);
     kernel =
         axes(op.getFilter(), numbers.getKernelSpatial(),
              numbers.getKernelInputFeature(), numbers.getKernelOutputFeature());
@@ -162,7 +174,7 @@ struct ConvCollapseSpatialPass
       auto type = cast<RankedTensorType>(value.getType());
       value.setType(RankedTensorType::get(axes.shape, type.getElementType()));
     };
-    // All of a function's tensors are contiguous: none moves.
+    // Tensors are contiguous where axes became one: none moves.
     typed(op.getInput(), space.input);
     typed(op.getFilter(), space.kernel);
     typed(op.getResult(), space.output);
@@ -174,6 +186,8 @@ struct ConvCollapseSpatialPass
     op.setWindowAttr(WindowAttr::get(context, space.strides, space.low,
                                      space.high, space.lhs, space.rhs,
                                      space.reversal));
+    if (op.getInputStrides())
+      op.setInputStrides(space.input.strides);
     op.setDimensionNumbersAttr(DimensionNumbersAttr::get(
         context, space.input.other[0], space.input.other[1],
         space.input.spatial, space.kernel.other[0], space.kernel.other[1],

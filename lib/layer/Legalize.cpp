@@ -35,7 +35,7 @@ template <typename Layer> struct LegalizeLayer : OpRewritePattern<Layer> {
         layer.getFeatureGroupCount(), layer.getBatchGroupCount(),
         /*swapped_filter=*/false, layer.getEpilogueAttr(), layer.getMaskAttr(),
         /*live=*/nullptr, /*plan=*/nullptr,
-        /*gpuPlan=*/nullptr);
+        /*gpuPlan=*/nullptr, /*inputStrides=*/nullptr);
     return success();
   }
 };

@@ -80,8 +80,18 @@ struct ConvSplitPhasesPass
       auto tensor = cast<RankedTensorType>(type);
       return MemRefType::get(tensor.getShape(), tensor.getElementType());
     };
+    // Part of a larger array: its buffer has the shape of the part, and all
+    // that is read of it is found through strides.
+    MemRefLayoutAttrInterface gaps;
+    if (std::optional<ArrayRef<int64_t>> strides = op.getInputStrides())
+      gaps = StridedLayoutAttr::get(context, /*offset=*/0, *strides);
     for (BlockArgument argument : body.getArguments())
       argument.setType(buffer(argument.getType()));
+    if (gaps) {
+      auto type = cast<MemRefType>(input.getType());
+      input.setType(
+          MemRefType::get(type.getShape(), type.getElementType(), gaps));
+    }
     Location loc = op.getLoc();
     Value output = body.addArgument(buffer(op.getType()), loc);
     // A GPU's blocks find their work by their number.

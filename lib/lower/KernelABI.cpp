@@ -57,8 +57,8 @@ struct ConvKernelABIPass : convjit::impl::ConvKernelABIBase<ConvKernelABIPass> {
         return signalPassFailure();
   }
 
-  /// A contiguous buffer of `type` at `pointer`; `batch` is the size of its
-  /// dynamic axis.
+  /// A buffer of `type` at `pointer`, contiguous or with the strides that its
+  /// layout says; `batch` is the size of its dynamic axis.
   static Value buffer(OpBuilder &b, Location loc, Value pointer,
                       MemRefType type, Value batch) {
     MLIRContext *context = b.getContext();
@@ -81,11 +81,14 @@ struct ConvKernelABIPass : convjit::impl::ConvKernelABIBase<ConvKernelABIPass> {
     insert(constant(0), {2});
     Value dynamicStride;
     int64_t staticStride = 1;
+    SmallVector<int64_t> given;
+    if (!type.getLayout().isIdentity())
+      given = type.getStridesAndOffset().first;
     for (int64_t axis = rank - 1; axis >= 0; --axis) {
       bool dynamic = type.isDynamicDim(axis);
       insert(dynamic ? batch : constant(type.getDimSize(axis)), {3, axis});
-      Value stride = constant(staticStride);
-      if (dynamicStride)
+      Value stride = constant(given.empty() ? staticStride : given[axis]);
+      if (dynamicStride && given.empty())
         stride = LLVM::MulOp::create(b, loc, dynamicStride, stride);
       insert(stride, {4, axis});
       if (dynamic)

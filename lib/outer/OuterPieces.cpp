@@ -24,6 +24,10 @@ TensorStrides::TensorStrides(OpBuilder &b, Location loc, Value tensor)
   int64_t rank = type.getRank();
   known.assign(rank, 1);
   scaled.assign(rank, false);
+  if (!type.getLayout().isIdentity()) {
+    known = stridesOf(type);
+    return;
+  }
   for (int64_t axis = rank - 1; axis >= 0; --axis) {
     known[axis] = all;
     scaled[axis] = static_cast<bool>(size);

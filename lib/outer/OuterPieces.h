@@ -21,7 +21,8 @@
 
 namespace convjit {
 
-/// A contiguous tensor of which one axis may be dynamic.
+/// A contiguous tensor of which one axis may be dynamic, or an input with gaps,
+/// whose strides are all known.
 class TensorStrides {
 public:
   TensorStrides(mlir::OpBuilder &b, mlir::Location loc, mlir::Value tensor);
@@ -30,7 +31,7 @@ public:
   mlir::Value of(int64_t axis);
   /// Of an axis of a tensor without dynamic ones.
   int64_t constant(int64_t axis) const { return known[axis]; }
-  /// Elements of the whole tensor.
+  /// Elements of the whole tensor, which is contiguous.
   mlir::Value elements();
 
 private:
@@ -59,7 +60,7 @@ struct OuterPiece {
 llvm::SmallVector<int64_t>
 pieceExtents(llvm::ArrayRef<std::pair<int64_t, int64_t>> box, int64_t chunks);
 
-/// The elements of a contiguous buffer, as a type that all have.
+/// The elements of a buffer, as a type that all have.
 mlir::Value flatBuffer(mlir::OpBuilder &b, mlir::Location loc,
                        mlir::Value buffer);
 

@@ -97,6 +97,11 @@ OuterLanes convjit::outerLanes(DimensionNumbersAttr numbers, PlanAttr plan) {
 }
 
 bool convjit::allowsOuterProducts(ConvolutionOp op) {
+  // Images that are last are loaded as vectors.
+  DimensionNumbersAttr numbers = op.getDimensionNumbers();
+  if (numbers.getInputBatch() == numbers.getRank() + 1 &&
+      !isInnermostOfInput(op, numbers.getInputBatch()))
+    return false;
   return !op.getLive() && !op.getMask() && !op.getBias() &&
          op.getFeatureGroupCount() == 1 &&
          (!op.getEpilogueAttr() ||
@@ -109,7 +114,7 @@ bool convjit::allowsPackedImages(ConvolutionOp op) {
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
   if (!allowsOuterProducts(op) || llvm::is_contained(input.getShape(), 0) ||
       filter.getDimSize(numbers.getKernelInputFeature()) == 0 ||
-      numbers.getInputSpatial().back() != numbers.getRank() + 1)
+      !isInnermostOfInput(op, numbers.getInputSpatial().back()))
     return false;
   return llvm::all_of(*splitConvolution(op, 0), [](PhaseSplitAttr split) {
     return split.getInputTapStep() == 1;

@@ -53,7 +53,8 @@ OuterLanes outerLanes(conv::DimensionNumbersAttr numbers,
                       conv::PlanAttr plan = {});
 
 /// Whether a convolution can be summed so, whatever the sizes of its tiles:
-/// without epilogue, bias, mask and feature groups.
+/// without epilogue, bias, mask and feature groups, and where images are last
+/// in the input with images that are neighbours in memory.
 bool allowsOuterProducts(conv::ConvolutionOp op);
 
 /// Whether a plan may say `lanes = images`, which packs the input: its images

@@ -116,6 +116,8 @@ static std::string whyMmaIsImpossible(GPUPlanAttr plan, Type element) {
 }
 
 std::string convjit::whyPlanIsImpossible(ConvolutionOp op, GPUPlanAttr plan) {
+  if (op.getInputStrides())
+    return "the input has input_strides; valid for a GPU: a contiguous one";
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
   auto input = cast<RankedTensorType>(op.getInput().getType());
   int64_t bytes = input.getElementTypeBitWidth() / 8;

@@ -15,7 +15,6 @@ using namespace convjit::conv;
 using namespace mlir;
 
 bool convjit::allowsLanesAcrossGroups(ConvolutionOp op) {
-  auto input = cast<RankedTensorType>(op.getInput().getType());
   auto filter = cast<RankedTensorType>(op.getFilter().getType());
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
   int64_t channels =
@@ -23,28 +22,27 @@ bool convjit::allowsLanesAcrossGroups(ConvolutionOp op) {
                           op.getSwappedFilter());
   return op.getFeatureGroupCount() > 1 && channels >= 1 &&
          channels <= (op.getLive() ? 1 : maxChannelsAcrossGroups) &&
-         numbers.getInputFeature() == input.getRank() - 1;
+         isInnermostOfInput(op, numbers.getInputFeature());
 }
 
 bool convjit::allowsLanesOfPixels(ConvolutionOp op) {
-  auto input = cast<RankedTensorType>(op.getInput().getType());
   int64_t row = op.getDimensionNumbers().getInputSpatial().back();
   // Every second or fourth element comes out of a load of all of them.
   int64_t step = splitConvolution(op, 0)->back().getInputStep();
-  return row == input.getRank() - 1 && (step == 1 || step == 2 || step == 4);
+  return isInnermostOfInput(op, row) && (step == 1 || step == 2 || step == 4);
 }
 
 bool convjit::allowsLanesOfReduction(ConvolutionOp op) {
-  auto input = cast<RankedTensorType>(op.getInput().getType());
-  return op.getDimensionNumbers().getInputFeature() == input.getRank() - 1;
+  return isInnermostOfInput(op, op.getDimensionNumbers().getInputFeature());
 }
 
 bool convjit::allowsInputPrefetch(ConvolutionOp op) {
   DimensionNumbersAttr numbers = op.getDimensionNumbers();
   int64_t rank = numbers.getRank();
   int64_t row = numbers.getInputSpatial().back();
-  bool pixelsFollow = row == rank && numbers.getInputFeature() == rank + 1;
-  return !op.getLive() && (pixelsFollow || row == rank + 1);
+  bool pixelsFollow =
+      row == rank && isInnermostOfInput(op, numbers.getInputFeature());
+  return !op.getLive() && (pixelsFollow || isInnermostOfInput(op, row));
 }
 
 /// Why nothing is fetched ahead as the plan says; empty if it can be.
@@ -78,7 +76,8 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
       !allowsLanesAcrossGroups(op))
     return "lanes = groups; valid only with up to " +
            std::to_string(maxChannelsAcrossGroups) +
-           " input channels a group, one with a mask, last in memory";
+           " input channels a group, one with a mask, that are neighbours in "
+           "memory";
   if (plan.getLanes() == Lanes::Groups && !outer) {
     auto filter = cast<RankedTensorType>(op.getFilter().getType());
     int64_t outputs =
@@ -93,7 +92,8 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   if (plan.getLanes() == Lanes::Images) {
     if (!outer || !allowsPackedImages(op))
       return "lanes = images; valid only with row = outer, where rows are last "
-             "in the input and each of its pixels is one of the window's";
+             "in the input, without gaps, and each of its pixels is one of the "
+             "window's";
     int64_t element = cast<RankedTensorType>(op.getInput().getType())
                           .getElementTypeBitWidth() /
                       8;
@@ -125,7 +125,8 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   if (outer) {
     if (!allowsOuterProducts(op))
       return "row = outer; valid without a mask, bias, activation and feature "
-             "groups";
+             "groups, and with images that are neighbours in memory where "
+             "they are last in the input";
     bool acrossGroups =
         plan.getLanes() == Lanes::Groups && allowsOuterGroups(op);
     if ((plan.getLanes() != Lanes::Channels &&

@@ -25,7 +25,10 @@ Value convjit::tensorView(OpBuilder &b, Location loc, Value tensor,
   SmallVector<int64_t> known(rank, 1);
   SmallVector<bool> scaled(rank, false);
   Value dynamicSize;
-  for (int64_t axis = rank - 1, stride = 1; axis >= 0; --axis) {
+  bool hasGaps = !type.getLayout().isIdentity();
+  if (hasGaps)
+    known = stridesOf(type);
+  for (int64_t axis = rank - 1, stride = 1; axis >= 0 && !hasGaps; --axis) {
     known[axis] = stride;
     scaled[axis] = static_cast<bool>(dynamicSize);
     if (type.isDynamicDim(axis))

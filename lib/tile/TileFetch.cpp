@@ -112,7 +112,10 @@ void Tiler::fetchRow(ArrayRef<Value> outerTaps, int64_t pixels) {
   constexpr int64_t bytesAhead = 2048, fewFetches = 12;
   constexpr int secondLevel = 2; // as llvm.prefetch counts
   auto input = cast<MemRefType>(op.getInput().getType());
-  int64_t feature = numbers.getInputFeature(), all = input.getDimSize(feature);
+  int64_t feature = numbers.getInputFeature();
+  // From one pixel to the next: its channels, and what lies between them.
+  int64_t all = std::max<int64_t>(
+      1, std::abs(stridesOf(input)[numbers.getInputSpatial().back()]));
   int64_t bits = input.getElementTypeBitWidth();
   int64_t channels = channelsPerGroup();
   if (space.channels.lanes == Lanes::Groups)

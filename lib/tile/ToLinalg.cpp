@@ -185,10 +185,11 @@ private:
       return false;
     int64_t feature = numbers.getInputFeature();
     int64_t row = numbers.getInputSpatial().back();
+    auto input = cast<MemRefType>(op.getInput().getType());
+    SmallVector<int64_t> strides = stridesOf(input);
     return feature == rank + 1 && row == rank &&
-           cast<MemRefType>(op.getInput().getType()).getDimSize(feature) ==
-               reduction &&
-           op.getInputTapSteps()[rank - 1] == 1 &&
+           input.getDimSize(feature) == reduction && strides[feature] == 1 &&
+           strides[row] == reduction && op.getInputTapSteps()[rank - 1] == 1 &&
            op.getFilterTapSteps()[rank - 1] == 1;
   }
 

@@ -1,4 +1,5 @@
-"""The extension module: arrays that are contiguous, and texts."""
+"""The extension module: arrays that are contiguous, or inputs of a layer's
+strides, and texts."""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _convjit
-from ._kernel import Kernel, as_array
+from ._kernel import Kernel, _strides, as_array, with_strides
 
 
 class WeightGradient(Kernel):
@@ -17,7 +17,7 @@ class WeightGradient(Kernel):
     What `convjit.compile` returns for a problem with `grad=weight`. Call it with
     the layer's input and its output's gradient. The result is the sum over the
     images; it does not depend on the number of threads. Arrays whose axes lie in
-    another order in memory are copied.
+    another order in memory are copied; an input with gaps (a slice) is not.
     """
 
     def __init__(
@@ -32,8 +32,9 @@ class WeightGradient(Kernel):
         )
         super().__init__(problem, convolution, plan, images=channels // groups)
         self._layer, self._factors = layer, mask
-        # Kernels for whole batches, by the number of images.
-        self._sums: dict[int, Any] = {1: self._kernel}
+        # Kernels for whole batches, by the number of images, and the strides of
+        # an input with gaps.
+        self._sums: dict[tuple[int, tuple[int, ...]], Any] = {(1, ()): self._kernel}
         self._images = int(np.flatnonzero(np.subtract(
             _convjit.shapes(layer, 2)[0], _convjit.shapes(layer, 1)[0]))[0])
 
@@ -94,14 +95,29 @@ class WeightGradient(Kernel):
                         f"out shares memory with {name}; valid: an array of its own"
                     )
         mask = None if self._factors is None else self._factors.ravel().tolist()
-        if batch > 1 and batch not in self._sums:
-            text = _convjit.lower(self.problem, batch)[1]
-            self._sums[batch] = _convjit.compile(
-                text, self._plan, None, self._planned_images
-            )
-        kernel = self._sums.get(batch, self._kernel)
-        kernel.run_weight_gradient(
-            self._layer, np.ascontiguousarray(x), np.ascontiguousarray(gradient), result,
-            mask,
+        x, strides = self._gaps(x)
+        self._kernel_for(max(batch, 1), strides).run_weight_gradient(
+            with_strides(self._layer, strides), x, np.ascontiguousarray(gradient),
+            result, mask,
         )
         return result
+
+    def _kernel_for(self, batch: int, strides: tuple[int, ...]) -> Any:
+        if (batch, strides) not in self._sums:
+            text = _convjit.lower(self.problem, batch)[1] if batch > 1 else self._text
+            self._sums[batch, strides] = _convjit.compile(
+                with_strides(text, strides), self._plan, None, self._planned_images
+            )
+        return self._sums[batch, strides]
+
+    def _gaps(self, x: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+        """x and its strides, which are none where it is contiguous or copied."""
+        found = None if x.flags.c_contiguous else _strides(x)
+        if found is not None:
+            order, strides = found
+            # As many strides as of a layer, each with any batch.
+            known = {s for _, s in list(self._sums) if s}
+            if (order == tuple(range(x.ndim)) and strides[-1] == 1
+                    and not self._plan and len(known | {strides}) <= self._MOST_STRIDES):
+                return x, strides
+        return np.ascontiguousarray(x), ()

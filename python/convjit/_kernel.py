@@ -43,6 +43,35 @@ def _memory_order(array: np.ndarray) -> tuple[int, ...] | None:
     return tuple(order) if moved.flags.c_contiguous else None
 
 
+def _strides(array: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The axes from slowest to fastest, and the elements from one index of each
+    to the next; nothing for strides in parts of elements."""
+    if any(stride % array.itemsize for stride in array.strides):
+        return None
+    order = sorted(
+        range(array.ndim),
+        key=lambda a: (array.shape[a] == 1 or array.strides[a] == 0,
+                       abs(array.strides[a])),
+        reverse=True,
+    )
+    strides: list[int] = []
+    after = 1
+    for axis in reversed(order):
+        # That of an axis of length 1 says nothing; so it is always the same.
+        step = array.strides[axis] // array.itemsize if array.shape[axis] > 1 else after
+        strides.insert(0, step)
+        after = max(abs(step) * array.shape[axis], 1)
+    return tuple(order), tuple(strides)
+
+
+def with_strides(convolution: str, strides: tuple[int, ...]) -> str:
+    """The text of a convolution whose input has these strides; none: contiguous."""
+    if not strides:
+        return convolution
+    given = "x".join(map(str, strides))
+    return re.sub(r",x=(\w+)", rf",x=\1,xs={given}", convolution, count=1)
+
+
 def _shape_text(shape: Any) -> str:
     return "(" + ", ".join(str(n) for n in shape) + ")"
 
@@ -50,8 +79,12 @@ def _shape_text(shape: Any) -> str:
 class Packed:
     """A weight in the form that one kernel reads; made by `Kernel.pack`."""
 
-    def __init__(self, kernel: Kernel, axes: str, data: np.ndarray) -> None:
-        self._kernel, self._axes, self._data = kernel, axes, data
+    def __init__(self, kernel: Kernel, native: Any, axes: str, data: np.ndarray) -> None:
+        self._kernel, self._native, self._axes, self._data = kernel, native, axes, data
+
+    def _suits(self, native: Any) -> bool:
+        """Whether this kernel reads what another one's packing made: as plans say."""
+        return native is self._native or native.plan == self._native.plan
 
     @property
     def nbytes(self) -> int:
@@ -68,10 +101,13 @@ class Kernel:
     front or without any; `kernel.input_shape(batch)`, `kernel.weight_shape` and
     `kernel.output_shape(batch)` say them. NumPy arrays and CPU arrays that
     speak DLPack (JAX, PyTorch) are read where they are. An array whose axes lie
-    in another order in memory (a transposed view) is not copied either: a
-    kernel for that order is compiled once. An array with gaps (a slice) is
-    copied.
+    in another order in memory (a transposed view) is not copied either, nor an
+    input with gaps (a slice): a kernel for that order and those strides is
+    compiled once. docs/python.md says what else is copied.
     """
+
+    #: Strides of inputs that kernels are compiled for; of more, inputs are copied.
+    _MOST_STRIDES = 16
 
     def __init__(
         self, problem: str, convolution: str, plan: str = "",
@@ -88,23 +124,73 @@ class Kernel:
         self._dtype = _DTYPES["f64" if ",dtype=f64" in convolution else "f32"]
         self._bias = ",bias" in convolution
         self._residual = ",residual" in convolution
-        self._natives: dict[tuple[str, str, str], Any] = {}
+        self._natives: dict[tuple[str, str, str, tuple[int, ...]], Any] = {}
+        # Axes and strides of inputs, and whether they are read in place.
+        self._in_place: dict[tuple[str, tuple[int, ...]], bool] = {}
         self._kernel = self._native(self._x, self._w, self._y)
 
-    def _native(self, x: str, w: str, y: str) -> Any:
-        """The kernel for these axes, as letters from slowest to fastest."""
-        if (x, w, y) not in self._natives:
-            self._natives[x, w, y] = self._compile(x, w, y)
-        return self._natives[x, w, y]
+    def _native(self, x: str, w: str, y: str, strides: tuple[int, ...] = ()) -> Any:
+        """The kernel for these axes, as letters from slowest to fastest, and
+        strides of the input's; none where it is contiguous."""
+        key = (x, w, y, strides)
+        if key not in self._natives:
+            self._natives[key] = _convjit.compile(*self._layer(*key))
+        return self._natives[key]
 
-    def _compile(self, x: str, w: str, y: str) -> Any:
+    def _layer(
+        self, x: str, w: str, y: str, strides: tuple[int, ...] = ()
+    ) -> tuple[str, str, list[float] | None, int]:
+        """What the compiler is asked for."""
         text = self._text.replace(
             f",x={self._x},w={self._w},y={self._y}", f",x={x},w={w},y={y}"
         )
         mask = None
         if self._mask is not None:
             mask = self._mask.transpose([self._w.index(a) for a in w]).ravel().tolist()
-        return _convjit.compile(text, self._plan, mask, self._planned_images)
+        return with_strides(text, strides), self._plan, mask, self._planned_images
+
+    def _reads_in_place(self, x: str, strides: tuple[int, ...]) -> bool:
+        """Whether inputs of these axes and strides are worth a kernel."""
+        if (x, strides) not in self._in_place:
+            if len(self._in_place) >= self._MOST_STRIDES:
+                return False
+            # Elements that are apart cannot be loaded as vectors. Where that is
+            # what the plan would do, a copy is cheaper than another plan.
+            good = strides[-1] == 1 and not self._plan
+            if not good:
+                try:
+                    plans = [_convjit.plan_report(*self._layer(x, self._w, self._y, s))
+                             for s in ((), strides)]
+                    good = plans[0]["plan"] == plans[1]["plan"]
+                except ValueError:  # a plan by hand that cannot do it
+                    good = False
+            self._in_place[x, strides] = good
+        return self._in_place[x, strides]
+
+    def _input(self, x: np.ndarray, batch: int) -> tuple[np.ndarray, str, tuple[int, ...]]:
+        """A view of x, its axes, and its strides where it has gaps; of a copy
+        where no kernel reads it in place."""
+        self._check(x, "x", self.input_shape(batch))
+        order = _memory_order(x)
+        if order is not None:
+            return x.transpose(order), "".join(self._x[a] for a in order), ()
+        found = _strides(x)
+        if found is not None:
+            order, strides = found
+            axes = "".join(self._x[a] for a in order)
+            if batch == 1:
+                strides = self._strides_of_any_batch(axes, strides)
+            if self._reads_in_place(axes, strides):
+                return x.transpose(order), axes, strides
+        return np.ascontiguousarray(x), self._x, ()
+
+    def _strides_of_any_batch(self, x: str, strides: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of a kernel that there is, which differ in the batch's alone."""
+        at = x.index("b")
+        for axes, known in list(self._in_place):  # other threads add to it
+            if axes == x and known[:at] + known[at + 1:] == strides[:at] + strides[at + 1:]:
+                return known
+        return strides
 
     @property
     def problem(self) -> str:
@@ -190,7 +276,7 @@ class Kernel:
         kernel = self._native(self._x, axes, self._y)
         packed = np.empty(kernel.packed_weight_bytes, np.uint8)
         kernel.pack(weights, packed)
-        return Packed(self, axes, packed)
+        return Packed(self, kernel, axes, packed)
 
     def __call__(
         self, x: Any, w: Any, bias: Any = None, residual: Any = None, *,
@@ -232,7 +318,7 @@ class Kernel:
         else:
             packed = None
             weights, w_axes = self._operand(w, "w", self.weight_shape, self._w)
-        input, x_axes = self._operand(x, "x", self.input_shape(batch), self._x)
+        input, x_axes, strides = self._input(x, batch)
 
         y_shape = self.output_shape(batch)
         y_at = self._y.index("b")
@@ -253,7 +339,11 @@ class Kernel:
             target = y.transpose(order)
             y_axes = "".join(self._y[a] for a in order)
 
-        kernel = self._native(x_axes, w_axes, y_axes)
+        kernel = self._native(x_axes, w_axes, y_axes, strides)
+        if packed is not None and not w._suits(kernel):
+            # Of arrays in another order, or with gaps, the plan may be another.
+            kernel, input = w._native, np.ascontiguousarray(x)
+            target, y_axes, order = np.empty(y_shape, self._dtype), self._y, None
         if packed is None:
             packed = np.empty(kernel.packed_weight_bytes, np.uint8)
             kernel.pack(weights, packed)

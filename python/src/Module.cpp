@@ -7,7 +7,8 @@
 //===----------------------------------------------------------------------===//
 //
 // As little as can be: arrays that are contiguous in the convolution's axis
-// orders, and texts. What users see is written in Python on top of this.
+// orders, or inputs of its strides, and texts. What users see is written in
+// Python on top of this.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,6 +37,8 @@ namespace {
 
 using Array = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 using MutableArray = nb::ndarray<nb::c_contig, nb::device::cpu>;
+/// Of any strides. (What is not contiguous is copied for the types above.)
+using StridedArray = nb::ndarray<nb::ro, nb::device::cpu>;
 
 /// The Python exception that fits: ValueError where the caller can mend it.
 [[noreturn]] void raise(const Error &error) {
@@ -49,7 +52,6 @@ template <typename T> T valueOf(Expected<T> expected) {
   return std::move(*expected);
 }
 
-/// Strides of a contiguous array are those that the shape says.
 template <typename A> TensorView viewOf(const A &array) {
   if (!array.is_valid())
     return {};
@@ -58,8 +60,11 @@ template <typename A> TensorView viewOf(const A &array) {
     shape[axis] = static_cast<int64_t>(array.shape(axis));
   DataType dtype =
       array.dtype() == nb::dtype<double>() ? DataType::F64 : DataType::F32;
-  return TensorView::contiguous(const_cast<void *>(array.data()), dtype,
-                                std::move(shape));
+  TensorView view = TensorView::contiguous(const_cast<void *>(array.data()),
+                                           dtype, std::move(shape));
+  for (size_t axis = 0; axis < view.strides.size(); ++axis)
+    view.strides[axis] = array.stride(axis);
+  return view;
 }
 
 Convolution convolutionOf(std::string_view text,
@@ -101,8 +106,9 @@ void pack(const BoundKernel &self, const Array &weights,
   packWeights(kernel, view.data, to, *executor());
 }
 
-void run(const BoundKernel &self, const Array &input, const Array &packed,
-         const MutableArray &output, const std::optional<Array> &bias,
+void run(const BoundKernel &self, const StridedArray &input,
+         const Array &packed, const MutableArray &output,
+         const std::optional<Array> &bias,
          const std::optional<Array> &residual) {
   if (packed.nbytes() < self.kernel->packedWeightBytes)
     throw nb::value_error("packed: too few bytes");
@@ -149,7 +155,7 @@ nb::tuple shapes(std::string_view text, int64_t batch) {
 }
 
 void runGradient(const BoundKernel &self, std::string_view layer,
-                 const Array &input, const Array &gradient,
+                 const StridedArray &input, const Array &gradient,
                  const MutableArray &result,
                  const std::optional<std::vector<double>> &mask) {
   Convolution forward = convolutionOf(layer, mask);
@@ -162,6 +168,9 @@ void runGradient(const BoundKernel &self, std::string_view layer,
   if (x.shape != forward.inputShape(batch) ||
       g.shape != forward.outputShape(batch) || w.shape != forward.kernelShape())
     throw nb::value_error("a shape is not the layer's");
+  if (forward.inputStrides.empty() ? !x.isContiguous()
+                                   : !x.hasStrides(forward.inputStrides))
+    throw nb::value_error("input: its strides are not the layer's");
   Status done;
   {
     nb::gil_scoped_release release;

@@ -20,6 +20,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <mutex>
 #include <thread>
 
@@ -304,6 +305,63 @@ TEST_F(CompileTest, GeneralConvolution) {
   ASSERT_TRUE(made) << made.message();
   ASSERT_TRUE(item.run());
   item.expectReference(named->conv);
+}
+
+TEST_F(CompileTest, AnInputWithGapsIsReadInPlace) {
+  // Rows 1 to 5 and pixels 2 to 7 of 8 x 9, four of 5 channels, NaN around
+  // them.
+  convjit_convolution conv;
+  convjit_convolution_init(&conv, sizeof conv, 2);
+  conv.input_channels = 4;
+  conv.output_channels = 3;
+  conv.input[0] = 5;
+  conv.input[1] = 6;
+  conv.kernel[0] = conv.kernel[1] = 2;
+  const int64_t strides[] = {360, 45, 5, 1};
+  std::copy(std::begin(strides), std::end(strides), conv.input_strides);
+  Layer layer;
+  Result made = call(convjit_layer_create, &conv, layer.out());
+  ASSERT_TRUE(made) << made.message();
+  EXPECT_NE(std::string(convjit_layer_text(layer.get())).find(",xs=360x45x5x1"),
+            std::string::npos);
+  Kernel kernel;
+  made =
+      call(convjit_compile, context.get(), layer.get(), nullptr, kernel.out());
+  ASSERT_TRUE(made) << made.message();
+  std::vector<float> x(720, std::numeric_limits<float>::quiet_NaN()), w(48, 1),
+      y(120);
+  for (int64_t i = 0; i < 240; ++i)
+    x[i / 120 * 360 + (1 + i / 24 % 5) * 45 + (2 + i / 4 % 6) * 5 + i % 4] = 2;
+  auto info = make<convjit_kernel_info>();
+  ASSERT_TRUE(call(convjit_kernel_get_info, kernel.get(), &info));
+  std::vector<char> packed(info.packed_weight_bytes + 64);
+  Tensor weight(w.data(), {2, 2, 4, 3});
+  ASSERT_TRUE(call(convjit_kernel_pack, kernel.get(), weight.get(),
+                   packed.data(), packed.size()));
+  Tensor input(x.data() + 55, {2, 5, 6, 4}, {360, 45, 5, 1});
+  Tensor output(y.data(), {2, 4, 5, 3});
+  auto now = make<convjit_call>();
+  now.input = input.get();
+  now.packed_weights = packed.data();
+  now.output = output.get();
+  size_t bytes = 1;
+  ASSERT_TRUE(call(convjit_kernel_scratch_bytes, kernel.get(), &now, &bytes));
+  EXPECT_EQ(bytes, 0u);
+  ASSERT_TRUE(call(convjit_kernel_run, kernel.get(), &now));
+  for (float value : y)
+    ASSERT_EQ(value, 2 * 2 * 2 * 4);
+  // No other strides, contiguous ones included.
+  Tensor plain(x.data(), {2, 5, 6, 4});
+  now.input = plain.get();
+  Result refused = call(convjit_kernel_run, kernel.get(), &now);
+  EXPECT_EQ(refused.status(), CONVJIT_STATUS_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(refused.message()),
+            "input has strides 120x24x4x1; valid: the layer's, 360x45x5x1");
+  conv.input_strides[3] = int64_t(1) << 41;
+  refused = call(convjit_layer_create, &conv, layer.out());
+  EXPECT_EQ(refused.status(), CONVJIT_STATUS_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(refused.message()),
+            "inputStrides[3]=2199023255552; valid: -2^40 to 2^40");
 }
 
 TEST_F(CompileTest, OneCompilationForAllThatAsk) {

@@ -63,3 +63,15 @@ func.func @packed(%x: tensor<?x66x8xf32>, %w: tensor<3x8x32xf32>) -> tensor<?x64
       : (tensor<?x66x8xf32>, tensor<3x8x32xf32>) -> tensor<?x64x32xf32>
   return %y : tensor<?x64x32xf32>
 }
+
+// -----
+
+#d = #conv.dims<[b, 0, f]x[0, i, o]->[b, 0, f]>
+func.func @gaps(%x: tensor<?x66x8xf32>, %w: tensor<3x8x32xf32>) -> tensor<?x64x32xf32> {
+  // expected-error @+1 {{plan: the input has input_strides; valid for a GPU: a contiguous one}}
+  %y = conv.convolution %x, %w window <rank = 1> dims #d
+      gpu_plan <schedule = simt, box = [1, 32], channels = 16, depth = 8, thread_pixels = 4, thread_channels = 4, stages = 2, vector = 1>
+      {input_strides = array<i64: 1056, 16, 1>}
+      : (tensor<?x66x8xf32>, tensor<3x8x32xf32>) -> tensor<?x64x32xf32>
+  return %y : tensor<?x64x32xf32>
+}

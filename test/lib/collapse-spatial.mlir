@@ -123,3 +123,30 @@ func.func @partly(%x: tensor<?x5x7x4xf32>, %w: tensor<5x3x4x6xf32>)
       : (tensor<?x5x7x4xf32>, tensor<5x3x4x6xf32>) -> tensor<?x1x5x6xf32>
   return %y : tensor<?x1x5x6xf32>
 }
+
+// Rows with a gap between them are no row; planes without one are: 7 rows of 9
+// pixels, 3 planes of 80.
+// CHECK-LABEL: func @rows_apart
+// CHECK: window <rank = 2>
+// CHECK-SAME: input_strides = array<i64: 960, 40, 4, 1>
+func.func @rows_apart(%x: tensor<?x3x7x9x4xf32>, %w: tensor<1x1x1x4x6xf32>)
+    -> tensor<?x3x7x9x6xf32> {
+  %y = conv.convolution %x, %w window <rank = 3>
+      dims <[b, 0, 1, 2, f]x[0, 1, 2, i, o]->[b, 0, 1, 2, f]>
+      {input_strides = array<i64: 960, 280, 40, 4, 1>}
+      : (tensor<?x3x7x9x4xf32>, tensor<1x1x1x4x6xf32>) -> tensor<?x3x7x9x6xf32>
+  return %y : tensor<?x3x7x9x6xf32>
+}
+
+// Images apart, pixels not.
+// CHECK-LABEL: func @images_apart
+// CHECK: window <rank = 1>
+// CHECK-SAME: input_strides = array<i64: 2000, 4, 1>
+func.func @images_apart(%x: tensor<?x7x9x4xf32>, %w: tensor<1x1x4x6xf32>)
+    -> tensor<?x7x9x6xf32> {
+  %y = conv.convolution %x, %w window <rank = 2>
+      dims <[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]>
+      {input_strides = array<i64: 2000, 36, 4, 1>}
+      : (tensor<?x7x9x4xf32>, tensor<1x1x4x6xf32>) -> tensor<?x7x9x6xf32>
+  return %y : tensor<?x7x9x6xf32>
+}

@@ -38,7 +38,7 @@ func.func @stranger(%x: tensor<?x8x4xf32>, %w: tensor<1x4x4xf32>, %n: i32) -> te
 #d = #conv.dims<[b, 0, f]x[0, i, o]->[b, 0, f]>
 
 func.func @lanes(%x: tensor<?x8x4xf32>, %w: tensor<1x4x4xf32>) -> tensor<?x8x4xf32> {
-  // expected-error @+1 {{plan: lanes = groups; valid only with up to 16 input channels a group, one with a mask, last in memory}}
+  // expected-error @+1 {{plan: lanes = groups; valid only with up to 16 input channels a group, one with a mask, that are neighbours in memory}}
   %y = conv.convolution %x, %w window <rank = 1> dims #d
       plan <lanes = groups, width = 4, pixels = 4, unroll = 1, row = ranged, chunks = 1>
       {} : (tensor<?x8x4xf32>, tensor<1x4x4xf32>) -> tensor<?x8x4xf32>

@@ -68,7 +68,167 @@ def test_transposed_arrays_are_read_in_place(kernel, order, monkeypatch):
     np.testing.assert_array_equal(out, Y)
 
 
-def test_arrays_with_gaps_are_copied(kernel):
+def gap_free(monkeypatch):
+    """From here on nothing can be copied to be contiguous."""
+    monkeypatch.setattr(np, "ascontiguousarray", None)
+
+
+def within(array, index):
+    """A view with the array's values, of a larger one with NaN everywhere else.
+
+    `index` makes a view of its shape of an array of any shape.
+    """
+    steps = [s.step or 1 for s in index]
+    larger = np.full([n * abs(s) + 7 for n, s in zip(array.shape, steps)], np.nan,
+                     array.dtype)
+    part = larger[index]
+    part = part[tuple(slice(n) for n in array.shape)]
+    part[...] = array
+    return part
+
+
+GAPS = {
+    "every second image": np.s_[::2, :, :, :],
+    "some rows": np.s_[:, 2:, :, :],
+    "some pixels": np.s_[:, :, 3:, :],
+    "some channels": np.s_[:, :, :, 1:],
+    "all of them": np.s_[1:, 1:, 1:, 1:],
+    "every second row": np.s_[:, ::2, :, :],
+    "every third pixel": np.s_[:, :, ::3, :],
+    "rows upside down": np.s_[:, ::-1, :, :],
+    "images in the opposite order": np.s_[::-1, :, ::2, :],
+}
+
+
+@pytest.mark.parametrize("index", GAPS.values(), ids=GAPS.keys())
+def test_inputs_with_gaps_are_read_in_place(kernel, index, monkeypatch):
+    """By a kernel for their strides. What is not of them is NaN."""
+    x = within(X, index)
+    assert not x.flags.c_contiguous
+    gap_free(monkeypatch)
+    np.testing.assert_array_equal(kernel(x, W), Y)
+    np.testing.assert_array_equal(kernel(x[1], W), Y[1])
+    np.testing.assert_array_equal(
+        convjit.conv_transpose(x, W, stride=2, padding=((2, 1), (1, 3))), Y)
+
+
+def test_no_memory_is_taken_for_an_input_with_gaps():
+    import tracemalloc
+
+    x = within(np.ones((1, 40, 40, 64), np.float32), np.s_[:, 2:, 2:, :])
+    kernel = convjit.compile("conv2d:in=40x40x64,oc=1,k=3,pad=valid")
+    w, out = np.ones(kernel.weight_shape, np.float32), np.empty((1, 38, 38, 1), np.float32)
+    packed = kernel.pack(w)
+    kernel(x, packed, out=out)
+    tracemalloc.start()
+    try:
+        kernel(x, packed, out=out)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < x.nbytes / 10
+    np.testing.assert_array_equal(out, np.full(out.shape, 9 * 64))
+
+
+def test_one_kernel_for_all_batches_of_a_slice(kernel, monkeypatch):
+    """The first image alone has the strides of all of them."""
+    gap_free(monkeypatch)
+    x = within(X, np.s_[1:, 1:, 1:, 2:])
+    kernel(x, W)
+    kernels = len(kernel._natives)
+    for part in (x[:1], x[1], x[1:], x[:0]):
+        kernel(part, W)
+    assert len(kernel._natives) == kernels
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("fields", [
+    dict(stride=2, padding=1), dict(groups=6, padding=((2, 0), (0, 3))),
+    dict(dilation=2), dict(input_dilation=2, activation="relu"),
+])
+def test_random_slices(layout, fields):
+    """The same bits as of a copy, whatever is cut out."""
+    random = np.random.default_rng(5)
+    groups = fields.get("groups", 1)
+    w = random.standard_normal((3, 2, 12 // groups, 18), np.float32)
+    large = random.standard_normal((7, 41, 37, 43), np.float32)
+    for _ in range(12):
+        shape = (3, 9, 11, 12) if layout == "channels_last" else (3, 12, 9, 11)
+        index = []
+        for axis, n in enumerate(shape):
+            most = 3 if axis < 3 and large.shape[axis] > 3 * n else 1
+            step = int(random.integers(1, most + 1))
+            first = int(random.integers(0, large.shape[axis] - n * step + 1))
+            index.append(slice(first, first + (n - 1) * step + 1, step))
+        x = large[tuple(index)]
+        if random.integers(3) == 0:
+            x = x[:, ::-1]
+        np.testing.assert_array_equal(
+            convjit.conv(x, w, layout=layout, **fields),
+            convjit.conv(x.copy(), w, layout=layout, **fields))
+
+
+def test_what_vectors_cannot_load_is_copied():
+    """Every second pixel of a row, where a plan has rows in its vectors."""
+    layer = "conv2d:in=16x20x32,oc=16,k=3,pad=1,g=16,layout=channels_first"
+    kernel = convjit.compile(layer)
+    assert "lanes = pixels" in kernel.plan
+    x, w = integers((2, 16, 20, 64)), integers(kernel.weight_shape, 1)
+    expected = kernel(x[..., ::2].copy(), w)
+    np.testing.assert_array_equal(kernel(x[..., ::2], w), expected)
+    assert all(not strides for _, _, _, strides in kernel._natives)
+    # Elements that are loaded one by one may be anywhere.
+    other = convjit.compile("conv2d:in=20x32x16,oc=16,k=3,pad=1")
+    x, w = integers((2, 20, 32, 32)), integers(other.weight_shape, 1)
+    np.testing.assert_array_equal(other(x[..., ::2], w), other(x[..., ::2].copy(), w))
+    assert any(strides for _, _, _, strides in other._natives)
+
+
+def test_strides_in_parts_of_elements_are_copied(kernel):
+    records = np.zeros(X.shape, [("x", np.float32), ("other", np.int8)])
+    records["x"] = X
+    np.testing.assert_array_equal(kernel(records["x"], W), Y)
+
+
+def test_an_input_that_repeats_itself(kernel, monkeypatch):
+    """A broadcast image, and windows that overlap."""
+    images = np.broadcast_to(X[1], X.shape)
+    windows = np.lib.stride_tricks.as_strided(
+        X, X.shape, (X.strides[0] // 2, *X.strides[1:]))
+    expected = kernel(images.copy(), W), kernel(windows.copy(), W)
+    gap_free(monkeypatch)
+    np.testing.assert_array_equal(kernel(images, W), expected[0])
+    np.testing.assert_array_equal(kernel(windows, W), expected[1])
+
+
+def test_ever_new_strides_are_copied_in_the_end():
+    """Compiling for each would cost more than copies."""
+    kernel = convjit.compile("conv1d:in=9x4,oc=3,k=2,pad=valid")
+    w = integers(kernel.weight_shape, 1)
+    for gap in range(1, 25):
+        x = within(integers((2, 9, 4), gap), np.s_[:, :, :])
+        x = np.concatenate([x, np.full((2, 9, gap), np.nan, np.float32)], 2)[..., :4]
+        np.testing.assert_array_equal(kernel(x, w), kernel(x.copy(), w))
+    assert len(kernel._natives) == 1 + kernel._MOST_STRIDES
+
+
+@pytest.mark.parametrize("problem, shape", [
+    # Rows with gaps between them cannot be one row, as in the plan of the whole.
+    ("conv2d:in=9x14x40,oc=33,k=1", (2, 9, 14, 40)),
+    ("conv2d:in=3x24x24,oc=4,k=3,layout=channels_first", (2, 3, 24, 24)),
+])
+def test_packed_weights_of_inputs_in_any_order(problem, shape):
+    kernel = convjit.compile(problem)
+    w, x = integers(kernel.weight_shape, 1), integers(shape)
+    packed, expected = kernel.pack(w), kernel(x, w)
+    for view in (within(x, np.s_[:, 2:, 3:, :]), np.asfortranarray(x),
+                 np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)):
+        np.testing.assert_array_equal(kernel(view, packed), expected)
+        out = np.empty(expected.shape[::-1], np.float32).T
+        np.testing.assert_array_equal(kernel(view, packed, out=out), expected)
+
+
+def test_outputs_and_weights_with_gaps_are_copied(kernel):
     x = np.repeat(X, 2, axis=2)[:, :, ::2]
     out = np.zeros((*Y.shape[:-1], 9), np.float32)
     kernel(x, W[::-1][::-1], out=out[..., 1:8])
@@ -285,6 +445,27 @@ def test_small_weight_gradients_do_not_depend_on_threads(problem):
                 np.testing.assert_array_equal(found[0], other)
     finally:
         convjit.set_threads(0)
+
+
+@pytest.mark.parametrize("problem", [
+    "conv2d:in=9x8x6,oc=5,k=3x2,s=2", "conv2d:in=6x9x8,oc=6,k=3,g=3,layout=channels_first",
+    PROBLEM.replace("5x4x6", "9x8x6"),
+])
+def test_weight_gradient_of_an_input_with_gaps(problem, monkeypatch):
+    layer, gradient = convjit.compile(problem), convjit.compile(problem + ",grad=weight")
+    x, g = integers(layer.input_shape(3)), integers(layer.output_shape(3), 1)
+    expected = [gradient(x, g), gradient(x[:1], g[:1]), gradient(x[2], g[2])]
+    x = within(x, np.s_[:, 1:, 2:, 3:])
+    gap_free_x = [x, x[:1], x[2]]
+    copied = []
+    real = np.ascontiguousarray
+    monkeypatch.setattr(np, "ascontiguousarray", lambda a: copied.append(a.shape) or real(a))
+    for part, own, wanted in zip(gap_free_x, (g, g[:1], g[2]), expected):
+        np.testing.assert_array_equal(gradient(part, own), wanted)
+    # The output's gradient, which has no gaps.
+    assert set(copied) <= {layer.output_shape(3), layer.output_shape(1)}
+    # In another order it is copied.
+    np.testing.assert_array_equal(gradient(np.asfortranarray(x), g), expected[0])
 
 
 def test_weight_gradient_with_a_mask():

@@ -377,3 +377,29 @@ TEST(Convolution, MacsOfEverySmallDimension) {
               for (dim.padHigh = -3; dim.padHigh <= 5; dim.padHigh += 2)
                 ASSERT_NO_FATAL_FAILURE(check());
 }
+
+TEST(Convolution, SpanOfAnInputWithGaps) {
+  Convolution conv = *lower(*parseProblem("conv2d:in=5x4x6,oc=2,k=3"));
+  EXPECT_EQ(conv.stridesOfInput(3), (std::vector<int64_t>{120, 24, 6, 1}));
+  EXPECT_EQ(conv.inputSpan(3), (MemorySpan{0, 360}));
+  EXPECT_EQ(conv.inputSpan(0).elements(), 0);
+  conv.inputStrides = {1000, 100, 10, 1};
+  ASSERT_TRUE(validate(conv));
+  EXPECT_EQ(conv.stridesOfInput(3), conv.inputStrides);
+  EXPECT_EQ(conv.inputSpan(1), (MemorySpan{0, 436}));
+  EXPECT_EQ(conv.inputSpan(3), (MemorySpan{0, 2436}));
+  // Rows from the last to the first, and one pixel for all of a row.
+  conv.inputStrides = {1000, -100, 0, 1};
+  ASSERT_TRUE(validate(conv));
+  EXPECT_EQ(conv.inputSpan(2), (MemorySpan{-400, 1006}));
+  EXPECT_EQ(conv.inputSpan(0), (MemorySpan{0, 0}));
+  conv.inputStrides.pop_back();
+  Status status = validate(conv);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message,
+            "inputStrides has 3 entries; valid: one for each of the input's 4 "
+            "axes, or none");
+  // Gaps are those of the gradient's input too.
+  conv.inputStrides = {1000, 100, 10, 1};
+  EXPECT_EQ(lowerWeightGradient(conv, 2)->inputStrides, conv.inputStrides);
+}

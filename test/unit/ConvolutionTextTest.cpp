@@ -79,6 +79,15 @@ TEST(ConvolutionText, EveryType) {
   }
 }
 
+TEST(ConvolutionText, StridesOfTheInput) {
+  std::string text = plain;
+  text.insert(text.find(",w="), ",xs=-640x0x1");
+  Expected<NamedConvolution> named = parseConvolution(text);
+  ASSERT_TRUE(named) << named.error().message;
+  EXPECT_EQ(named->conv.inputStrides, (std::vector<int64_t>{-640, 0, 1}));
+  EXPECT_EQ(describe(*named), text);
+}
+
 TEST(ConvolutionText, DefaultsAreLeftOut) {
   Expected<NamedConvolution> named = parseConvolution(plain);
   ASSERT_TRUE(named) << named.error().message;
@@ -113,6 +122,13 @@ TEST(ConvolutionText, MalformedTextsNameTheField) {
       {plain + ",g", "'g'"},
       {plain + ",g=2x1", "'g'"},
       {plain + ",bg=two", "'bg'"},
+      {plain + ",xs=", "'xs'"},
+      {plain + ",xs=8x1", "'xs'"},
+      {plain + ",xs=32x4x1x1", "'xs'"},
+      {plain + ",xs=32x4x1.5", "'xs'"},
+      {plain + ",xs=32x4x1099511627777",
+       "inputStrides[2]=1099511627777; valid: -2^40 to 2^40"},
+      {plain + ",xs=32x157073089683x1", "more than 2^40 elements"},
       {plain + ",dtype=f8", "'dtype'"},
       {plain + ",act=swish", "'act'"},
       {plain + ",act=relu:0.5", "'act'"},

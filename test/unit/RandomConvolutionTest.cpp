@@ -88,6 +88,19 @@ TEST(RandomConvolution, CoversTheSpace) {
     seen["swapped"] += conv.kernelFeaturesSwapped;
     seen["bias"] += conv.bias;
     seen["residual"] += conv.residual;
+    if (!conv.inputStrides.empty()) {
+      const std::vector<int64_t> &strides = conv.inputStrides;
+      std::vector<int64_t> shape = conv.inputShape(conv.batchGroups);
+      ++seen["gaps"];
+      seen["gaps in a vector"] += strides.back() != 1;
+      seen["opposite order"] +=
+          *std::min_element(strides.begin(), strides.end()) < 0;
+      seen["one for all"] +=
+          std::find(strides.begin(), strides.end(), 0) != strides.end();
+      seen["gaps between rows"] +=
+          strides.back() == 1 &&
+          strides[strides.size() - 2] > shape[shape.size() - 1];
+    }
     seen["channels first"] += conv.numbers.inputFeature == 1;
     seen["batch not first"] += conv.numbers.inputBatch != 0;
     seen["kernel axes not last"] +=
@@ -137,6 +150,11 @@ TEST(RandomConvolution, CoversTheSpace) {
                               "swapped",
                               "bias",
                               "residual",
+                              "gaps",
+                              "gaps in a vector",
+                              "gaps between rows",
+                              "opposite order",
+                              "one for all",
                               "channels first",
                               "batch not first",
                               "kernel axes not last",

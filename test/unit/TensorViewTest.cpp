@@ -123,3 +123,48 @@ TEST(TensorView, CallsAreChecked) {
   expectError("input has strides", [](O o) { o.input.strides[1] = 12; });
   expectError("input has 2 strides", [](O o) { o.input.strides.pop_back(); });
 }
+
+TEST(TensorView, InputsWithGapsGoToKernelsForTheirStrides) {
+  Kernel kernel;
+  kernel.conv = *lower(*parseProblem("conv1d:in=8x6,oc=4,k=3"));
+  // Every second pixel of larger rows.
+  kernel.conv.inputStrides = {200, 20, 1};
+  ASSERT_TRUE(validate(kernel.conv));
+  kernel.run = fakeKernel;
+  kernel.tasksPerImage = 2;
+  std::vector<float> data(1000);
+  TensorOperands operands{
+      TensorView{data.data(), DataType::F32, {4, 8, 6}, {200, 20, 1}},
+      {},
+      {},
+      TensorView::contiguous(data.data(), DataType::F32, {4, 8, 4}),
+      data.data()};
+  InlineExecutor executor;
+  tasksRun = 0;
+  ASSERT_TRUE(runKernel(kernel, operands, executor));
+  EXPECT_EQ(tasksRun, 8);
+  auto refused = [&](const char *text) {
+    Status status = runKernel(kernel, operands, executor);
+    ASSERT_FALSE(status);
+    EXPECT_EQ(status.error().message, text);
+  };
+  operands.input.strides[1] = 10;
+  refused("input has strides 200x10x1; valid: the convolution's inputStrides, "
+          "200x20x1");
+  // Nor does it read what is contiguous.
+  operands.input.strides = {48, 6, 1};
+  refused("input has strides 48x6x1; valid: the convolution's inputStrides, "
+          "200x20x1");
+  operands.input.strides = {200, 20, 1};
+  operands.output.strides[1] = 8;
+  EXPECT_FALSE(runKernel(kernel, operands, executor));
+}
+
+TEST(TensorView, AxesOfLengthOneMayHaveAnyStride) {
+  TensorView view{nullptr, DataType::F32, {1, 8, 1}, {7, 20, 3}};
+  EXPECT_TRUE(view.hasStrides({200, 20, 1}));
+  EXPECT_FALSE(view.hasStrides({7, 21, 3}));
+  EXPECT_FALSE(view.hasStrides({7, 20}));
+  view.shape[1] = 0;
+  EXPECT_TRUE(view.hasStrides({1, 1, 1}));
+}

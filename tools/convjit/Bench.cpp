@@ -112,7 +112,10 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
     fillBench(memory.get(), count, conv.dtype);
     return memory;
   };
-  auto input = tensor(elementCount(conv.inputShape(batch)));
+  MemorySpan span = conv.inputSpan(batch);
+  auto input = tensor(span.elements());
+  const void *firstInput = static_cast<const std::byte *>(input.get()) -
+                           span.first * sizeOf(conv.dtype);
   auto weights = tensor(elementCount(conv.kernelShape()));
   auto bias = tensor(conv.outChannels);
   int64_t outputs = elementCount(conv.outputShape(batch));
@@ -131,7 +134,7 @@ Expected<Json> measure(const Compiler &compiler, const BenchOptions &options,
     copyMs = fastestMs(
         [&] { std::memcpy(copied.get(), weights.get(), weightBytes); });
   }
-  Operands operands{input.get(),    packed.get(), bias.get(),
+  Operands operands{firstInput,     packed.get(), bias.get(),
                     residual.get(), output.get(), batch};
   std::vector<double> times;
   double total = 0;

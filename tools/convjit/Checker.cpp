@@ -30,16 +30,18 @@ constexpr size_t placementCount = std::size(placements);
 /// All of a call's tensors, placed alike.
 struct Call {
   GuardedTensor input, weights, packed, bias, residual, output;
+  /// Bytes from the first element in memory to that at index 0.
+  int64_t inputAt = 0;
   std::vector<std::byte> before[5] = {};
 
   static Expected<Call> create(const Kernel &kernel,
-                               const ReferenceOperands &operands,
+                               const ReferenceOperands &operands, int64_t batch,
                                size_t outputs, Placement placement) {
     DataType dtype = kernel.conv.dtype;
     auto filled = [&](const std::vector<double> &values) {
       return GuardedTensor::create(values, dtype, placement);
     };
-    auto input = filled(operands.input);
+    auto input = filled(spreadInput(kernel.conv, operands.input));
     auto weights = filled(operands.weights);
     auto bias = filled(operands.bias);
     auto residual = filled(operands.residual);
@@ -50,8 +52,13 @@ struct Call {
     for (auto *tensor : {&input, &weights, &packed, &bias, &residual, &output})
       if (!*tensor)
         return tensor->takeError();
-    Call call{std::move(*input), std::move(*weights),  std::move(*packed),
-              std::move(*bias),  std::move(*residual), std::move(*output)};
+    Call call{std::move(*input),
+              std::move(*weights),
+              std::move(*packed),
+              std::move(*bias),
+              std::move(*residual),
+              std::move(*output),
+              -kernel.conv.inputSpan(batch).first * sizeOf(dtype)};
     call.before[0] = call.weights.copy();
     kernel.pack(call.weights.data(), call.packed.data());
     if (Status same = packsAlikeInParts(kernel, call); !same)
@@ -77,8 +84,8 @@ struct Call {
   }
 
   Operands arguments(int64_t batch) const {
-    return {input.data(),    packed.data(), bias.data(),
-            residual.data(), output.data(), batch};
+    return {input.data() + inputAt, packed.data(), bias.data(),
+            residual.data(),        output.data(), batch};
   }
 
   /// Empty, or what was written to besides the output.
@@ -248,7 +255,7 @@ Expected<std::optional<Failure>> Checker::checkBatch(const Kernel &kernel,
       Executor &executor = *executors[run % executors.size()];
       enter(name, images, executor.concurrency());
       Expected<Call> call =
-          Call::create(kernel, operands, wanted.output.size(),
+          Call::create(kernel, operands, batch, wanted.output.size(),
                        placements[(run + turn) % placementCount]);
       if (!call)
         return call.takeError();

@@ -59,8 +59,60 @@ static void roundTo(DataType dtype, std::vector<double> &values) {
     value = rounded(value, dtype);
 }
 
+/// body(which element in the order of inputShape, where it lies in the span).
+template <typename Body>
+static void eachInput(const Convolution &conv, int64_t batch, Body body) {
+  std::vector<int64_t> shape = conv.inputShape(batch),
+                       strides = conv.stridesOfInput(batch),
+                       at(shape.size(), 0);
+  int64_t place = -conv.inputSpan(batch).first;
+  size_t which = 0;
+  for (;;) {
+    body(which++, static_cast<size_t>(place));
+    size_t axis = shape.size();
+    for (; axis > 0; --axis) {
+      place += strides[axis - 1];
+      if (++at[axis - 1] < shape[axis - 1])
+        break;
+      place -= at[axis - 1] * strides[axis - 1];
+      at[axis - 1] = 0;
+    }
+    if (axis == 0)
+      return;
+  }
+}
+
+/// The batch of an input of so many elements; 0 where it has none.
+static int64_t batchOf(const Convolution &conv, size_t elements) {
+  size_t image = 1;
+  for (int64_t size : conv.inputShape(1))
+    image *= static_cast<size_t>(size);
+  return image ? static_cast<int64_t>(elements / image) : 0;
+}
+
+std::vector<double>
+convjit::cli::spreadInput(const Convolution &conv,
+                          const std::vector<double> &values) {
+  int64_t batch = batchOf(conv, values.size());
+  if (conv.inputStrides.empty() || batch == 0)
+    return values;
+  std::vector<double> span(
+      static_cast<size_t>(conv.inputSpan(batch).elements()),
+      std::numeric_limits<double>::quiet_NaN());
+  eachInput(conv, batch,
+            [&](size_t which, size_t place) { span[place] = values[which]; });
+  return span;
+}
+
 void convjit::cli::roundOperands(const Convolution &conv,
                                  ReferenceOperands &operands) {
+  if (int64_t batch = batchOf(conv, operands.input.size());
+      batch > 0 && !conv.inputStrides.empty()) {
+    std::vector<double> span = spreadInput(conv, operands.input);
+    eachInput(conv, batch, [&](size_t which, size_t place) {
+      operands.input[which] = span[place];
+    });
+  }
   for (auto *values :
        {&operands.input, &operands.weights, &operands.bias, &operands.residual})
     roundTo(conv.dtype, *values);

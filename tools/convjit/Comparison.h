@@ -34,8 +34,15 @@ inline constexpr CheckRound checkRounds[] = {
 /// of a tap outside the input, must not reach it, not even as 0 times infinity.
 void makeSpecial(std::vector<double> &values, Random &random);
 
-/// The reference sees what the kernel sees: data of the kernel's type. Weights
-/// that a mask removes become NaN, as they must not be used, whatever they are.
+/// The input as it lies in memory, from the first element of its span to the
+/// last: `values`, which are in the order of inputShape, where its strides put
+/// them, and NaNs between them.
+std::vector<double> spreadInput(const Convolution &conv,
+                                const std::vector<double> &values);
+
+/// The reference sees what the kernel sees: data of the kernel's type, and one
+/// value where strides put several elements in one place. Weights that a mask
+/// removes become NaN, as they must not be used, whatever they are.
 void roundOperands(const Convolution &conv, ReferenceOperands &operands);
 
 /// Compares an output with the reference; empty when it agrees. `productError`

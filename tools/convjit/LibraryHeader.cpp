@@ -85,6 +85,9 @@ private:
     };
     out << "\n/* " << comment(item.problem) << "\n *\n";
     tensor("input    ", conv.inputShape(1), conv.numbers.inputBatch);
+    if (!conv.inputStrides.empty())
+      out << " *   with gaps: " << shapeText(conv.inputStrides)
+          << " elements from one index of each of its axes to the next\n";
     if (gradient) {
       tensor("output's gradient   ", conv.outputShape(1),
              conv.numbers.outputBatch);
@@ -105,7 +108,8 @@ private:
     auto size = [&](const char *what, int64_t value) {
       out << "#define " << full << "_" << what << " INT64_C(" << value << ")\n";
     };
-    size("INPUT_ELEMENTS", elementCount(conv.inputShape(1)));
+    // With gaps, all from the first element to the last.
+    size("INPUT_ELEMENTS", conv.inputSpan(1).elements());
     size("WEIGHT_ELEMENTS", elementCount(conv.kernelShape()));
     size("OUTPUT_ELEMENTS", elementCount(conv.outputShape(conv.batchGroups)));
     size_t packed = 0;

@@ -104,7 +104,7 @@ NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU,
         onItsGPU(item);
       return item;
     }
-  NamedConvolution named = randomConvolution(random);
+  NamedConvolution named = randomConvolution(random, /*gaps=*/!onGPU);
   if (onGPU) {
     named.conv.dtype = types[type];
     if (schedule == 1 && named.mask.empty() && random.chance(40))

@@ -263,6 +263,9 @@ Expected<int> run(RunOptions &options) {
   Expected<Layer> layer = readLayer(options.problem);
   if (!layer)
     return layer.takeError();
+  if (!layer->conv.inputStrides.empty())
+    return badInput("problem=" + layer->text +
+                    ": the input of a file is contiguous; valid: without xs");
   if (options.output.empty())
     return badInput("--output is missing; valid: the path of the .npy file to "
                     "write");

@@ -236,6 +236,10 @@ typedef struct convjit_convolution {
       is absent. NULL for none. */
   const double *mask;
   size_t mask_size;
+  /** Elements from one index of each of the input's axes to the next, where it
+      is part of a larger array: inputs of calls with these strides are used in
+      place, and others refused. All 0: a contiguous input. */
+  int64_t input_strides[5];
 } convjit_convolution;
 
 /** Strides, dilations and group counts of 1, no padding; data as (batch,
@@ -434,13 +438,16 @@ CONVJIT_API convjit_status convjit_kernel_scratch_bytes(
     const convjit_kernel *kernel, const convjit_call *call, size_t *bytes,
     convjit_error **error);
 /** Runs the layer, returns when the output is written. Tensors may have any
-    strides, contiguous ones are used in place. Results depend neither on
-    threads nor on strides. Errors: a tensor's dtype or shape, scratch that is
-    too small, no memory, an executor that fails. */
+    strides, contiguous ones are used in place, and so is the input of a layer
+    made for its strides. Results depend neither on threads nor on strides.
+    Errors: a tensor's dtype or shape, an input of other strides than its layer
+    was made for, scratch that is too small, no memory, an executor that fails.
+ */
 CONVJIT_API convjit_status convjit_kernel_run(const convjit_kernel *kernel,
                                               const convjit_call *call,
                                               convjit_error **error);
-/** The same for contiguous tensors without a check of shapes: the shortest way.
+/** The same for contiguous tensors, the input as the layer's input_strides say,
+    without a check of shapes: the shortest way.
     `args->scratch` is ignored. `executor` may be NULL. Not for grad=weight. */
 CONVJIT_API convjit_status convjit_kernel_run_dense(
     const convjit_kernel *kernel, const convjit_kernel_args *args,

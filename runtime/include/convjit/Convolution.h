@@ -65,6 +65,13 @@ struct DimensionNumbers {
   bool operator==(const DimensionNumbers &) const = default;
 };
 
+/// Elements [first, last) of memory; first is not positive.
+struct MemorySpan {
+  int64_t first = 0, last = 0;
+  int64_t elements() const { return last - first; }
+  bool operator==(const MemorySpan &) const = default;
+};
+
 /// The general convolution. The batch is a run-time argument: the input has
 /// `batch` images, the output `batch / batchGroups`.
 struct Convolution {
@@ -74,6 +81,12 @@ struct Convolution {
   int64_t groups = 1;      ///< feature_group_count
   int64_t batchGroups = 1; ///< batch_group_count
   DimensionNumbers numbers;
+  /// Where the input is part of a larger array: elements from one index of each
+  /// of its axes to the next, in the order that it is stored in. Of any sign,
+  /// or 0; what lies between its elements is not read. Empty: contiguous. A
+  /// kernel for some strides reads arrays with these alone; that of an axis of
+  /// length 1 says nothing.
+  std::vector<int64_t> inputStrides;
   /// The kernel is stored as the layer it is the gradient of stores it: the
   /// axis kernelInputFeature has all inChannels, group after group, and the
   /// axis kernelOutputFeature the output channels of one group. The weight of
@@ -97,6 +110,12 @@ struct Convolution {
   std::vector<int64_t> kernelShape() const;
   std::vector<int64_t> outputShape(int64_t batch) const;
 
+  /// inputStrides, or those of a contiguous input of `batch` images.
+  std::vector<int64_t> stridesOfInput(int64_t batch) const;
+  /// The elements of memory between the first and the last one that an input
+  /// of `batch` images has, relative to that at index 0 of all axes.
+  MemorySpan inputSpan(int64_t batch) const;
+
   bool operator==(const Convolution &) const = default;
 };
 
@@ -116,6 +135,8 @@ Expected<Convolution> lower(const Problem &problem);
 /// reversed, its spatial axes are to be flipped. The layer's gradient is the
 /// sum over images, to which the convolution's residual adds; of a layer with a
 /// mask it is this times the mask, and zero where the mask is.
+///
+/// The layer's inputStrides are its own.
 ///
 /// Of `images` > 0 they are summed over like channels: a kernel for such a
 /// batch gives the whole sum, and adds nothing to it.

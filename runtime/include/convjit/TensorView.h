@@ -8,9 +8,10 @@
 //
 // Kernels read tensors that are contiguous in the axis order of their dimension
 // numbers. Any order will do, so a transposed array needs no copy: memoryOrder
-// says which order it has, and the convolution names its axes accordingly. An
-// array with gaps (a slice) is copied by the caller, with copyTo; nothing here
-// copies behind the caller's back.
+// says which order it has, and the convolution names its axes accordingly. Nor
+// does an input with gaps (a slice): Convolution::inputStrides are its strides.
+// Other tensors with gaps are copied by the caller, with copyElements; nothing
+// here copies behind the caller's back.
 //
 //===----------------------------------------------------------------------===//
 
@@ -40,6 +41,8 @@ struct TensorView {
   /// Row-major without gaps; axes of length 1, and tensors without elements,
   /// may have any stride.
   bool isContiguous() const;
+  /// Whether these are its strides, with the same reserve.
+  bool hasStrides(const std::vector<int64_t> &wanted) const;
   /// Axis i of the result is axis order[i] of this; `order` is a permutation.
   TensorView permuted(const std::vector<int64_t> &order) const;
   /// Elements begin, begin + step, ... before end along one axis; step > 0,

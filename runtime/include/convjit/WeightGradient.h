@@ -54,9 +54,9 @@ void finishWeightGradient(const Convolution &layer, const void *sum,
 /// `result`. `kernel` was compiled from lowerWeightGradient: for one image at a
 /// time, which it adds to what those before it gave, or for `batch`. The
 /// layer's mask multiplies the sum; where it is zero, so is the gradient.
-/// Tensors are contiguous, `batch` is not negative; of no images the gradient
-/// is zero. Thread-safe. Errors: those of runKernel; a kernel for another
-/// number of images.
+/// Tensors are contiguous, the input as layer.inputStrides say; `batch` is not
+/// negative; of no images the gradient is zero. Thread-safe. Errors: those of
+/// runKernel; a kernel for another number of images, or for other strides.
 Status runWeightGradient(const Kernel &kernel, const Convolution &layer,
                          const void *input, const void *gradOutput,
                          int64_t batch, Executor &executor, void *result);

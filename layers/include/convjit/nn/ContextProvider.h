@@ -120,6 +120,8 @@ private:
               to.kernel_spatial_dimensions);
     std::copy(axes.outputSpatial.begin(), axes.outputSpatial.end(),
               to.output_spatial_dimensions);
+    std::copy(conv.inputStrides.begin(), conv.inputStrides.end(),
+              to.input_strides);
     to.bias = conv.bias;
     to.residual = conv.residual;
     to.activation = static_cast<int32_t>(conv.activation.kind);
