@@ -27,14 +27,6 @@ constexpr int64_t maxRun = 32, minRun = 4;
 /// places and four lanes at a time.
 constexpr int64_t maxTapRun = 9;
 
-/// Elements from one index of an axis to the next.
-static SmallVector<int64_t> stridesOf(MemRefType type) {
-  SmallVector<int64_t> strides(type.getRank(), 1);
-  for (int64_t axis = type.getRank() - 2; axis >= 0; --axis)
-    strides[axis] = strides[axis + 1] * type.getDimSize(axis + 1);
-  return strides;
-}
-
 PackShape::PackShape(PackSource &source)
     : source(source), op(source.op), fromStrides(stridesOf(source.filter)),
       toStrides(stridesOf(source.packed)) {
