@@ -102,6 +102,15 @@ class WeightGradient(Kernel):
         )
         return result
 
+    def reads_in_place(self, x: Any) -> bool:
+        """Whether a call reads this `x`, the layer's input, where it is."""
+        array = as_array(x, "x")
+        if array.ndim == len(self.input_shape(1)) - 1:
+            array = np.expand_dims(array, self._images)
+        batch = array.shape[self._images] if array.ndim > self._images else 1
+        self._check(array, "x", self.input_shape(batch))
+        return array.flags.c_contiguous or bool(self._gaps(array)[1])
+
     def _kernel_for(self, batch: int, strides: tuple[int, ...]) -> Any:
         if (batch, strides) not in self._sums:
             text = _convjit.lower(self.problem, batch)[1] if batch > 1 else self._text

@@ -149,7 +149,7 @@ class Kernel:
             mask = self._mask.transpose([self._w.index(a) for a in w]).ravel().tolist()
         return with_strides(text, strides), self._plan, mask, self._planned_images
 
-    def _reads_in_place(self, x: str, strides: tuple[int, ...]) -> bool:
+    def _has_kernel(self, x: str, strides: tuple[int, ...]) -> bool:
         """Whether inputs of these axes and strides are worth a kernel."""
         if (x, strides) not in self._in_place:
             if len(self._in_place) >= self._MOST_STRIDES:
@@ -167,9 +167,11 @@ class Kernel:
             self._in_place[x, strides] = good
         return self._in_place[x, strides]
 
-    def _input(self, x: np.ndarray, batch: int) -> tuple[np.ndarray, str, tuple[int, ...]]:
-        """A view of x, its axes, and its strides where it has gaps; of a copy
-        where no kernel reads it in place."""
+    def _view(
+        self, x: np.ndarray, batch: int
+    ) -> tuple[np.ndarray, str, tuple[int, ...]] | None:
+        """A view of x, its axes, and its strides where it has gaps; nothing where
+        no kernel reads it in place."""
         self._check(x, "x", self.input_shape(batch))
         order = _memory_order(x)
         if order is not None:
@@ -180,9 +182,9 @@ class Kernel:
             axes = "".join(self._x[a] for a in order)
             if batch == 1:
                 strides = self._strides_of_any_batch(axes, strides)
-            if self._reads_in_place(axes, strides):
+            if self._has_kernel(axes, strides):
                 return x.transpose(order), axes, strides
-        return np.ascontiguousarray(x), self._x, ()
+        return None
 
     def _strides_of_any_batch(self, x: str, strides: tuple[int, ...]) -> tuple[int, ...]:
         """Those of a kernel that there is, which differ in the batch's alone."""
@@ -295,19 +297,8 @@ class Kernel:
         Returns:
           The output, `output_shape(batch)`, or without its batch axis.
         """
-        x = as_array(x, "x")
-        shape = self.input_shape(1)
-        at = self._x.index("b")
-        unbatched = x.ndim == len(shape) - 1
-        if unbatched:
-            x = np.expand_dims(x, at)
-        if x.ndim != len(shape):
-            raise ValueError(
-                f"x has shape {_shape_text(x.shape)}; valid:"
-                f" {_shape_text(['batch' if a == 'b' else n for a, n in zip(self._x, shape)])}"
-                " or the same without the batch"
-            )
-        batch = x.shape[at]
+        x, unbatched = self._batched(x)
+        batch = x.shape[self._x.index("b")]
         if isinstance(w, Packed):
             if w._kernel is not self:
                 raise ValueError(
@@ -318,7 +309,9 @@ class Kernel:
         else:
             packed = None
             weights, w_axes = self._operand(w, "w", self.weight_shape, self._w)
-        input, x_axes, strides = self._input(x, batch)
+        input, x_axes, strides = self._view(x, batch) or (
+            np.ascontiguousarray(x), self._x, ()
+        )
 
         y_shape = self.output_shape(batch)
         y_at = self._y.index("b")
@@ -376,6 +369,28 @@ class Kernel:
         if out is not None:
             return out
         return y.squeeze(y_at) if unbatched else y
+
+    def reads_in_place(self, x: Any) -> bool:
+        """Whether a call reads this `x` where it is, and not a copy of it.
+
+        docs/python.md says when; with weights from `pack` there is one more reason.
+        """
+        array, _ = self._batched(x)
+        return self._view(array, array.shape[self._x.index("b")]) is not None
+
+    def _batched(self, x: Any) -> tuple[np.ndarray, bool]:
+        """x with a batch axis, and whether it had none."""
+        array, shape = as_array(x, "x"), self.input_shape(1)
+        unbatched = array.ndim == len(shape) - 1
+        if unbatched:
+            array = np.expand_dims(array, self._x.index("b"))
+        if array.ndim != len(shape):
+            raise ValueError(
+                f"x has shape {_shape_text(array.shape)}; valid:"
+                f" {_shape_text(['batch' if a == 'b' else n for a, n in zip(self._x, shape)])}"
+                " or the same without the batch"
+            )
+        return array, unbatched
 
     def _check(self, array: np.ndarray, name: str, shape: tuple[int, ...]) -> None:
         if array.dtype != self._dtype:

@@ -104,7 +104,7 @@ GAPS = {
 def test_inputs_with_gaps_are_read_in_place(kernel, index, monkeypatch):
     """By a kernel for their strides. What is not of them is NaN."""
     x = within(X, index)
-    assert not x.flags.c_contiguous
+    assert not x.flags.c_contiguous and kernel.reads_in_place(x)
     gap_free(monkeypatch)
     np.testing.assert_array_equal(kernel(x, W), Y)
     np.testing.assert_array_equal(kernel(x[1], W), Y[1])
@@ -175,6 +175,7 @@ def test_what_vectors_cannot_load_is_copied():
     assert "lanes = pixels" in kernel.plan
     x, w = integers((2, 16, 20, 64)), integers(kernel.weight_shape, 1)
     expected = kernel(x[..., ::2].copy(), w)
+    assert not kernel.reads_in_place(x[..., ::2]) and kernel.reads_in_place(x[0, ..., 32:])
     np.testing.assert_array_equal(kernel(x[..., ::2], w), expected)
     assert all(not strides for _, _, _, strides in kernel._natives)
     # Elements that are loaded one by one may be anywhere.
@@ -465,6 +466,7 @@ def test_weight_gradient_of_an_input_with_gaps(problem, monkeypatch):
     # The output's gradient, which has no gaps.
     assert set(copied) <= {layer.output_shape(3), layer.output_shape(1)}
     # In another order it is copied.
+    assert gradient.reads_in_place(x[1]) and not gradient.reads_in_place(np.asfortranarray(x))
     np.testing.assert_array_equal(gradient(np.asfortranarray(x), g), expected[0])
 
 

@@ -301,3 +301,35 @@ TEST(Gradient, WhatIsRefusedNamesTheField) {
   p = *parseProblem("conv1d:in=2x4,oc=4,k=3,pad=valid,grad=weight");
   expectError(lowerWeightGradient(p), "in:");
 }
+
+static std::vector<const void *> inputsSeen;
+static void noteInput(const ConvjitKernelArgs *args, int64_t, int64_t) {
+  inputsSeen.push_back(args->input);
+}
+static void packNothing(const void *, void *) {}
+
+TEST(Gradient, ImagesWithGapsBetweenThem) {
+  // One at a time, each where the strides put it.
+  Convolution layer = *lower(*parseProblem("conv1d:in=8x6,oc=4,k=3"));
+  layer.inputStrides = {-200, 20, 1};
+  Kernel kernel;
+  kernel.conv = *lowerWeightGradient(layer);
+  kernel.run = noteInput;
+  kernel.pack = packNothing;
+  kernel.tasksPerImage = 1;
+  std::vector<float> x(1000), g(200), result(72);
+  InlineExecutor executor;
+  inputsSeen.clear();
+  Status done = runWeightGradient(kernel, layer, x.data() + 400, g.data(), 3,
+                                  executor, result.data());
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(inputsSeen, (std::vector<const void *>{x.data() + 400,
+                                                   x.data() + 200, x.data()}));
+  // A kernel for other strides would read something else.
+  layer.inputStrides = {-200, 10, 1};
+  done = runWeightGradient(kernel, layer, x.data() + 400, g.data(), 3, executor,
+                           result.data());
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().message, "layer: inputStrides differ; valid: those "
+                                  "that the kernel was made for");
+}
