@@ -29,7 +29,7 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
     PhaseSplitAttr split = splits[dim];
     double sum = 0;
     for (int64_t count : split.getTaps())
-      sum += count;
+      sum += count ? tapsInside(split, count) : 0;
     taps *= sum;
     if (dim + 1 < splits.size()) {
       rows *= space.rows(dim);

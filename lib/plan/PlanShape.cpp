@@ -102,9 +102,7 @@ double PlanShape::activeShare(int64_t width) const {
   return share;
 }
 
-/// The most taps that an output can have inside the input.
-static double tapsInside(PhaseSplitAttr split) {
-  int64_t taps = *llvm::max_element(split.getTaps());
+double convjit::tapsInside(PhaseSplitAttr split, int64_t taps) {
   int64_t apart = std::max<int64_t>(1, std::abs(split.getInputTapStep()));
   return std::clamp<int64_t>(
       taps, 1, std::max<int64_t>(1, llvm::divideCeil(split.getInput(), apart)));
@@ -113,7 +111,7 @@ static double tapsInside(PhaseSplitAttr split) {
 double PlanShape::outerTaps() const {
   double taps = 1;
   for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
-    taps *= tapsInside(split);
+    taps *= tapsInside(split, *llvm::max_element(split.getTaps()));
   return taps;
 }
 
@@ -146,8 +144,9 @@ int64_t PlanShape::strip() const {
 }
 
 double PlanShape::tileWeights(int64_t width) const {
-  return outerTaps() * tapsInside(splits.back()) * reduction * width *
-         elementBytes;
+  PhaseSplitAttr row = splits.back();
+  return outerTaps() * tapsInside(row, *llvm::max_element(row.getTaps())) *
+         reduction * width * elementBytes;
 }
 
 double PlanShape::allWeights(int64_t width) const {

@@ -20,6 +20,10 @@ constexpr int64_t l1Period = 64 * lineBytes, l1Ways = 8;
 /// Of the first-level cache, what a tile's input may fill.
 constexpr double nearestCache = 24 << 10;
 
+/// Of `taps` of a dimension, the most that an output can have inside the input;
+/// at least 1.
+double tapsInside(conv::PhaseSplitAttr split, int64_t taps);
+
 /// One convolution with some phases merged.
 struct PlanShape {
   const Machine &machine;
