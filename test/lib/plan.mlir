@@ -192,6 +192,27 @@ func.func @streams(%x: tensor<?x9x9x4096xf32>, %w: tensor<3x3x4096x512xf32>) -> 
   return %y : tensor<?x7x7x512xf32>
 }
 
+// Of 4 by 4 taps 2 by 1 lie inside: a tile's weights are 0.5 MB, not 4, and stay
+// near for the next row.
+// CHECK-LABEL: func.func @taps_outside(
+// MESH: plan <lanes = channels, width = 64, pixels = 2,
+func.func @taps_outside(%x: tensor<?x4x2x1024xf32>, %w: tensor<4x4x1024x512xf32>) -> tensor<?x4x2x512xf32> {
+  %y = conv.convolution %x, %w
+      window <rank = 2, pad = [[3, 3], [3, 3]], rhs_dilate = [2, 2]>
+      dims <[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]>
+      : (tensor<?x4x2x1024xf32>, tensor<4x4x1024x512xf32>) -> tensor<?x4x2x512xf32>
+  return %y : tensor<?x4x2x512xf32>
+}
+
+// Blocks of 108 channels share lines of the output: fewer, wider ones on a mesh.
+// CHECK-LABEL: func.func @shared_lines(
+// MESH: plan <lanes = channels, width = 64, pixels = 4,
+func.func @shared_lines(%x: tensor<?x12544x48xf32>, %w: tensor<1x48x108xf32>) -> tensor<?x12544x108xf32> {
+  %y = conv.convolution %x, %w window <rank = 1> dims <[b, 0, f]x[0, i, o]->[b, 0, f]>
+      : (tensor<?x12544x48xf32>, tensor<1x48x108xf32>) -> tensor<?x12544x108xf32>
+  return %y : tensor<?x12544x108xf32>
+}
+
 // From memory it does not see them in time.
 // CHECK-LABEL: func.func @from_memory(
 // MESH: prefetch = input>
