@@ -56,7 +56,12 @@ def neighbours(text):
                     if value != fields.get("prefetch", "none")]
     if "order" in fields:
         changes += [("order", value) for value in ("filter", "block", "input", "batch")]
-    plans = [plan_text({**fields, key: value}) for key, value in changes]
+    plans = []
+    for key, value in changes:
+        changed = {**fields, key: value}
+        if "strip" in changed:  # the last field in a plan's text
+            changed["strip"] = changed.pop("strip")
+        plans.append(plan_text(changed))
     return [plan for plan in dict.fromkeys(plans) if plan != text]
 
 
