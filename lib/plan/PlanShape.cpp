@@ -108,10 +108,15 @@ double convjit::tapsInside(PhaseSplitAttr split, int64_t taps) {
       taps, 1, std::max<int64_t>(1, llvm::divideCeil(split.getInput(), apart)));
 }
 
+/// The most taps of one output.
+static double tapsOfOutput(PhaseSplitAttr split) {
+  return tapsInside(split, *llvm::max_element(split.getTaps()));
+}
+
 double PlanShape::outerTaps() const {
   double taps = 1;
   for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
-    taps *= tapsInside(split, *llvm::max_element(split.getTaps()));
+    taps *= tapsOfOutput(split);
   return taps;
 }
 
@@ -144,9 +149,8 @@ int64_t PlanShape::strip() const {
 }
 
 double PlanShape::tileWeights(int64_t width) const {
-  PhaseSplitAttr row = splits.back();
-  return outerTaps() * tapsInside(row, *llvm::max_element(row.getTaps())) *
-         reduction * width * elementBytes;
+  return outerTaps() * tapsOfOutput(splits.back()) * reduction * width *
+         elementBytes;
 }
 
 double PlanShape::allWeights(int64_t width) const {
