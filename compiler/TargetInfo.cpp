@@ -119,6 +119,12 @@ static std::string unknownFeature(const llvm::MCSubtargetInfo &info,
   return "";
 }
 
+/// Whether a product is added by the instruction that multiplies.
+static bool hasFMA(const llvm::MCSubtargetInfo &sub) {
+  return !sub.getTargetTriple().isX86() || sub.checkFeatures("+fma") ||
+         sub.checkFeatures("+avx512f");
+}
+
 /// What the cost model needs and LLVM's tables do not say: vendors'
 /// optimization guides. Two FMA units as wide as the vectors, unless the core
 /// is listed.
@@ -334,7 +340,5 @@ Expected<VectorUnits> convjit::vectorUnits(const Target &target) {
   if (Status s = checkRunsHere(*info); !s)
     return s.takeError();
   auto sub = createSubtarget(*info);
-  bool fused = !llvm::Triple(info->triple).isX86() ||
-               sub->checkFeatures("+fma") || sub->checkFeatures("+avx512f");
-  return VectorUnits{info->machine.vectorBits, fused};
+  return VectorUnits{info->machine.vectorBits, hasFMA(*sub)};
 }

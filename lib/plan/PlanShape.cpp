@@ -120,6 +120,17 @@ double PlanShape::outerTaps() const {
   return taps;
 }
 
+double PlanShape::meanOuterTaps() const {
+  double taps = 1;
+  for (PhaseSplitAttr split : ArrayRef(splits).drop_back()) {
+    double all = 0;
+    for (int64_t phase : split.getTaps())
+      all += phase ? tapsInside(split, phase) : 0;
+    taps *= all / std::max<double>(1, split.getTaps().size());
+  }
+  return taps;
+}
+
 double PlanShape::nearBytes() const {
   // 768 to 256 channels, k 3, at 8 x 8 x 8, on a Xeon with 2 MB: 16 channels,
   // whose weights are 0.63 of it, row after row 38 ms, taking turns 56.

@@ -53,12 +53,18 @@ struct PlanShape {
            (reduction > 1 || channels.perGroup > 1);
   }
 
+  /// Whether an instruction multiplies, adds and keeps its operands: not SSE's,
+  /// whose scalars do not come into all lanes by a load either.
+  bool fusesProducts() const { return machine.broadcastCycles == 0; }
+
   double rowTaps() const {
     return std::max<int64_t>(1, *llvm::max_element(splits.back().getTaps()));
   }
 
-  /// The taps of all dimensions but the row's, of one output.
+  /// The taps of all dimensions but the row's: the most of one output, and the
+  /// mean of all phases.
   double outerTaps() const;
+  double meanOuterTaps() const;
 
   /// Bytes of weights that a tile of `width` lanes reads.
   double tileWeights(int64_t width) const;

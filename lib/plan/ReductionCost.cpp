@@ -72,7 +72,7 @@ double PlanShape::reductionTileCycles(int64_t pixels, int64_t width,
   PhaseSplitAttr row = splits.back();
   double vectors = llvm::divideCeil(reduction, reductionLanes());
   double each = fmaCycles(reductionLanes());
-  double outerTaps = this->outerTaps(), share = 1;
+  double outerTaps = meanOuterTaps(), share = 1;
   for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
     share *= shareOf(split, -1);
   auto taps = static_cast<int64_t>(spans.size() / 2);
@@ -94,18 +94,19 @@ double PlanShape::reductionTileCycles(int64_t pixels, int64_t width,
   // Weights that outgrow the first-level cache, which FMAs do not hide. 240 to
   // 3 channels, k 4 s 2: 6 outputs by 4 pixels, 46 KB of weights, 46 ms, 2 by
   // 11, 15 KB, 28.
-  if (weights * outerTaps * reduction * elementBytes > l1Bytes)
+  if (weights * this->outerTaps() * reduction * elementBytes > l1Bytes)
     body += weights * reductionLanes() * elementBytes / weightRate;
   // Multiplications of two operands copy one of them: 64 to 64 channels, k 3 in
   // 3-D, with SSE: 4 outputs by 2 pixels 42 ms, 16 channels by 2 pixels 29.
-  if (machine.broadcastCycles > 0)
+  if (!fusesProducts())
     body *= 1.25;
   double bodies = outerTaps * (atOnce ? 1 : taps);
   // Rows that outgrow the first-level cache come from the second for each block
   // of outputs, half of which shows. 128 to 3 channels, k 4 s 2, at 128 x 128:
   // 2 of a row's 6 outputs by 11 pixels 63 % of the peak, all 6 by 3 78 %.
   double pixelRow = outerTaps * reduction * elementBytes;
-  if (pixelRow * row.getInput() > l1Bytes)
+  double rowBytes = reduction * row.getInput() * elementBytes;
+  if (this->outerTaps() * rowBytes > l1Bytes)
     body += pixels * row.getInputStep() * pixelRow /
             (2 * nearRate * outerTaps * vectors);
   return outerTaps * vectors * body +
