@@ -132,13 +132,11 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
   loads = std::max(loads, fetch);
   double sums = pixels * each;
   if (channels.lanes == Lanes::Channels) {
-    // Parts of vectors that lack the tap keep their sums by another
-    // instruction, for which there is no place beside products and sums. 32 to
-    // 2 channels, k 3 s 2, at 48 x 48 x 48, with SSE: four phases by two
-    // channels 28 ms, input channels in the lanes 13.
-    if (!fusesProducts() && share == 1 &&
-        !llvm::all_of(splits, hasUniformLanes))
-      sums *= 4.0 / 3;
+    // A copy and a choice, or a choice alone where the product is apart. 32 to
+    // 2 channels, k 3 s 2, at 48 x 48 x 48: phases by two channels haswell 16.8
+    // ms, SSE 28, input channels in the lanes 6.2 and 13.
+    if (choosesSums())
+      sums *= fusesProducts() ? 1.75 : 1.33;
     sums += pixels * machine.broadcastCycles;
   }
   return std::max({sums, loads, latency}) + loadWeight * loads + shown;

@@ -175,14 +175,17 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         weightRows = std::clamp<int64_t>(
             machine.registers / 2 / vectors, 1,
             std::min<int64_t>(8, shape.rowTaps() * shape.reduction));
+      bool ofReduction = shape.channels.lanes == Lanes::Reduction;
       // A product that is added by another instruction takes a register, a
       // scalar that it must not overwrite one more. 8 x 16 x 16 x 64 to 32, k 4
       // s 2, with SSE, GFLOP/s: 4 pixels by 12 channels 30, 6 by 8 36, 2 by 16
       // 39. Across groups LLVM does without: depthwise k 7, 3 pixels by 12
-      // channels 38, 4 by 8 29.
+      // channels 38, 4 by 8 29. So does a sum that is not yet chosen.
       int64_t registers = machine.registers;
       if (!shape.fusesProducts() && shape.channels.lanes != Lanes::Groups)
         registers -= shape.channels.lanes == Lanes::Channels ? 2 : 1;
+      else if (shape.choosesSums())
+        --registers;
       int64_t most = std::max<int64_t>(
           1, (registers - 1 - vectors * weightRows) / vectors);
       bool ofPixels = shape.channels.lanes == Lanes::Pixels;
@@ -191,7 +194,6 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         vectors = width;
         most = (registers - 1) / (width + 1) * shape.lanes;
       }
-      bool ofReduction = shape.channels.lanes == Lanes::Reduction;
       if (ofReduction) {
         // Accumulators, one for each output of each pixel.
         vectors = width;
@@ -224,14 +226,18 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
             shape.fold > 1 ? shape.reduction / 2 : shape.reduction;
         // The weights of all channels are loaded first. With 16 registers, 16
         // channels by 6 pixels, k 4 s 2, 8 x 16 x 16 x 64 to 32, by two 87 % of
-        // the peak, by one 92. Not with part of a vector, whose sums LLVM moves
-        // from iteration to iteration: 20 channels by 4 pixels 54 %, by one 37.
-        bool whole = !ofPixels && vectors > 1 &&
+        // the peak, by one 92; 8 by 14, 28 x 28 x 128 to 128, k 3 s 2, by four
+        // 77, by one 86. Not with part of a vector, whose sums LLVM moves from
+        // iteration to iteration: 20 channels by 4 pixels 54 %, by one 37.
+        constexpr int64_t fewRegisters = 16;
+        bool whole = !ofPixels &&
+                     (vectors > 1 || machine.registers <= fewRegisters) &&
                      shape.channels.lanesInRun() % shape.lanes == 0 &&
                      width % shape.lanes == 0 && shape.fusesProducts() &&
                      llvm::all_of(shape.splits, hasUniformLanes);
         auto fits = [&](int64_t times) {
-          return !whole || (pixels + times) * vectors < registers;
+          return !whole ||
+                 (vectors > 1 && (pixels + times) * vectors < registers);
         };
         while (unroll < 4 && unroll * 2 <= channels && cycles * unroll < full &&
                fits(2 * unroll))

@@ -102,6 +102,19 @@ double PlanShape::activeShare(int64_t width) const {
   return share;
 }
 
+bool PlanShape::choosesSums() const {
+  constexpr int64_t maskedBits = 512;
+  if (machine.vectorBits >= maskedBits || channels.lanes != Lanes::Channels)
+    return false;
+  int64_t inner = channels.perGroup;
+  for (PhaseSplitAttr split : llvm::reverse(splits)) {
+    if (!hasUniformLanes(split) && inner % lanes != 0)
+      return true;
+    inner *= split.getLanePhases();
+  }
+  return false;
+}
+
 double convjit::tapsInside(PhaseSplitAttr split, int64_t taps) {
   int64_t apart = std::max<int64_t>(1, std::abs(split.getInputTapStep()));
   return std::clamp<int64_t>(

@@ -57,6 +57,10 @@ struct PlanShape {
   /// whose scalars do not come into all lanes by a load either.
   bool fusesProducts() const { return machine.broadcastCycles == 0; }
 
+  /// Whether lanes that lack a tap keep their sums by an instruction more:
+  /// those that share a vector with others, where there are no masks.
+  bool choosesSums() const;
+
   double rowTaps() const {
     return std::max<int64_t>(1, *llvm::max_element(splits.back().getTaps()));
   }
