@@ -22,11 +22,14 @@ using namespace convjit::conv;
 namespace {
 
 constexpr double latency = 4;
-constexpr double tapStart = 6, chunkStart = 1;
+constexpr double tapStart = 3, chunkStart = 0.5;
 /// Three instructions an output, two of them shuffles, partly beside the next
 /// tile's FMAs.
-constexpr double laneSum = 1.5;
+constexpr double laneSum = 0.75;
 constexpr double l1Bytes = 32 << 10;
+/// Of tiles that are bound by FMAs, the one with fewer loads. 80 to 8 channels,
+/// k 4 s 2, at 13 x 6 x 13: one output by 7 pixels 83 GFLOP/s, two 110.
+constexpr double loadWeight = 0.05;
 
 /// The share of phases in the lanes of a dimension that have tap `tap`, or the
 /// mean over taps if that is negative.
@@ -89,8 +92,9 @@ double PlanShape::reductionTileCycles(int64_t pixels, int64_t width,
     elements =
         std::min<double>(elements, (pixels - 1) * row.getInputStep() +
                                        (taps - 1) * row.getInputTapStep() + 1);
+  double loads = (elements + weights) * each;
   double body =
-      std::max({fmas * each, (elements + weights) * each, taps * latency});
+      std::max({fmas * each, loads, taps * latency}) + loadWeight * loads;
   // Weights that outgrow the first-level cache, which FMAs do not hide. 240 to
   // 3 channels, k 4 s 2: 6 outputs by 4 pixels, 46 KB of weights, 46 ms, 2 by
   // 11, 15 KB, 28.
@@ -101,6 +105,10 @@ double PlanShape::reductionTileCycles(int64_t pixels, int64_t width,
   if (!fusesProducts())
     body *= 1.25;
   double bodies = outerTaps * (atOnce ? 1 : taps);
+  // With 16 registers starts and sums overlap with FMAs less. 64 to 3 channels,
+  // k 4 s 2, at 16 x 16 x 16, haswell: 6 outputs by 2 pixels 73 GFLOP/s, 24
+  // channels of all phases 97.
+  double alone = machine.registers <= 16 ? 2 : 1;
   // Rows that outgrow the first-level cache come from the second for each block
   // of outputs, half of which shows. 128 to 3 channels, k 4 s 2, at 128 x 128:
   // 2 of a row's 6 outputs by 11 pixels 63 % of the peak, all 6 by 3 78 %.
@@ -110,5 +118,6 @@ double PlanShape::reductionTileCycles(int64_t pixels, int64_t width,
     body += pixels * row.getInputStep() * pixelRow /
             (2 * nearRate * outerTaps * vectors);
   return outerTaps * vectors * body +
-         bodies * (tapStart + vectors * chunkStart) + laneSum * pixels * width;
+         alone * (bodies * (tapStart + vectors * chunkStart) +
+                  laneSum * pixels * width);
 }
