@@ -129,7 +129,8 @@ static int64_t laneRun(ConvolutionOp op, const Facts &facts, PlanAttr plan,
     return images ? images : plan.getWidth();
   switch (plan.getLanes()) {
   case Lanes::Groups:
-    return facts.featureGroups;
+    // The channels of all groups.
+    return facts.outputs;
   case Lanes::Reduction:
     return facts.reduction;
   case Lanes::Images:
