@@ -404,6 +404,8 @@ def Conv_OuterTileOp : Conv_Op<"outer_tile", [AttrSizedOperandSegments]> {
     of the tile), pixel t reads at `input_taps[t]` input pixels and
     `filter_taps[t]` elements of the filter from there, and writes at
     `t * output_pixel`. `unroll` values of the innermost j share an iteration.
+    With `plane_ranges` (the same of the dimension before it), pixels are those
+    of several rows.
   }];
   let arguments = (ins
     Arg<Conv_Buffer, "", [MemRead]>:$input, Index:$input_at,
@@ -418,6 +420,7 @@ def Conv_OuterTileOp : Conv_Op<"outer_tile", [AttrSizedOperandSegments]> {
     I64Attr:$rows, I64Attr:$lanes, I64Attr:$valid, I64Attr:$unroll, I64Attr:$copies, UnitAttr:$lanes_of_images,
     OptionalAttr<I64Attr>:$lanes_of_groups,
     OptionalAttr<DenseI64ArrayAttr>:$tap_ranges,
+    OptionalAttr<DenseI64ArrayAttr>:$plane_ranges,
     OptionalAttr<DenseI64ArrayAttr>:$input_taps,
     OptionalAttr<DenseI64ArrayAttr>:$filter_taps);
   let assemblyFormat = [{

@@ -437,6 +437,15 @@ LogicalResult OuterTileOp::verify() {
       (failed(check("input_taps", getInputTaps()->size(), getPixels())) ||
        failed(check("filter_taps", getFilterTaps()->size(), getPixels()))))
     return failure();
+  if (getPlaneRanges()) {
+    constexpr int64_t fewest = 3; // the channels summed over, planes and rows
+    if (!getTapRanges() || dims < fewest)
+      return emitOpError() << "plane_ranges; valid: with tap_ranges, in two "
+                              "dimensions and more";
+    if (failed(
+            check("plane_ranges", getPlaneRanges()->size(), 2 * getPixels())))
+      return failure();
+  }
   auto positive = [&](StringRef what, int64_t value, int64_t most) {
     if (value >= 1 && value <= most)
       return success();

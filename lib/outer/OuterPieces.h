@@ -31,6 +31,13 @@ public:
   mlir::Value of(int64_t axis);
   /// Of an axis of a tensor without dynamic ones.
   int64_t constant(int64_t axis) const { return known[axis]; }
+  /// How many steps of `inner` one of `outer` is, where it does not depend on
+  /// the dynamic axis and is whole; else 0.
+  int64_t ratio(int64_t outer, int64_t inner) const {
+    bool whole = scaled[outer] == scaled[inner] && known[inner] != 0 &&
+                 known[outer] % known[inner] == 0;
+    return whole ? known[outer] / known[inner] : 0;
+  }
   /// Elements of the whole tensor, which is contiguous.
   mlir::Value elements();
 

@@ -61,7 +61,24 @@ void OuterTiler::tiles(int64_t rows, int64_t lanes, int64_t valid) {
   }
 }
 
-void OuterTiler::enterRow() {
+bool OuterTiler::joinsPlanes(int64_t rows, int64_t lanes) {
+  if (rank < 2 || unexpected)
+    return false;
+  const OuterDim &row = dims.back(), &plane = dims[rank - 2];
+  int64_t taps = row.outputs() * plane.outputs();
+  int64_t room =
+      vectorsOf(plan.getPixels(), plan.getWidth()) / vectorsOf(rows, lanes);
+  if (plane.outputs() < 2 || taps > room ||
+      (row.inputStep != 1 && std::abs(row.filterStep) != 1))
+    return false;
+  // Places are counted in pixels of a row, and outputs follow each other.
+  ArrayRef<int64_t> in = numbers.getInputSpatial(),
+                    out = numbers.getOutputSpatial();
+  return input.ratio(in[rank - 2], in[rank - 1]) != 0 &&
+         output.ratio(out[rank - 2], out[rank - 1]) == row.outputs();
+}
+
+void OuterTiler::enterRow(int64_t outer) {
   inputRow = packedImages
                  ? packedImages->origin(piece)
                  : math.mul(input.of(numbers.getInputBatch()),
@@ -79,7 +96,7 @@ void OuterTiler::enterRow() {
   bounds = {piece.ranges[0].first, piece.ranges[0].second};
   if (channels == 0)
     bounds[1] = bounds[0];
-  for (int64_t dim = 0; dim + 1 < rank; ++dim)
+  for (int64_t dim = 0; dim < outer; ++dim)
     enterPixel(dim, inputRow, filterRow, outputRow);
 }
 
@@ -126,7 +143,7 @@ std::pair<Value, Value> OuterTiler::ahead() {
 }
 
 void OuterTiler::tile(int64_t rows, int64_t lanes, int64_t valid,
-                      int64_t pixels, int64_t tap) {
+                      int64_t pixels, int64_t tap, bool planes) {
   bool ofImages = lanesHold == OuterLanes::Images;
   Value inputAt = math.add(
       inputRow, math.mul(inputImage, packedImages ? math.sub(firstImage, image)
@@ -137,20 +154,41 @@ void OuterTiler::tile(int64_t rows, int64_t lanes, int64_t valid,
     outputAt = math.add(
         outputAt, math.mul(output.of(numbers.getOutputBatch()), firstImage));
   llvm::SaveAndRestore outer(bounds);
-  if (pixels == 1) {
+  bool spelled = pixels > 1 || planes;
+  if (planes)
+    bounds.append(
+        {piece.ranges[rank - 1].first, piece.ranges[rank - 1].second});
+  if (!spelled) {
     enterPixel(rank - 1, inputAt, filterAt, outputAt);
   } else {
     bounds.append({piece.ranges.back().first, piece.ranges.back().second});
     outputAt = math.add(outputAt, math.mul(tapStep(rank - 1), tap));
   }
-  DenseI64ArrayAttr tapRanges, inputTaps, filterTaps;
-  if (pixels > 1) {
+  DenseI64ArrayAttr tapRanges, planeRanges, inputTaps, filterTaps;
+  if (spelled) {
     const OuterDim &row = dims.back();
     SmallVector<int64_t> spans, in, filterIn;
-    for (int64_t t = tap; t < tap + pixels; ++t) {
+    auto add = [&](int64_t t, int64_t inputBefore, int64_t filterBefore) {
       spans.append({row.lo[t], row.hi[t]});
-      in.push_back(row.input[t]);
-      filterIn.push_back(row.filter[t] * filter.constant(filterAxis(rank - 1)));
+      in.push_back(inputBefore + row.input[t]);
+      filterIn.push_back(filterBefore +
+                         row.filter[t] * filter.constant(filterAxis(rank - 1)));
+    };
+    if (planes) {
+      const OuterDim &plane = dims[rank - 2];
+      SmallVector<int64_t> planeSpans;
+      int64_t rowPixels = input.ratio(numbers.getInputSpatial()[rank - 2],
+                                      numbers.getInputSpatial()[rank - 1]);
+      for (int64_t p = 0; p < plane.outputs(); ++p)
+        for (int64_t t = 0; t < row.outputs(); ++t) {
+          planeSpans.append({plane.lo[p], plane.hi[p]});
+          add(t, plane.input[p] * rowPixels,
+              plane.filter[p] * filter.constant(filterAxis(rank - 2)));
+        }
+      planeRanges = b.getDenseI64ArrayAttr(planeSpans);
+    } else {
+      for (int64_t t = tap; t < tap + pixels; ++t)
+        add(t, 0, 0);
     }
     tapRanges = b.getDenseI64ArrayAttr(spans);
     inputTaps = b.getDenseI64ArrayAttr(in);
@@ -186,7 +224,7 @@ void OuterTiler::tile(int64_t rows, int64_t lanes, int64_t valid,
       inputAhead, filterAhead, dims.back().inputStep,
       b.getDenseI64ArrayAttr(filterSteps), rows, lanes, valid, unroll, copies,
       ofImages, ofGroups ? b.getI64IntegerAttr(channelsOfGroup) : IntegerAttr(),
-      tapRanges, inputTaps, filterTaps);
+      tapRanges, planeRanges, inputTaps, filterTaps);
   // The plan's order says that outputs outgrow the caches.
   if (plan.getOrder() == Order::Block && !staged)
     made->setAttr(farSumsAttr, b.getUnitAttr());

@@ -37,14 +37,18 @@ private:
   void packOnce(Value task, int64_t blocks);
   /// The tiles of a task: `rows` by the first `valid` of `lanes`.
   void taskTiles(int64_t rows, int64_t lanes, int64_t valid);
-  /// Tasks of one image and block: the taps of the outer dimensions, unless a
-  /// task has all of them.
+  /// Dimensions whose taps tell tasks apart: all but the row's, those that a
+  /// tile has together, or none where a task has all.
+  int64_t taskDims() const;
+  /// Tasks of one image and block.
   int64_t tapTasks();
   /// Takes `rest` apart into image, taps, block and group.
   void takeDigits(Value rest, int64_t blocks);
   /// Groups of a few channels. With some numbers of images one task has a tile
   /// of all of them; else groups go one by one.
   void acrossGroups(int64_t blocks);
+  /// Enters the rows of taps that a task has beyond one.
+  void forTapsOfTask(llvm::function_ref<void()> body);
   /// Whole vectors: a group does not end in the middle of one.
   int64_t lanesAcrossGroups();
   /// The groups of one block, for one image.
@@ -74,8 +78,13 @@ private:
   /// Pixels of a row that fit into one tile: the smaller, the more.
   int64_t pixelsTogether(int64_t rows, int64_t lanes);
   void tiles(int64_t rows, int64_t lanes, int64_t valid);
+  /// Whether a tile across groups, of so many images, has the taps of the last
+  /// two dimensions together.
+  bool joinsPlanes(int64_t rows, int64_t lanes);
   /// Where the task's row of outputs has its operands, and its bounds of j.
-  void enterRow();
+  void enterRow() { enterRow(rank - 1); }
+  /// Of the first `outer` dimensions alone.
+  void enterRow(int64_t outer);
   /// Adds what the output taps[dim] of one dimension means.
   void enterPixel(int64_t dim, Value &inputAt, Value &filterAt,
                   Value &outputAt);
@@ -83,8 +92,9 @@ private:
   /// same one reads of the next piece; null where the plan does not ask for it.
   std::pair<Value, Value> ahead();
   /// One tile of `pixels` outputs from `tap` on; of one, that is taps.back().
+  /// With `planes`, those of all outputs of the last two dimensions.
   void tile(int64_t rows, int64_t lanes, int64_t valid, int64_t pixels,
-            int64_t tap);
+            int64_t tap, bool planes = false);
   /// Elements from one tap of a dimension to the next, where sums go.
   Value tapStep(int64_t dim);
 
@@ -96,6 +106,8 @@ private:
   conv::PlanAttr plan;
   int64_t rank;
   bool ofGroups;
+  /// Whether tasks have the taps of the last two dimensions.
+  bool ofPlanes = false;
   OuterLanes lanesHold;
   TensorStrides input, filter, output;
   int64_t groups, perGroup, channelsOfGroup, channels;

@@ -45,7 +45,8 @@ public:
     for (int64_t copy = 1, end = op.getCopies(); copy < end; ++copy)
       for (int64_t i = 0; i < one; ++i)
         sums.push_back(zeroOf(sums[i].getType()));
-    nest(0, op.getInputAt(), op.getFilterAt(), sums);
+    SmallVector<int64_t> all = llvm::to_vector(llvm::seq<int64_t>(pixels));
+    nest(0, op.getInputAt(), op.getFilterAt(), sums, all);
     for (int64_t copy = 1, end = op.getCopies(); copy < end; ++copy)
       for (int64_t i = 0; i < one; ++i)
         sums[i] = arith::AddFOp::create(b, loc, sums[i], sums[copy * one + i]);
@@ -64,42 +65,88 @@ private:
     carriedLoop(b, loc, lo, hi, math.constant(step), sums, body);
   }
 
-  void nest(int64_t dim, Value input, Value filter, Sums &sums) {
+  void nest(int64_t dim, Value input, Value filter, Sums &sums,
+            ArrayRef<int64_t> which) {
     Value lo = op.getRanges()[2 * dim], hi = op.getRanges()[2 * dim + 1];
     if (dim + 1 == dims)
-      return row(lo, hi, input, filter, sums);
-    carry(lo, hi, 1, sums, [&](Value j) {
-      nest(dim + 1,
-           math.add(input, b.createOrFold<arith::MulIOp>(
-                               loc, j, op.getInputSteps()[dim])),
-           math.add(filter, math.mul(j, op.getFilterSteps()[dim])), sums);
-    });
+      return row(lo, hi, input, filter, sums, which);
+    auto over = [&](Value from, Value to, ArrayRef<int64_t> pixels) {
+      carry(from, to, 1, sums, [&](Value j) {
+        nest(dim + 1,
+             math.add(input, b.createOrFold<arith::MulIOp>(
+                                 loc, j, op.getInputSteps()[dim])),
+             math.add(filter, math.mul(j, op.getFilterSteps()[dim])), sums,
+             pixels);
+      });
+    };
+    if (dim + 2 != dims || !op.getPlaneRanges())
+      return over(lo, hi, which);
+    forParts(*op.getPlaneRanges(), which,
+             [&](int64_t from, int64_t to, ArrayRef<int64_t> pixels) {
+               over(math.max(lo, math.constant(from)),
+                    math.min(hi, math.constant(to)), pixels);
+             });
+  }
+
+  /// The bounds of the parts in which the same pixels have their j.
+  static SmallVector<int64_t> cutsOf(ArrayRef<int64_t> ranges,
+                                     ArrayRef<int64_t> which) {
+    SmallVector<int64_t> cuts;
+    for (int64_t pixel : which)
+      cuts.append({ranges[2 * pixel], ranges[2 * pixel + 1]});
+    llvm::sort(cuts);
+    cuts.erase(llvm::unique(cuts), cuts.end());
+    return cuts;
+  }
+
+  /// body(from, to, pixels) for each of them.
+  static void
+  forParts(ArrayRef<int64_t> ranges, ArrayRef<int64_t> which,
+           llvm::function_ref<void(int64_t, int64_t, ArrayRef<int64_t>)> body) {
+    SmallVector<int64_t> cuts = cutsOf(ranges, which);
+    for (size_t i = 0; i + 1 < cuts.size(); ++i) {
+      SmallVector<int64_t> pixels;
+      for (int64_t pixel : which)
+        if (ranges[2 * pixel] <= cuts[i] &&
+            cuts[i + 1] <= ranges[2 * pixel + 1])
+          pixels.push_back(pixel);
+      if (!pixels.empty())
+        body(cuts[i], cuts[i + 1], pixels);
+    }
   }
 
   /// The j of a row: those that all pixels have, and before and after them
-  /// those of single pixels.
-  void row(Value lo, Value hi, Value input, Value filter, Sums &sums) {
-    SmallVector<int64_t> all = llvm::to_vector(llvm::seq<int64_t>(pixels));
+  /// those of fewer.
+  void row(Value lo, Value hi, Value input, Value filter, Sums &sums,
+           ArrayRef<int64_t> all) {
     if (!op.getTapRanges())
       return span(lo, hi, op.getUnroll(), all, input, filter, sums);
     ArrayRef<int64_t> ranges = *op.getTapRanges();
-    int64_t latest = INT64_MIN, earliest = INT64_MAX;
-    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
-      latest = std::max(latest, ranges[2 * pixel]);
-      earliest = std::min(earliest, ranges[2 * pixel + 1]);
-    }
-    earliest = std::max(earliest, latest);
     auto clipped = [&](int64_t from, int64_t to, ArrayRef<int64_t> which,
                        int64_t unroll) {
       if (from < to)
         span(math.max(lo, math.constant(from)), math.min(hi, math.constant(to)),
              unroll, which, input, filter, sums);
     };
-    for (int64_t pixel = 0; pixel < pixels; ++pixel)
+    // Of few parts, each has the pixels that are in it together.
+    constexpr size_t fewCuts = 6;
+    if (cutsOf(ranges, all).size() <= fewCuts)
+      return forParts(ranges, all,
+                      [&](int64_t from, int64_t to, ArrayRef<int64_t> which) {
+                        bool whole = which.size() == all.size();
+                        clipped(from, to, which, whole ? op.getUnroll() : 1);
+                      });
+    int64_t latest = INT64_MIN, earliest = INT64_MAX;
+    for (int64_t pixel : all) {
+      latest = std::max(latest, ranges[2 * pixel]);
+      earliest = std::min(earliest, ranges[2 * pixel + 1]);
+    }
+    earliest = std::max(earliest, latest);
+    for (int64_t pixel : all)
       clipped(ranges[2 * pixel], std::min(latest, ranges[2 * pixel + 1]), pixel,
               1);
     clipped(latest, earliest, all, op.getUnroll());
-    for (int64_t pixel = 0; pixel < pixels; ++pixel)
+    for (int64_t pixel : all)
       clipped(std::max(earliest, ranges[2 * pixel]), ranges[2 * pixel + 1],
               pixel, 1);
   }
@@ -281,7 +328,20 @@ private:
     int64_t first = piece.first / channels * rows;
     int64_t valid = llvm::divideCeil(validOf(piece), channels) * rows;
     auto size = static_cast<int64_t>(llvm::bit_ceil<uint64_t>(valid));
-    return loadFirst(from, first, valid, size);
+    return loadHalves(from, first, valid, size);
+  }
+
+  /// The same as loadFirst, of any size: masks are words.
+  Value loadHalves(Value from, int64_t first, int64_t valid, int64_t size) {
+    constexpr int64_t maskable = 64;
+    if (size <= maskable)
+      return loadFirst(from, first, valid, size);
+    int64_t half = size / 2;
+    Value low = loadHalves(from, first, std::min(valid, half), half);
+    // Of no more than half, the size would be half as large.
+    Value high = loadHalves(from, first + half, valid - half, half);
+    return vector::ShuffleOp::create(b, loc, low, high,
+                                     llvm::to_vector(llvm::seq<int64_t>(size)));
   }
 
   /// In the lanes of each group, its image `row`.

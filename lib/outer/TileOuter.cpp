@@ -62,6 +62,9 @@ int64_t OuterTiler::run() {
       llvm::divideCeil(perGroup, ofImages ? plan.getPixels() : plan.getWidth());
   if (stagesSums(cast<MemRefType>(op.getOutput().getType()), numbers, plan))
     staged.emplace(op, b, outputTaps(dims), plan.getPixels(), plan.getWidth());
+  // For the images that calls mostly have.
+  ofPlanes = ofGroups && joinsPlanes(expected ? expected : channelsOfGroup,
+                                     lanesAcrossGroups());
   int64_t tasks = groups * blocks * tapTasks();
   if (dims.back().outputs() == 0 || tasks == 0)
     return 0;
@@ -101,9 +104,7 @@ void OuterTiler::takeDigits(Value rest, int64_t blocks) {
     rest = b.createOrFold<arith::DivUIOp>(loc, rest, images);
   };
   auto takeTaps = [&] {
-    if (staged)
-      return;
-    for (int64_t dim = rank - 2; dim >= 0; --dim)
+    for (int64_t dim = taskDims() - 1; dim >= 0; --dim)
       taps[dim] = math.takeDigit(rest, dims[dim].outputs());
   };
   bool ofImages = lanesHold == OuterLanes::Images;
@@ -152,9 +153,13 @@ void OuterTiler::task(Value task, int64_t blocks) {
   });
 }
 
+int64_t OuterTiler::taskDims() const {
+  return staged ? 0 : ofPlanes ? rank - 2 : rank - 1;
+}
+
 int64_t OuterTiler::tapTasks() {
   int64_t tasks = 1;
-  for (int64_t dim = 0; dim + 1 < rank && !staged; ++dim)
+  for (int64_t dim = 0; dim < taskDims(); ++dim)
     tasks *= dims[dim].outputs();
   return tasks;
 }
@@ -201,6 +206,20 @@ void OuterTiler::taskTiles(int64_t rows, int64_t lanes, int64_t valid) {
                 piece.first, op.getResidual(), rows, lanes, valid);
 }
 
+void OuterTiler::forTapsOfTask(llvm::function_ref<void()> body) {
+  auto row = [&] {
+    enterRow();
+    body();
+  };
+  if (!ofPlanes)
+    return row();
+  math.loop(math.constant(0), math.constant(dims[rank - 2].outputs()), 1,
+            [&](Value tap) {
+              taps[rank - 2] = tap;
+              row();
+            });
+}
+
 void OuterTiler::acrossGroups(int64_t blocks) {
   int64_t few = channelsOfGroup;
   auto isImage = [&](Value x, int64_t y) {
@@ -211,12 +230,24 @@ void OuterTiler::acrossGroups(int64_t blocks) {
     auto together = [&](int64_t ofGroup) {
       math.branch(isImage(image, 0), [&] {
         firstImage = math.constant(0);
-        enterRow();
         // The groups before have so many images each.
         Value before = math.mul(math.floorDiv(channel, few), ofGroup);
-        inputRow = math.add(
-            inputRow, math.mul(input.of(numbers.getInputBatch()), before));
-        tiles(ofGroup, lanesAcrossGroups(), valid);
+        auto afterThem = [&] {
+          inputRow = math.add(
+              inputRow, math.mul(input.of(numbers.getInputBatch()), before));
+        };
+        int64_t lanes = lanesAcrossGroups();
+        if (ofPlanes && joinsPlanes(ofGroup, lanes)) {
+          enterRow(rank - 2);
+          afterThem();
+          return tile(ofGroup, lanes, valid,
+                      dims[rank - 2].outputs() * dims.back().outputs(), 0,
+                      /*planes=*/true);
+        }
+        forTapsOfTask([&] {
+          afterThem();
+          tiles(ofGroup, lanes, valid);
+        });
       });
     };
     SmallVector<int64_t> counts = imagesAcrossGroups(few);
@@ -252,8 +283,7 @@ void OuterTiler::groupByGroup(int64_t valid) {
       ChannelBlocks{Lanes::Channels, 1, few, plan.getWidth()}.vectorWidth(few);
   math.loop(math.constant(0), math.constant(valid / few), 1, [&](Value at) {
     group = math.add(math.floorDiv(begin, few), at);
-    enterRow();
-    tiles(1, lanes, few);
+    forTapsOfTask([&] { tiles(1, lanes, few); });
   });
 }
 

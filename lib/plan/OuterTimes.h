@@ -89,7 +89,9 @@ private:
   /// Of a group: those that are known, or 0, and as many as it has channels.
   int64_t expected, images;
   Pixels pixels;
-  double outputs = 1, rowOutputs = 1, outputBytes, pixelBytes, filterElements;
+  double outputs = 1, outputBytes, pixelBytes, filterElements;
+  /// Of the last dimension, and of the one before it.
+  double rowOutputs = 1, planeOutputs = 1;
   /// Of the box of all j.
   llvm::SmallVector<int64_t> extents;
   /// Elements from the pixel of one j to that of the next in its row.

@@ -143,14 +143,16 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
           filter.getDimSize(op.getDimensionNumbers().getKernelOutputFeature()) /
           op.getBatchGroupCount());
       int64_t lanes = lineElements(filter.getElementTypeBitWidth());
-      // A vector of either operand has whole groups.
-      if (plan.getWidth() % perGroup ||
-          (lanes % perGroup && plan.getWidth() > lanes))
+      // A vector of either operand has whole groups; the masks of a part of it
+      // are words.
+      constexpr int64_t maskable = 64;
+      int64_t most = lanes % perGroup ? lanes : maskable;
+      if (plan.getWidth() % perGroup || plan.getWidth() > most)
         return "width = " + std::to_string(plan.getWidth()) +
                "; valid with row = outer and lanes = groups: a multiple of "
                "the " +
-               std::to_string(perGroup) + " output channels of a group" +
-               (lanes % perGroup ? ", up to " + std::to_string(lanes) : "");
+               std::to_string(perGroup) +
+               " output channels of a group, up to " + std::to_string(most);
     }
   }
   if (plan.getRow() == RowForm::Unrolled && op.getLive())

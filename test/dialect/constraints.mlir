@@ -216,6 +216,18 @@ func.func @outer_tile(%x: memref<1x16x?xf32>, %g: memref<1x16x32xf32>, %y: memre
 // -----
 
 func.func @outer_tile(%x: memref<1x16x?xf32>, %g: memref<1x16x32xf32>, %y: memref<3x?x32xf32>, %i: index, %first: i1) {
+  // expected-error @+1 {{plane_ranges; valid: with tap_ranges, in two dimensions and more}}
+  conv.outer_tile %x[%i], %g[%i] into %y[%i] first(%first) ranges(%i, %i, %i, %i)
+      steps(%i, %i) pixel(%i) scalar(%i) output_steps(%i, %i, %i)
+      {input_pixel_step = 1 : i64, filter_steps = array<i64: 512, 32>, rows = 8 : i64, lanes = 32 : i64,
+       valid = 32 : i64, unroll = 1 : i64, copies = 1 : i64, plane_ranges = array<i64: 0, 16>}
+      : memref<1x16x?xf32>, memref<1x16x32xf32> into memref<3x?x32xf32>
+  return
+}
+
+// -----
+
+func.func @outer_tile(%x: memref<1x16x?xf32>, %g: memref<1x16x32xf32>, %y: memref<3x?x32xf32>, %i: index, %first: i1) {
   // expected-error @+1 {{valid = 33; valid: 1 to 32}}
   conv.outer_tile %x[%i], %g[%i] into %y[%i] first(%first) ranges(%i, %i, %i, %i)
       steps(%i, %i) pixel(%i) scalar(%i) output_steps(%i, %i, %i)

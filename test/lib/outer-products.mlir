@@ -82,6 +82,37 @@ func.func @depthwise(%x: tensor<1x16x?xf32>, %g: tensor<1x16x16xf32>) -> tensor<
 
 // -----
 
+// Taps of the last two dimensions have sums together, where there is room: here
+// 3 x 2 of them, each with its range of j in rows and in a row.
+// CHECK-LABEL: func.func @planes(
+// CHECK-SAME: conv.tasks_per_image = 1
+// CHECK: conv.outer_tile {{.*}} filter_taps = array<i64: 128, 112, 0, -16, -128, -144>
+// CHECK-SAME: input_taps = array<i64: 0, 0, 0, 0, 0, 0>, lanes = 16 : i64
+// CHECK-SAME: plane_ranges = array<i64: 0, 6, 0, 6, 0, 7, 0, 7, 1, 7, 1, 7>
+// CHECK-SAME: tap_ranges = array<i64: 0, 8, 1, 9, 0, 8, 1, 9, 0, 8, 1, 9>
+
+// Rows that only some of them have go by themselves; what is in registers stays
+// there.
+// VECTOR-LABEL: func.func @planes(
+// VECTOR: scf.if
+// VECTOR: scf.for {{.*}} -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>)
+// VECTOR-NOT: vector.store
+// VECTOR: scf.for
+// VECTOR-NOT: vector.store
+// VECTOR: scf.for
+// VECTOR-NOT: scf.for
+// VECTOR-COUNT-6: vector.fma
+// VECTOR: scf.yield
+func.func @planes(%x: tensor<1x7x9x?xf32>, %g: tensor<1x7x8x16xf32>) -> tensor<3x2x?x16xf32> {
+  %y = conv.convolution %x, %g window <rank = 2, pad = [[1, 1], [0, 0]]> dims <[f, 0, 1, b]x[i, 0, 1, o]->[0, 1, b, f]>
+      plan <lanes = groups, width = 16, pixels = 6, unroll = 1, row = outer, chunks = 1>
+      {batch_group_count = 16 : i64}
+      : (tensor<1x7x9x?xf32>, tensor<1x7x8x16xf32>) -> tensor<3x2x?x16xf32>
+  return %y : tensor<3x2x?x16xf32>
+}
+
+// -----
+
 // Groups of three channels and as many images: a vector has five of them, and
 // the image of each row is spread over its group's lanes.
 // CHECK-LABEL: func.func @groups(

@@ -38,6 +38,15 @@ static void turnToDepthwise(Convolution &conv, Random &random) {
     conv = made;
 }
 
+/// Makes groups of few channels, of which the lanes have several.
+static void turnToFewChannels(Problem &problem, Random &random) {
+  problem.groups = random.between(4, 40);
+  problem.inChannels = problem.groups * random.pick<int64_t>({1, 1, 1, 2, 3});
+  problem.outChannels = problem.groups * random.pick<int64_t>({1, 1, 2, 4});
+  if (random.chance(70))
+    problem.layout = Layout::ChannelsLast;
+}
+
 /// Makes a layer the gradient of its input.
 static void turnToInputGradient(Problem &problem) {
   problem.bias = problem.residual = false;
@@ -79,6 +88,8 @@ NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU,
         problem.dtype = types[type];
       if (onGPU && problem.gradient == Gradient::Weight)
         enlargeGradient(problem, random);
+      if (!onGPU && problem.gradient == Gradient::Weight && random.chance(30))
+        turnToFewChannels(problem, random);
       Expected<Layer> layer = readLayer(printProblem(problem));
       // For one image, of as many as the layer has input channels.
       if (!layer)
@@ -102,6 +113,8 @@ NamedCase convjit::cli::randomCase(uint64_t seed, int64_t index, bool onGPU,
       }
       if (onGPU)
         onItsGPU(item);
+      else if (ofWeight && random.chance(40))
+        item.planSeed = random.next() | 1;
       return item;
     }
   NamedConvolution named = randomConvolution(random, /*gaps=*/!onGPU);

@@ -15,7 +15,7 @@ WANTED = {
 # machine at hand prefers.
 ANY = ["fold", "strip"]
 # Of these, some plan has both.
-TOGETHER = [("row = outer", "prefetch = both")]
+TOGETHER = [("row = outer", "prefetch = both"), ("row = outer", "lanes = groups")]
 
 plans = json.load(sys.stdin)["plans"]
 for field, wanted in WANTED.items():
