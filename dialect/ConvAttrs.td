@@ -238,8 +238,9 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     channels, or, where images are last in memory in the input and the output,
     the other way about, with as many pixels of a row as fit when it is smaller;
     with `lanes = groups`, `width` channels of whole groups by the images of a
-    group, of which there are as many as a call says. What the lanes hold has to be next to each other in memory.
-    Where neither operand has its channels last, one is packed: with `lanes =
+    group, of which there are as many as a call says, and with pixels of the last
+    two dimensions where `pixels` has room for all of them. What the lanes hold
+    has to be next to each other in memory. Where neither operand has its channels last, one is packed: with `lanes =
     channels` the filter (a layer's output gradient), all of it, before the call;
     with `lanes = images` the input, `width` images of a piece at a time, inside
     of the call. A transposed layer's input has stride^rank times fewer pixels

@@ -313,9 +313,9 @@ def ConvVectorizeOuter : Pass<"conv-vectorize-outer", "::mlir::ModuleOp"> {
     Each `conv.outer_tile` becomes a nest of loops over the channels summed over
     and the pixels, with the sums carried as vectors: an iteration takes the rows'
     elements of one pixel from one operand, and of the other a vector of lanes,
-    and has an FMA for each pair. Outputs of a row that share a tile share what
-    they load; those j that not all of them have go to loops of their own before
-    and after. Of an operand that is asked for ahead, an iteration prefetches the
+    and has an FMA for each pair. Outputs of a row, or of several (`plane_ranges`),
+    that share a tile share what they load; those j that not all of them have go
+    to loops of their own before and after. Of an operand that is asked for ahead, an iteration prefetches the
     lines of its vector, or of its scalars, which follow each other.
 
     After:
