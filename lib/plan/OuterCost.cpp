@@ -17,15 +17,12 @@ using namespace convjit::conv;
 
 namespace {
 
-/// Of the first-level cache, what the vectors of a piece may fill, so that they
-/// stay for all tiles that read them.
-constexpr double vectorCache = 18 << 10;
-/// And what both operands of a piece may fill, where scalars stay for tiles
-/// whose vectors pass by (`order = block`); the share that a step takes longer
-/// where they do not, of the first output of a row, for which the vectors come,
-/// and of all where even these do not stay. 256 to 128 channels, both 16 KB and
-/// 8: k 2 s 2, 16 x 16 x 16, 21.8 ms and 20.5, k 4 s 2, 8 x 8 with 8 images,
-/// 4.20 and 4.30. (Both 32 KB: 22.4 and 4.22.)
+/// Of the first-level cache, what both operands of a piece may fill, where
+/// scalars stay for tiles whose vectors pass by (`order = block`); the share
+/// that a step takes longer where they do not, of the first output of a row,
+/// for which the vectors come, and of all where even these do not stay. 256 to
+/// 128 channels, both 16 KB and 8: k 2 s 2, 16 x 16 x 16, 21.8 ms and 20.5, k 4
+/// s 2, 8 x 8 with 8 images, 4.20 and 4.30. (Both 32 KB: 22.4 and 4.22.)
 constexpr double pieceCache = 28 << 10, severalCaches = 96 << 10;
 constexpr double fetchedVectors = 0.18, fetchedTwice = 0.1;
 /// Cycles of a load. 64 to 64 channels, k 3, at 16^3: 16 rows by one vector 36
@@ -35,8 +32,8 @@ constexpr double load = 0.75;
 /// input channels to 32, k 4 s 2, at 24^3, 8 rows by 8 images 5.7 ms, by 16
 /// channels 6.6.
 constexpr double narrowLoad = 0.55;
-/// Around the loops of a tile, and of a row.
-constexpr double tileStart = 60, rowStart = 10;
+/// Around the loop of a row.
+constexpr double rowStart = 10;
 /// Bytes a cycle of sums on their way, from the second-level cache and from
 /// further away: lines that are apart, and two and more next to each other. The
 /// 33 MB of 1024 to 512 channels, k 4 s 2, at 8 x 8: 16 channels by 16 13.1 ms,
@@ -159,60 +156,6 @@ double OuterTimes::sumApart(const Form &form, PlanAttr plan, bool areLanes,
   return stagesSums(cast<RankedTensorType>(op.getType()), numbers, plan)
              ? stagedSum
              : scatteredSum;
-}
-
-void OuterTimes::addAcrossGroups() {
-  int64_t few = perGroup;
-  // Tiles have all images of a group.
-  if (images > maxChannelsOfOuterGroups)
-    return;
-  // Groups of more than half a vector are as well off by themselves.
-  if (!allowsOuterGroups(op) || (few != 1 && 2 * few > shape.lanes))
-    return;
-  int64_t all = groups * few;
-  auto offer = [&](int64_t vectors, int64_t sums, double loads,
-                   double pieceBytes) {
-    int64_t width = vectors * (shape.lanes / few * few);
-    int64_t chunks = std::clamp<int64_t>(
-        std::llround(pixels.box /
-                     (pieceBytes / 2 / (width * shape.elementBytes))),
-        1, 1 << 20);
-    // Neighbouring pixels share what their taps load: depthwise, 108 channels,
-    // k 3, at 16 x 28 x 28, by two 1.39 ms, by four 1.26. Where rows of images
-    // do already, what waits for its turn spills: groups of 4, 128 channels, k
-    // 3, at 56 x 56, by four 0.302 ms, one by one 0.258.
-    constexpr int64_t fewImages = 2;
-    int64_t together = images > fewImages ? 1 : 4;
-    auto plan = PlanAttr::get(op.getContext(), Lanes::Groups, width, sums,
-                              together, RowForm::Outer, chunks,
-                              /*merged=*/0, Order::Filter, /*fold=*/1);
-    double step = shape.fmaCycles(llvm::alignTo(width, shape.lanes));
-    double cycles =
-        outputs * llvm::divideCeil(all, width) *
-        (pixels.each * step * (loads + images) +
-         static_cast<double>(chunks) * (tileStart + 4 * vectors * images)) /
-        images;
-    if (whyPlanIsImpossible(op, plan).empty())
-      found.push_back({plan, cycles});
-  };
-  // Few products for what is loaded: pieces stay in the nearest cache for all
-  // taps. With one vector groups need not end where it does.
-  bool divides = shape.lanes % few == 0;
-  int64_t vectors = all <= shape.lanes || !divides || few > 4 ? 1 : 2;
-  // Of the registers, what several taps of a row may have as sums, beside a
-  // shuffle for each row.
-  int64_t sums = machine.registers * (few == 1 ? 2 : 3) / 4 / vectors;
-  offer(vectors, sums, 1, vectorCache);
-  // Those of two dimensions load each pixel once for the taps of its row, and
-  // a piece once for all. Depthwise, k 3, 128 channels at 56 x 56: 71 GFLOP/s,
-  // 107 together; 108 at 16 x 28 x 28 53 and 87, where a second vector spills:
-  // 69. With 16 registers they are slower.
-  constexpr double fewLoads = 0.3, nearPiece = 128 << 10;
-  constexpr int64_t manyRegisters = 32;
-  double joint = rowOutputs * planeOutputs * images;
-  if (numbers.getRank() > 1 && planeOutputs > 1 &&
-      machine.registers >= manyRegisters && joint * 16 <= machine.registers * 9)
-    offer(1, static_cast<int64_t>(joint), fewLoads, nearPiece);
 }
 
 void OuterTimes::add() {

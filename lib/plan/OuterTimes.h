@@ -19,6 +19,12 @@ struct Pixels {
   double each = 1, box = 1, row = 1;
 };
 
+/// Of the first-level cache, what the vectors of a piece may fill, so that they
+/// stay for all tiles that read them.
+constexpr double vectorCache = 18 << 10;
+/// Cycles around the loops of a tile.
+constexpr double tileStart = 60;
+
 /// The tiles of one convolution.
 class OuterTimes {
 public:
