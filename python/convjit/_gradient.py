@@ -75,12 +75,10 @@ class WeightGradient(Kernel):
         Returns:
           The weight's gradient, of shape `weight_shape`.
         """
-        arrays = [as_array(x, "x"), as_array(gradient, "gradient")]
-        if arrays[0].ndim == len(self.input_shape(1)) - 1:
-            arrays = [np.expand_dims(a, self._images) for a in arrays]
-        x, gradient = arrays
-        batch = x.shape[self._images] if x.ndim > self._images else 1
-        self._check(x, "x", self.input_shape(batch))
+        x, batch, unbatched = self._input(x)
+        gradient = as_array(gradient, "gradient")
+        if unbatched:
+            gradient = np.expand_dims(gradient, self._images)
         self._check(gradient, "gradient", self.output_shape(batch))
         if out is None:
             result = np.empty(self.weight_shape, self.dtype)
@@ -104,12 +102,18 @@ class WeightGradient(Kernel):
 
     def reads_in_place(self, x: Any) -> bool:
         """Whether a call reads this `x`, the layer's input, where it is."""
+        array, _, _ = self._input(x)
+        return array.flags.c_contiguous or bool(self._gaps(array)[1])
+
+    def _input(self, x: Any) -> tuple[np.ndarray, int, bool]:
+        """x with a batch axis, how many images it has, and whether it had none."""
         array = as_array(x, "x")
-        if array.ndim == len(self.input_shape(1)) - 1:
+        unbatched = array.ndim == len(self.input_shape(1)) - 1
+        if unbatched:
             array = np.expand_dims(array, self._images)
         batch = array.shape[self._images] if array.ndim > self._images else 1
         self._check(array, "x", self.input_shape(batch))
-        return array.flags.c_contiguous or bool(self._gaps(array)[1])
+        return array, batch, unbatched
 
     def _kernel_for(self, batch: int, strides: tuple[int, ...]) -> Any:
         if (batch, strides) not in self._sums:
