@@ -32,7 +32,7 @@ def test_no_layer_twice(path):
 
 def test_default_lists_end_with_the_unseen():
     names = [path.stem for path in default_lists()]
-    assert set(names) == {"cliffs", "gradients", "networks", "plain", "unseen"}
+    assert set(names) == {"cliffs", "drawn", "gradients", "networks", "plain", "unseen"}
     assert names[-1] == "unseen"
     assert all(layer.unseen == (layer.list == "unseen") for layer in read_layers([]))
 
