@@ -158,13 +158,14 @@ double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
   // Elements one at a time, to a plane each, or transposed in blocks of four.
   // 12 to 160 channels, k 8 s 2, tanh, at 33542, beside FMAs and tanh: 3.1
   // cycles an element; pixels in the lanes, to a row of one plane, 1.6. FMAs
-  // hide some: 64 to 64, k 4 s 2 d 2, at 32 x 32, 0.09 ms of 1.25.
+  // hide some, where there are enough: 64 to 64, k 4 s 2 d 2, at 32 x 32, 0.09
+  // ms of 1.25; not the 16 an output of 8 to 384, k 2 x 1 x 4 s 2 x 1 x 2.
   // Of merged phases that are apart: 256 to 72 channels in 2 groups, k 1 x 3 x
   // 3 s 2, 72 lanes of two phases by 4 pixels 1.84 ms, 36 by 8 1.53.
-  double one = channels.phases > 1 ? 3
-               : longEpilogue      ? 2.5
-                                   : 1.5,
-         transposed = 0.4;
+  constexpr double hidesStores = 128;
+  bool hidden =
+      !longEpilogue && reduction * outerTaps() * rowTaps() >= hidesStores;
+  double one = channels.phases > 1 ? 3 : hidden ? 1.5 : 2.5, transposed = 0.4;
   bool pixelsFollow =
       outputPixelsAreNeighbours &&
       (splits.back().isMerged() || splits.back().getStep() == 1);
