@@ -93,6 +93,8 @@ bool stagesSums(mlir::ShapedType output, conv::DimensionNumbersAttr numbers,
 /// for some numbers of images, which only a call tells.
 bool allowsOuterGroups(conv::ConvolutionOp op);
 constexpr int64_t maxChannelsOfOuterGroups = 8;
+/// Lanes of the longest vector of which a part is loaded: masks are words.
+constexpr int64_t maxMaskedLanes = 64;
 /// Those numbers, for groups of so many channels: as many, one, half or twice
 /// as many, up to maxChannelsOfOuterGroups.
 llvm::SmallVector<int64_t> imagesAcrossGroups(int64_t channels);

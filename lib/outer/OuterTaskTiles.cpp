@@ -25,18 +25,26 @@ int64_t OuterTiler::vectorsOf(int64_t rows, int64_t lanes) {
          llvm::divideCeil(lanes, lineElements(type.getElementTypeBitWidth()));
 }
 
+int64_t OuterTiler::room(int64_t rows, int64_t lanes) {
+  return vectorsOf(plan.getPixels(), plan.getWidth()) / vectorsOf(rows, lanes);
+}
+
+bool OuterTiler::rowsShareLoads() const {
+  const OuterDim &row = dims.back();
+  return row.inputStep == 1 || std::abs(row.filterStep) == 1;
+}
+
 int64_t OuterTiler::pixelsTogether(int64_t rows, int64_t lanes) {
   const OuterDim &row = dims.back();
-  bool alike = row.inputStep == 1 || std::abs(row.filterStep) == 1;
   constexpr int64_t mostSpelled = 32;
-  int64_t room =
-      vectorsOf(plan.getPixels(), plan.getWidth()) / vectorsOf(rows, lanes);
+  int64_t room = this->room(rows, lanes);
   // With a quarter of the registers a tile hides the latency of FMAs by
   // itself; each tile has code of its own.
   // Across groups, pixels share shuffles.
   int64_t worthwhile = ofGroups ? 2 : 4;
   constexpr int64_t mostTiles = 4;
-  if (unexpected || !alike || row.outputs() > mostSpelled || room < worthwhile)
+  if (unexpected || !rowsShareLoads() || row.outputs() > mostSpelled ||
+      room < worthwhile)
     return 1;
   int64_t tiles = llvm::divideCeil(row.outputs(), room);
   if (tiles > mostTiles)
@@ -62,14 +70,11 @@ void OuterTiler::tiles(int64_t rows, int64_t lanes, int64_t valid) {
 }
 
 bool OuterTiler::joinsPlanes(int64_t rows, int64_t lanes) {
-  if (rank < 2 || unexpected)
+  if (rank < 2 || unexpected || !rowsShareLoads())
     return false;
   const OuterDim &row = dims.back(), &plane = dims[rank - 2];
-  int64_t taps = row.outputs() * plane.outputs();
-  int64_t room =
-      vectorsOf(plan.getPixels(), plan.getWidth()) / vectorsOf(rows, lanes);
-  if (plane.outputs() < 2 || taps > room ||
-      (row.inputStep != 1 && std::abs(row.filterStep) != 1))
+  if (plane.outputs() < 2 ||
+      row.outputs() * plane.outputs() > room(rows, lanes))
     return false;
   // Places are counted in pixels of a row, and outputs follow each other.
   ArrayRef<int64_t> in = numbers.getInputSpatial(),
@@ -154,18 +159,17 @@ void OuterTiler::tile(int64_t rows, int64_t lanes, int64_t valid,
     outputAt = math.add(
         outputAt, math.mul(output.of(numbers.getOutputBatch()), firstImage));
   llvm::SaveAndRestore outer(bounds);
-  bool spelled = pixels > 1 || planes;
   if (planes)
     bounds.append(
         {piece.ranges[rank - 1].first, piece.ranges[rank - 1].second});
-  if (!spelled) {
+  if (pixels == 1) {
     enterPixel(rank - 1, inputAt, filterAt, outputAt);
   } else {
     bounds.append({piece.ranges.back().first, piece.ranges.back().second});
     outputAt = math.add(outputAt, math.mul(tapStep(rank - 1), tap));
   }
   DenseI64ArrayAttr tapRanges, planeRanges, inputTaps, filterTaps;
-  if (spelled) {
+  if (pixels > 1) {
     const OuterDim &row = dims.back();
     SmallVector<int64_t> spans, in, filterIn;
     auto add = [&](int64_t t, int64_t inputBefore, int64_t filterBefore) {

@@ -75,6 +75,10 @@ private:
   }
   /// Sums of `rows` by `lanes`, in lines of cache: registers, or a few each.
   int64_t vectorsOf(int64_t rows, int64_t lanes);
+  /// How many tiles of `rows` by `lanes` have the registers of the plan's.
+  int64_t room(int64_t rows, int64_t lanes);
+  /// Whether neighbouring pixels of a row read in part the same.
+  bool rowsShareLoads() const;
   /// Pixels of a row that fit into one tile: the smaller, the more.
   int64_t pixelsTogether(int64_t rows, int64_t lanes);
   void tiles(int64_t rows, int64_t lanes, int64_t valid);
@@ -92,7 +96,8 @@ private:
   /// same one reads of the next piece; null where the plan does not ask for it.
   std::pair<Value, Value> ahead();
   /// One tile of `pixels` outputs from `tap` on; of one, that is taps.back().
-  /// With `planes`, those of all outputs of the last two dimensions.
+  /// With `planes`, those of all outputs of the last two dimensions, of which
+  /// there are two or more.
   void tile(int64_t rows, int64_t lanes, int64_t valid, int64_t pixels,
             int64_t tap, bool planes = false);
   /// Elements from one tap of a dimension to the next, where sums go.

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Passes.h"
+#include "outer/OuterProducts.h"
 #include "outer/OuterSums.h"
 #include "outer/TileOuter.h"
 #include "support/CarriedLoop.h"
@@ -331,10 +332,9 @@ private:
     return loadHalves(from, first, valid, size);
   }
 
-  /// The same as loadFirst, of any size: masks are words.
+  /// The same as loadFirst, of any size.
   Value loadHalves(Value from, int64_t first, int64_t valid, int64_t size) {
-    constexpr int64_t maskable = 64;
-    if (size <= maskable)
+    if (size <= maxMaskedLanes)
       return loadFirst(from, first, valid, size);
     int64_t half = size / 2;
     Value low = loadHalves(from, first, std::min(valid, half), half);

@@ -48,8 +48,7 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
     // masks their sums are chosen by an instruction more. 128 to 128 channels,
     // k 3, at 7 x 7 x 7 with SSE: 7 of 8 pixels 13.1 ms, 12 channels 6.5.
     int64_t padded = paddedPixels(pixels, 8 * elementBytes);
-    constexpr int64_t maskedBits = 512;
-    bool chooses = padded != pixels && machine.vectorBits < maskedBits;
+    bool chooses = padded != pixels && !hasMasks();
     double vectors = fmaCycles(padded) * (chooses ? 2 : 1);
     double step = splits.back().getInputStep(), taps = rowTaps();
     double rows = width * share;
@@ -159,7 +158,7 @@ double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
   // 12 to 160 channels, k 8 s 2, tanh, at 33542, beside FMAs and tanh: 3.1
   // cycles an element; pixels in the lanes, to a row of one plane, 1.6. FMAs
   // hide some, where there are enough: 64 to 64, k 4 s 2 d 2, at 32 x 32, 0.09
-  // ms of 1.25; not the 16 an output of 8 to 384, k 2 x 1 x 4 s 2 x 1 x 2.
+  // ms of 1.25; not the 16 of an output of 8 to 384, k 2 x 1 x 4 s 2 x 1 x 2.
   // Of merged phases that are apart: 256 to 72 channels in 2 groups, k 1 x 3 x
   // 3 s 2, 72 lanes of two phases by 4 pixels 1.84 ms, 36 by 8 1.53.
   constexpr double hidesStores = 128;

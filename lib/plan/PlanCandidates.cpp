@@ -180,7 +180,7 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
       // scalar that it must not overwrite one more. 8 x 16 x 16 x 64 to 32, k 4
       // s 2, with SSE, GFLOP/s: 4 pixels by 12 channels 30, 6 by 8 36, 2 by 16
       // 39. Across groups LLVM does without: depthwise k 7, 3 pixels by 12
-      // channels 38, 4 by 8 29. So does a sum that is not yet chosen.
+      // channels 38, 4 by 8 29. A sum that is not yet chosen takes one, too.
       int64_t registers = machine.registers;
       if (!shape.fusesProducts() && shape.channels.lanes != Lanes::Groups)
         registers -= shape.channels.lanes == Lanes::Channels ? 2 : 1;

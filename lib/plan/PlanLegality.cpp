@@ -143,10 +143,8 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
           filter.getDimSize(op.getDimensionNumbers().getKernelOutputFeature()) /
           op.getBatchGroupCount());
       int64_t lanes = lineElements(filter.getElementTypeBitWidth());
-      // A vector of either operand has whole groups; the masks of a part of it
-      // are words.
-      constexpr int64_t maskable = 64;
-      int64_t most = lanes % perGroup ? lanes : maskable;
+      // A vector of either operand has whole groups.
+      int64_t most = lanes % perGroup ? lanes : maxMaskedLanes;
       if (plan.getWidth() % perGroup || plan.getWidth() > most)
         return "width = " + std::to_string(plan.getWidth()) +
                "; valid with row = outer and lanes = groups: a multiple of "

@@ -103,8 +103,7 @@ double PlanShape::activeShare(int64_t width) const {
 }
 
 bool PlanShape::choosesSums() const {
-  constexpr int64_t maskedBits = 512;
-  if (machine.vectorBits >= maskedBits || channels.lanes != Lanes::Channels)
+  if (hasMasks() || channels.lanes != Lanes::Channels)
     return false;
   int64_t inner = channels.perGroup;
   for (PhaseSplitAttr split : llvm::reverse(splits)) {

@@ -57,6 +57,9 @@ struct PlanShape {
   /// whose scalars do not come into all lanes by a load either.
   bool fusesProducts() const { return machine.broadcastCycles == 0; }
 
+  /// Whether a lane's part of an instruction can be left out.
+  bool hasMasks() const { return machine.vectorBits >= 512; }
+
   /// Whether lanes that lack a tap keep their sums by an instruction more:
   /// those that share a vector with others, where there are no masks.
   bool choosesSums() const;

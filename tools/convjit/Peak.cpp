@@ -18,7 +18,7 @@ namespace {
 /// A function that runs `count` rounds over `chains` vectors and returns what
 /// keeps them from being optimized away. There are fewer chains than registers,
 /// and more than cover the latency of a product and a sum: twelve just do on
-/// Zen 4, and measure 47 or 59 GFLOP/s of SSE. the empty asm may have changed
+/// Zen 4, and measure 47 or 59 GFLOP/s of SSE. The empty asm may have changed
 /// the scale, for all the compiler knows. A macro because functions for
 /// different CPUs cannot share inlined code.
 #define CONVJIT_PEAK(function, element, attributes, bytes, chains, constraint) \
