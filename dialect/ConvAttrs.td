@@ -240,9 +240,10 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     with `lanes = groups`, `width` channels of whole groups by the images of a
     group, of which there are as many as a call says, and with pixels of the last
     two dimensions where `pixels` has room for all of them. What the lanes hold
-    has to be next to each other in memory. Where neither operand has its channels last, one is packed: with `lanes =
-    channels` the filter (a layer's output gradient), all of it, before the call;
-    with `lanes = images` the input, `width` images of a piece at a time, inside
+    has to be next to each other in memory. Where neither operand has its channels
+    last, one is packed: with `lanes = channels` the filter (a layer's output
+    gradient), all of it, before the call; with `lanes = images` the input,
+    `width` images of a piece at a time, inside
     of the call. A transposed layer's input has stride^rank times fewer pixels
     than its output gradient; the input of a layer with strides has more, and
     cannot be packed so. The window's taps (and the channels summed over) are the

@@ -315,8 +315,9 @@ def ConvVectorizeOuter : Pass<"conv-vectorize-outer", "::mlir::ModuleOp"> {
     elements of one pixel from one operand, and of the other a vector of lanes,
     and has an FMA for each pair. Outputs of a row, or of several (`plane_ranges`),
     that share a tile share what they load; those j that not all of them have go
-    to loops of their own before and after. Of an operand that is asked for ahead, an iteration prefetches the
-    lines of its vector, or of its scalars, which follow each other.
+    to loops of their own before and after. Of an operand that is asked for ahead,
+    an iteration prefetches the lines of its vector, or of its scalars, which
+    follow each other.
 
     After:
     ```mlir
