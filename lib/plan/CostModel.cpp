@@ -34,6 +34,9 @@ constexpr double latency = 5;
 constexpr double tileStart = 20, tapStart = 6;
 /// Of tiles that are bound by FMAs, the one with fewer loads.
 constexpr double loadWeight = 0.05;
+/// Across groups each load serves few of them. Depthwise, k 3, 108 channels at
+/// 16 x 28 x 28, 32 channels by 6, 7 and 10 pixels: 0.886, 0.868 and 0.835 ms.
+constexpr double loadWeightOfGroups = 0.2;
 /// Bytes that a tile stores while the next one computes: the store queue holds
 /// them. One input channel to 32, k 4 s 2: 12 vectors a tile and 16 are at 74 %
 /// of the peak, 24 at 56 %; k 2 s 2 with 64 channels: 12 at 90 %, 28 at 87 %.
@@ -75,11 +78,21 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
   double loads = 0.5 * pixels + each;
   if (loadsVectors) {
     // One load serves all the taps of the row that read it, where their code is
-    // not too long; a shuffle puts each lane's channel into its place.
-    double rows = pixels, step = splits.back().getInputStep();
-    if (pixels * vectors(width) * reduction * rowTaps() <= maxGroupRowFMAs)
-      rows = 1 + (pixels - 1) / rowTaps();
-    loads = (shufflesGroups() ? 1.4 : 1) * each * rows + each;
+    // not too long; with strides, taps share fewer pixels. A shuffle puts each
+    // lane's channel into its place.
+    double step = splits.back().getInputStep();
+    double columns =
+        std::min<double>(pixels, 1 + (pixels - 1) * step / rowTaps());
+    bool sharesLoads =
+        pixels * vectors(width) * reduction * rowTaps() <= maxGroupRowFMAs;
+    double rows = sharesLoads ? columns : pixels;
+    // Of two lines a load takes longer: 39 bytes a cycle of 60 on Zen 4.
+    double oneLoad =
+        pixelBytes % std::min<int64_t>(lineBytes, width * elementBytes) ? 1.6
+                                                                        : 1;
+    if (shufflesGroups())
+      oneLoad *= 1.4;
+    loads = oneLoad * each * rows + each;
     // The lines of a tile's pixels, of which a vector across two takes both. A
     // tile that outgrows the first-level cache loads them from the second. 54
     // channels, k 3 in 3-D: 16 by 28 pixels 64 % of the peak at 16 x 28 x 28
@@ -89,7 +102,7 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
       lines += 1;
     double span = pixels * step + rowTaps() - 1;
     if (lines * lineBytes * span * outerTaps() > nearestCache)
-      loads = std::max(loads, lines * lineBytes / nearRate * rows + each);
+      loads = std::max(loads, lines * lineBytes / nearRate * rows);
     // Lines that come along for nothing where other blocks' channels are in
     // them, and are gone before their turn. Depthwise k 3, Emerald Rapids, 16
     // and 32 channels a tile, us: 96 channels 148 and 88, 32 at 112 x 112 177
@@ -104,11 +117,10 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
       int64_t run = channels.lanesInRun();
       double fetched = run <= width ? static_cast<double>(run * elementBytes)
                                     : bytes + fetch - aligned;
-      // With strides, taps share fewer pixels. 54 channels, k 3 s 1 x 2 x 2, at
-      // 16 x 112 x 112: 32 by 12 pixels 8.9 ms, 64 by 4 6.3.
-      double columns =
-          std::min<double>(pixels, 1 + (pixels - 1) * step / rowTaps());
-      loads = std::max(loads, fetched / nearRate * columns + each);
+      // 54 channels, k 3 s 1 x 2 x 2, at 16 x 112 x 112: 32 by 12 pixels 8.9
+      // ms, 64 by 4 6.3. What the tile before has read is in the first level.
+      double once = pixels * std::min(1.0, step / rowTaps());
+      loads = std::max(loads, fetched / nearRate * once);
     }
   }
   // Pixels whose lines fall into one set of the first-level cache push each
@@ -137,7 +149,8 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
       sums *= fusesProducts() ? 1.75 : 1.33;
     sums += pixels * machine.broadcastCycles;
   }
-  return std::max({sums, loads, latency}) + loadWeight * loads + shown;
+  double weight = loadsVectors ? loadWeightOfGroups : loadWeight;
+  return std::max({sums, loads, latency}) + weight * loads + shown;
 }
 
 double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
@@ -212,8 +225,14 @@ double PlanShape::besideStores(int64_t pixels, int64_t width,
   if (featureLast && width * elementBytes <= lineBytes &&
       channels.lanesInRun() > width)
     single = 0.6;
-  double stores = (bytes + again) / (wholeLines ? single * machine.streamRate
-                                                : machine.storeRate);
+  // What stays in the third level does not wait for memory. Depthwise, k 3, 108
+  // channels at 16 x 28 x 28 (11 MB together), 32 channels by 6 and 10 pixels:
+  // 0.886 and 0.835 ms.
+  bool stays = !machine.hasMesh() && inputBytes + outputBytes < 2 * sharedCache;
+  double stores =
+      (bytes + again) / (wholeLines ? single * machine.streamRate
+                                    : std::max(machine.storeRate,
+                                               stays ? machine.l3Rate / 2 : 0));
   // Between the vectors of a long epilogue there is time enough. (Tried where a
   // long tile could hide 3 KB of stores on a Xeon: 31 layers, 0.98 times as
   // fast.)
@@ -228,14 +247,21 @@ double PlanShape::besideStores(int64_t pixels, int64_t width,
   // waits for the second level: 48 to 108 channels, k 1, at 16 x 28 x 28,
   // blocks of 16, 32, 48 and 64 channels: 1.05, 0.93, 0.91 and 0.83 ms, 12
   // cycles for each line that two of them write.
+  // Zen 4 does so across groups, whose few FMAs hide nothing of it: depthwise,
+  // k 3, 54 channels at 16 x 56 x 56, blocks of 16, 32 and 64: 2.9, 2.5 and 2.1
+  // ms; of 64 channels, whole lines, 1.85, 1.79 and 1.69.
   constexpr double comesBack = 12;
-  bool hasGroups = channels.groups > 1 && channels.lanes != Lanes::Groups;
-  if (machine.hasMesh() && featureLast && channels.phases == 1 &&
-      channels.lanes != Lanes::Pixels &&
-      (channels.lanesInRun() > width || hasGroups)) {
-    int64_t run = channels.lanesInRun();
+  int64_t run = channels.lanesInRun();
+  bool acrossGroups = channels.lanes == Lanes::Groups;
+  bool hasGroups = channels.groups > 1 && !acrossGroups;
+  bool waits = machine.hasMesh() || (acrossGroups && !lines(run));
+  if (waits && featureLast && channels.phases == 1 &&
+      channels.lanes != Lanes::Pixels && (run > width || hasGroups)) {
     double together = std::gcd(lineBytes, std::gcd(run, width) * elementBytes);
     double row = phaseLength(splits.back(), 0) * elementBytes * run;
+    // Rows of the input pass through the first level, too.
+    if (acrossGroups)
+      row *= 1 + outerTaps();
     if (row * (hasGroups ? channels.groups : 1) > nearestCache)
       cycles += comesBack * pixels * (1 - together / lineBytes);
   }
@@ -253,6 +279,9 @@ double PlanShape::rowCycles(int64_t pixels, int64_t width) const {
       tileWeights(width) < nearBytes() ? nearRate : machine.l3Rate;
   int64_t full = blocks.lanesInRun() / width, tail = blocks.tail();
   int64_t narrow = tail ? blocks.vectorWidth(tail) : 0;
+  // Across groups the taps of a row are one piece of code.
+  double starts =
+      channels.lanes == Lanes::Groups ? tapStart / rowTaps() : tapStart;
   // `spans`: the pixels of each tap.
   auto tileCycles = [&](int64_t m, ArrayRef<int64_t> spans) {
     double cycles = 0;
@@ -268,8 +297,8 @@ double PlanShape::rowCycles(int64_t pixels, int64_t width) const {
         for (size_t i = 0; i < spans.size(); i += 2)
           if (int64_t pixels = spans[i + 1] - spans[i])
             one +=
-                outerTaps * (tapStart + reduction * stepCycles(pixels, w, share,
-                                                               weightRate));
+                outerTaps *
+                (starts + reduction * stepCycles(pixels, w, share, weightRate));
       cycles += count * (tileStart + besideStores(m, w, one));
     }
     return cycles / blocks.blocksPerGroup();

@@ -37,10 +37,13 @@ constexpr double fullIteration = 12;
 /// Rows are split where there are too few of them to share out, and where a
 /// piece of the input stays in the cache for all blocks of channels.
 int64_t chunksOf(const PlanShape &shape, const TaskSpace &space, int64_t pixels,
-                 Order order) {
+                 Order order, double rowCycles) {
   int64_t tasks = std::max<int64_t>(1, space.tasksPerImage());
   int64_t tiles = phaseLength(space.splits.back(), 0) / pixels;
-  int64_t wanted = 64 / tasks;
+  // A task's start shows in less than this: depthwise, k 3 s 2, 54 channels, 56
+  // pixels a row, thirds of it 0.035 ms, whole rows 0.030.
+  constexpr double fewCycles = 8000;
+  int64_t wanted = std::min(64.0 / tasks, rowCycles / fewCycles);
   if (order == Order::Input && space.splits.size() == 1)
     wanted =
         std::max(wanted, static_cast<int64_t>(shape.inputBytes /
@@ -307,7 +310,7 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
       for (Order order :
            {Order::Filter, Order::Block, Order::Input, Order::Batch}) {
         space.chunks = 1;
-        space.chunks = chunksOf(shape, space, bestPixels, order);
+        space.chunks = chunksOf(shape, space, bestPixels, order, best);
         // The batch is not known. 512 to 256 channels, k 4 s 2 from 4 x 4: with
         // 64 images `batch` takes 24 ms and `block` 42, with one the same.
         double near = rows * best;

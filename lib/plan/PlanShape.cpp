@@ -164,11 +164,19 @@ int64_t PlanShape::strip() const {
   // Planes that an output reads and that do not stay until the next one's turn.
   if (planes < 2 || planes * all * rowBytes < nearBytes())
     return 0;
-  // Beside weights and outputs. Rows at the edge of a strip are read twice.
+  // Beside weights and outputs. Rows at the edge of a strip are read twice, and
+  // without strips each plane by all outputs that it is in. Depthwise, in
+  // planes and strips: k 3 s 1 x 2 x 2, 64 channels at 16 x 112 x 112 6.6 ms
+  // and (1) 5.2, k 5 x 3 x 3 s 1 x 2 x 2, 184 at 50 x 22 x 22 2.95 and
+  // (1) 2.40; k 3 s 2, 72 at 24 x 60 x 60 1.51 and (2) 1.60.
   double room = 0.35 * machine.l2Bytes / (planes * rowBytes);
-  double strip = (room - rows + 1) / splits[1].getInputStep();
-  constexpr double fewRows = 3;
-  return strip < fewRows ? 0 : static_cast<int64_t>(strip);
+  double step = splits[1].getInputStep();
+  auto strip = static_cast<int64_t>((room - rows + step) / step);
+  constexpr double worthIt = 1.2;
+  double again = (strip * step + std::max(0.0, rows - step)) / (strip * step);
+  return strip >= 1 && worthIt * again < planes / splits[0].getInputStep()
+             ? strip
+             : 0;
 }
 
 double PlanShape::tileWeights(int64_t width) const {
@@ -204,17 +212,15 @@ double PlanShape::planeBytesAgain(int64_t pixels) const {
 }
 
 Prefetch PlanShape::prefetch(int64_t pixels, int64_t width) const {
-  // Images that stay in the second-level cache come from further only once.
-  constexpr double fewBytes = 256 << 10;
   bool ofPixels = channels.lanes == Lanes::Pixels;
-  // Pixels in the lanes are whole lines, which the third level brings in time.
-  // A Xeon's second level sees rows of pixels coming; asking again takes slots
-  // from loads. 256 to 64 channels, k 1, at 56 x 56 97 % of the peak without,
-  // 84 with; 3 to 64, k 7 s 2, at 224 x 224 97 and 78. From memory it is too
-  // late: 240 to 3 channels, k 4 s 2, at 8 x 64 x 64 52 % and 61.
-  bool comes = ofPixels || (machine.hasMesh() && inputChannelsLast);
-  bool input =
-      allowsInputPrefetch && inputBytes > (comes ? streamingBytes : fewBytes);
+  // What fits the third level comes from there in time, or is seen coming, and
+  // asking again takes slots from loads. Emerald Rapids: 256 to 64 channels, k
+  // 1, at 56 x 56 97 % of the peak without, 84 with; 3 to 64, k 7 s 2, at 224 x
+  // 224 97 and 78. Zen 4: depthwise, k 3, 40 channels at 8 x 28 x 28 0.105 ms
+  // and 0.120. From memory, where batches of more than 4 MB an image are, too,
+  // it is too late: 108 channels at 16 x 28 x 28 0.82 ms without and 0.87, 16
+  // images 31.4 and 24.5; 240 to 3, k 4 s 2, at 8 x 64 x 64 52 % and 61.
+  bool input = allowsInputPrefetch && inputBytes > streamingBytes;
   // Of planes, a tile's lines that do not stay from one tap to the next. Those
   // of all channels that share a set would push each other out before their
   // turn: 256 to 16, k 3, at 64 x 64 81 % of the peak, 74 with. Not where one

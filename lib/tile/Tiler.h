@@ -68,6 +68,7 @@ private:
   bool fetchesInput();
   void fetchInput(int64_t pixels, mlir::Value phaseIndex);
   void fetchOutput(int64_t pixels);
+  bool staysNear(int64_t dim);
   void fetchRow(llvm::ArrayRef<mlir::Value> outerTaps, int64_t pixels);
   void liveRange(mlir::Value phaseIndex);
 

@@ -25,9 +25,10 @@ func.func @input(%x: tensor<?x40x44x16xf32>, %w: tensor<3x3x16x16xf32>) -> tenso
 
 // -----
 
-// Groups of 24 channels are parts of pixels: their lines of the next tile, 6
+// Groups of 24 channels are parts of pixels: their lines of the next row, 120
 // pixels on. Of the output, more than 4 MB, the tile's own.
 // CHECK-LABEL: func.func @parts(
+// CHECK: %[[AHEAD:.*]] = arith.addi %{{.*}}, %c120
 // CHECK: memref.prefetch %[[IN:.*]][%c0{{.*}}, %c0{{.*}}], read, locality<2>, data
 // CHECK: memref.prefetch %[[OUT:.*]][%c0{{.*}}, %c0{{.*}}], write, locality<3>, data
 // CHECK: memref.prefetch %[[OUT]][%c5{{.*}}, %c0{{.*}}], write, locality<3>, data
@@ -100,4 +101,26 @@ func.func @filter(%x: tensor<?x20x64xf32>, %w: tensor<3x64x32xf32>) -> tensor<?x
       plan <lanes = channels, width = 32, pixels = 6, unroll = 2, row = unrolled, chunks = 1, prefetch = filter>
       : (tensor<?x20x64xf32>, tensor<3x64x32xf32>) -> tensor<?x18x32xf32>
   return %y : tensor<?x18x32xf32>
+}
+
+// -----
+
+// Across groups each block of channels asks for its own, a row of output ahead.
+// In strips the planes of the output before are near: the last of three rows, of
+// the last of three planes.
+// CHECK-LABEL: func.func @strips(
+// CHECK-NOT: scf.if
+// CHECK: arith.addi %{{.*}}, %c2{{.*}} : index
+// CHECK: arith.addi %{{.*}}, %c2{{.*}} : index
+// CHECK: arith.addi %{{.*}}, %c44 : index
+// CHECK: %[[LINES:.*]] = memref.reinterpret_cast
+// CHECK-COUNT-6: memref.prefetch %[[LINES]]{{.*}}, read, locality<2>, data
+// CHECK-NOT: memref.prefetch
+// CHECK: conv.tile
+func.func @strips(%x: tensor<?x9x40x44x32xf32>, %w: tensor<3x3x3x1x32xf32>) -> tensor<?x7x38x42x32xf32> {
+  %y = conv.convolution %x, %w window <rank = 3> dims <[b, 0, 1, 2, f]x[0, 1, 2, i, o]->[b, 0, 1, 2, f]>
+      plan <lanes = groups, width = 16, pixels = 6, unroll = 1, row = unrolled, chunks = 1, order = input, prefetch = input, strip = 4>
+      {feature_group_count = 32 : i64}
+      : (tensor<?x9x40x44x32xf32>, tensor<3x3x3x1x32xf32>) -> tensor<?x7x38x42x32xf32>
+  return %y : tensor<?x7x38x42x32xf32>
 }
