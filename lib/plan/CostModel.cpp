@@ -52,7 +52,15 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
     // k 3, at 7 x 7 x 7 with SSE: 7 of 8 pixels 13.1 ms, 12 channels 6.5.
     int64_t padded = paddedPixels(pixels, 8 * elementBytes);
     bool chooses = padded != pixels && !hasMasks();
-    double vectors = fmaCycles(padded) * (chooses ? 2 : 1);
+    double vectors = fmaCycles(padded);
+    // LLVM moves and spills sums beside which there are wider ones. Cycles of a
+    // row of 20, 24 and 56 pixels: 1.7, 1.7 and 3.7; of 24 by 12 channels 2.0.
+    if (padded > lanes && padded % lanes) {
+      double whole = fmaCycles(padded - padded % lanes);
+      vectors = std::max(vectors, whole + 0.75 * fmaCycles(lanes));
+    }
+    if (chooses)
+      vectors *= 2;
     double step = splits.back().getInputStep(), taps = rowTaps();
     double rows = width * share;
     // Loads of pixels cross lines. All elements of a row are loaded and
@@ -67,11 +75,15 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
     // Each tap loads its lines anew. 32 channels to 3, k 4 s 2, tiles of 64
     // pixels, Emerald Rapids: 10.3 cycles a step at 64 x 64, whose lines are in
     // few sets, where FMAs take 6; at 63 x 64 8.0.
-    double again = planeBytesAgain(padded) / nearRate;
-    if (step > 1)
+    double again = std::max(planeBytesAgain(padded) / nearRate,
+                            farPlaneCycles(pixels, /*added=*/false));
+    double waiting = farPlaneCycles(pixels, /*added=*/true);
+    if (step > 1) {
       again /= taps;
+      waiting /= taps;
+    }
     return std::max({rows * vectors + shuffles, loads, again, latency}) +
-           loadWeight * loads;
+           loadWeight * loads + waiting;
   }
   bool loadsVectors = channels.lanes == Lanes::Groups;
   double each = fmaCycles(width) * share;
@@ -149,6 +161,10 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
       sums *= fusesProducts() ? 1.75 : 1.33;
     sums += pixels * machine.broadcastCycles;
   }
+  if (channels.lanes == Lanes::Channels) {
+    loads = std::max(loads, farPlaneCycles(pixels, /*added=*/false));
+    shown += farPlaneCycles(pixels, /*added=*/true);
+  }
   double weight = loadsVectors ? loadWeightOfGroups : loadWeight;
   return std::max({sums, loads, latency}) + weight * loads + shown;
 }
@@ -162,7 +178,17 @@ double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
     bool direct = splits.back().getStep() == 1 &&
                   numbers.getOutputSpatial().back() ==
                       static_cast<int64_t>(splits.size()) + 1;
-    return direct ? stores : stores + 2.0 * pixels * width;
+    if (direct)
+      return stores;
+    // Planes of the output whose lines share sets push each other out between
+    // the phases of a row. 16 to 192 channels, k 2 x 1 x 4 s 2 x 1 x 2, at 16 x
+    // 16 x 16 (64 KB apart), 12, 8 and 6 channels: 10.2, 5.4 and 6.4 ms.
+    double held = outputLinesHeld(), each = 2;
+    double used = width * std::ceil(pixels * splits.back().getStep() *
+                                    elementBytes / double(lineBytes));
+    if (used > held)
+      each += used > 2 * held ? 7 : 2;
+    return stores + each * pixels * width;
   }
   double stores = pixels * vectors(width);
   bool last = numbers.getOutputFeature() ==
@@ -178,6 +204,11 @@ double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
   bool hidden =
       !longEpilogue && reduction * outerTaps() * rowTaps() >= hidesStores;
   double one = channels.phases > 1 ? 3 : hidden ? 1.5 : 2.5, transposed = 0.4;
+  // Where planes share sets, lines of many channels push each other out between
+  // two pixels. 32 to 128 channels, k 2 s 2, at 8 x 16 x 32, 16, 32, 48 and 64
+  // channels: 4.1, 5.3, 6.5 and 8.3 ms.
+  if (channels.phases == 1 && width > outputLinesHeld())
+    one = std::max(one, 0.085 * width);
   bool pixelsFollow =
       outputPixelsAreNeighbours &&
       (splits.back().isMerged() || splits.back().getStep() == 1);

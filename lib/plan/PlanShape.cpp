@@ -211,6 +211,41 @@ double PlanShape::planeBytesAgain(int64_t pixels) const {
   return reduction * lines > l1Ways * used ? lines * lineBytes : 0;
 }
 
+double PlanShape::farPlaneCycles(int64_t pixels, bool added) const {
+  // The third level is soon enough: 40 to 96 channels, k 1, at 16 x 32 x 32.
+  if (inputBytes < sharedCache || numbers.getInputSpatial().back() !=
+                                      static_cast<int64_t>(splits.size()) + 1)
+    return 0;
+  int64_t planeBytes = elementBytes;
+  for (PhaseSplitAttr split : splits)
+    planeBytes *= split.getInput();
+  int64_t rowBytes = splits.back().getInput() * elementBytes;
+  int64_t distinct = l2Period / std::gcd(planeBytes, l2Period);
+  if (reduction <= l2Ways * distinct)
+    return 0;
+  // 256 to 8 channels, k 2 s 2, at 32 x 32 x 16 (64 KB apart, Zen 4): beside 8,
+  // 12 and 16 FMAs a step takes 19, 20 and 23 cycles; 192 at 24 x 48 x 16 (72
+  // KB): beside 2, 4, 8 and 16 10.6, 10.7, 9.6 and 18.4.
+  constexpr int64_t veryFew = 2;
+  constexpr double waiting = 8, together = 10;
+  if (added != (distinct <= veryFew))
+    return 0;
+  int64_t bytes = pixels * pixelBytes;
+  int64_t aligned = std::gcd(std::gcd(bytes, rowBytes), lineBytes);
+  double lines = static_cast<double>(bytes + lineBytes - aligned) / lineBytes;
+  return lines * (added ? waiting : together);
+}
+
+double PlanShape::outputLinesHeld() const {
+  if (numbers.getOutputSpatial().back() !=
+      static_cast<int64_t>(splits.size()) + 1)
+    return std::numeric_limits<double>::infinity();
+  int64_t planeBytes = elementBytes;
+  for (PhaseSplitAttr split : splits)
+    planeBytes *= split.getOutput();
+  return l1Ways * (l1Period / std::gcd(planeBytes, l1Period));
+}
+
 Prefetch PlanShape::prefetch(int64_t pixels, int64_t width) const {
   bool ofPixels = channels.lanes == Lanes::Pixels;
   // What fits the third level comes from there in time, or is seen coming, and
@@ -225,15 +260,21 @@ Prefetch PlanShape::prefetch(int64_t pixels, int64_t width) const {
   // of all channels that share a set would push each other out before their
   // turn: 256 to 16, k 3, at 64 x 64 81 % of the peak, 74 with. Not where one
   // load of a line serves all taps: 256 to 4, k 3 s 2, at 128 x 128 1.76 ms,
-  // 0.85 with.
+  // 0.85 with; or where one tile alone reads it: 384 to 4 in two groups, k 2 s
+  // 2, at 24 x 48 x 16, all phases in a tile, 2.6 and 2.2.
   if (!inputChannelsLast) {
     double line = lineBytes, lines = std::ceil(pixels * pixelBytes / line);
     int64_t planeBytes = elementBytes;
     for (PhaseSplitAttr split : splits)
       planeBytes *= split.getInput();
     bool once = ofPixels && splits.back().getInputStep() > 1;
-    input &= reduction * (lines + 0.5) * line > nearestCache &&
-             (once || planeBytes % l1Period != 0);
+    bool alone = ofPixels && width >= channels.lanesInRun() &&
+                 llvm::all_of(splits, [](PhaseSplitAttr split) {
+                   return (split.isMerged() || split.getStep() == 1) &&
+                          *llvm::max_element(split.getTaps()) <= 1;
+                 });
+    input &= alone || (reduction * (lines + 0.5) * line > nearestCache &&
+                       (once || planeBytes % l1Period != 0));
   }
   // From the second level, weights need no help: 87 % of the peak either way.
   // From the third they do where FMAs do not hide it, for each tile or for the

@@ -17,6 +17,8 @@ namespace convjit {
 constexpr double nearRate = 32;
 /// What is so far apart is in one set of the first-level cache; its ways.
 constexpr int64_t l1Period = 64 * lineBytes, l1Ways = 8;
+/// The same of the second-level cache, at the least.
+constexpr int64_t l2Period = 128 << 10, l2Ways = 8;
 /// Of the first-level cache, what a tile's input may fill.
 constexpr double nearestCache = 24 << 10;
 /// An image of more than this comes from memory.
@@ -91,6 +93,15 @@ struct PlanShape {
   /// second-level cache for each step of a tile of `pixels`, since those of all
   /// channels do not stay in the first.
   double planeBytesAgain(int64_t pixels) const;
+
+  /// With input channels that are planes whose lines share sets of the second
+  /// level, too: the cycles that those of a step of a tile of `pixels` take, at
+  /// least (`added` to its FMAs where the sets are very few).
+  double farPlaneCycles(int64_t pixels, bool added) const;
+
+  /// Lines at one place of output channels that are planes, of which so many
+  /// stay in the first level together.
+  double outputLinesHeld() const;
 
   /// What tiles of `pixels` by `width` lanes ask for ahead.
   conv::Prefetch prefetch(int64_t pixels, int64_t width) const;

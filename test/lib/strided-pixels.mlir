@@ -25,3 +25,20 @@ func.func @depthwise(%x: tensor<?x6x33xf32>, %w: tensor<5x1x6xf32>) -> tensor<?x
       {feature_group_count = 6 : i64} : (tensor<?x6x33xf32>, tensor<5x1x6xf32>) -> tensor<?x6x16xf32>
   return %y : tensor<?x6x16xf32>
 }
+
+// Rows of 7 pixels: an element is loaded in parts where loads have no masks, into
+// one vector, and each of the four channels takes one multiply-add.
+// CHECK-LABEL: func.func @rows_of_7(
+// CHECK: scf.for {{.*}} -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>) {
+// CHECK: vector.load {{.*}}, vector<4xf32>
+// CHECK: vector.load {{.*}}, vector<2xf32>
+// CHECK: vector.load {{.*}}, vector<1xf32>
+// CHECK-COUNT-4: vector.fma {{.*}} : vector<8xf32>
+// CHECK-NOT: vector.fma
+// CHECK: return
+func.func @rows_of_7(%x: tensor<?x8x7x7xf32>, %w: tensor<1x1x8x4xf32>) -> tensor<?x4x7x7xf32> {
+  %y = conv.convolution %x, %w window <rank = 2> dims <[b, f, 0, 1]x[0, 1, i, o]->[b, f, 0, 1]>
+      plan <lanes = pixels, width = 4, pixels = 7, unroll = 1, row = unrolled, chunks = 1>
+      : (tensor<?x8x7x7xf32>, tensor<1x1x8x4xf32>) -> tensor<?x4x7x7xf32>
+  return %y : tensor<?x4x7x7xf32>
+}
