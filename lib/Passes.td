@@ -382,4 +382,36 @@ def ConvToLLVM : Pass<"conv-to-llvm", "::mlir::ModuleOp"> {
                            "::mlir::vector::VectorDialect"];
 }
 
+def ConvSeparateBroadcasts : Pass<"conv-separate-broadcasts", "::mlir::ModuleOp"> {
+  let summary = "load a scalar again for vectors of another width";
+  let description = [{
+    A tile whose lanes are not whole vectors multiplies each scalar by vectors of
+    two widths. LLVM broadcasts it once, to the widest, takes the others to be free
+    as parts of that register, and then cannot add in place: it copies and spills
+    sums (12 pixels by 24 lanes: 26 moves beside 28 multiply-adds). With a load of
+    its own each width is an operand in memory. LLVM finds out that two loads are of
+    one address and merges them, so that the second goes through a pointer that it
+    cannot see through, an empty piece of assembly.
+
+    ```mlir
+    %x = llvm.load %p : !llvm.ptr -> f32
+    %a = llvm.insertelement %x, %poison[%c0] : vector<16xf32>
+    %b = llvm.insertelement %x, %poison8[%c0] : vector<8xf32>
+    ```
+    becomes
+    ```mlir
+    %q = llvm.inline_asm "", "=r,0" %p : (!llvm.ptr) -> !llvm.ptr
+    %x = llvm.load %p : !llvm.ptr -> f32
+    %y = llvm.load %q : !llvm.ptr -> f32
+    %a = llvm.insertelement %x, %poison[%c0] : vector<16xf32>
+    %b = llvm.insertelement %y, %poison8[%c0] : vector<8xf32>
+    ```
+    with one such pointer for each that all addresses of a function are made of.
+  }];
+  let options = [
+    Option<"vectorBits", "vector-bits", "int64_t", "512",
+           "bits of a vector register: longer vectors are several">];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 #endif // CONVJIT_LIB_PASSES_TD

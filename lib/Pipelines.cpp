@@ -63,6 +63,7 @@ void convjit::buildLLVMPipeline(OpPassManager &pm,
   pm.addPass(createConvApproximateMath());
   pm.addPass(createConvKernelABI({options.symbolPrefix}));
   pm.addPass(createConvToLLVM());
+  pm.addPass(createConvSeparateBroadcasts({options.vectorBits}));
 }
 
 void convjit::buildCPUPipeline(OpPassManager &pm,

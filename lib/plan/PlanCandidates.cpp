@@ -114,7 +114,9 @@ SmallVector<int64_t> widthsOf(const PlanShape &shape) {
   if (cutAnywhere)
     for (int64_t vectors = 1; vectors <= 4; ++vectors)
       if (vectors == 1 || (vectors - 1) * lanes < run)
-        widths.push_back(vectors * lanes);
+        // All lanes as they are, below, where masks would only add to them.
+        if (vectors * lanes <= run || shape.channels.vectorWidth(run) != run)
+          widths.push_back(vectors * lanes);
   // All lanes in one block, where they are not whole vectors.
   if ((run % lanes || !cutAnywhere) && shape.vectors(run) <= mostVectors &&
       run <= 256 && !llvm::is_contained(widths, run))
@@ -230,13 +232,14 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         // The weights of all channels are loaded first. With 16 registers, 16
         // channels by 6 pixels, k 4 s 2, 8 x 16 x 16 x 64 to 32, by two 87 % of
         // the peak, by one 92; 8 by 14, 28 x 28 x 128 to 128, k 3 s 2, by four
-        // 77, by one 86. Not with part of a vector, whose sums LLVM moves from
-        // iteration to iteration: 20 channels by 4 pixels 54 %, by one 37.
+        // 77, by one 86.
         constexpr int64_t fewRegisters = 16;
         bool whole = !ofPixels &&
                      (vectors > 1 || machine.registers <= fewRegisters) &&
-                     shape.channels.lanesInRun() % shape.lanes == 0 &&
-                     width % shape.lanes == 0 && shape.fusesProducts() &&
+                     (machine.registers <= fewRegisters ||
+                      (shape.channels.lanesInRun() % shape.lanes == 0 &&
+                       width % shape.lanes == 0)) &&
+                     shape.fusesProducts() &&
                      llvm::all_of(shape.splits, hasUniformLanes);
         auto fits = [&](int64_t times) {
           return !whole ||
@@ -309,6 +312,9 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
       double rows = std::max<int64_t>(1, space.tasksPerImage());
       for (Order order :
            {Order::Filter, Order::Block, Order::Input, Order::Batch}) {
+        if (shape.channels.lanes == Lanes::Groups &&
+            shape.blockByBlock == (order == Order::Input))
+          continue;
         space.chunks = 1;
         space.chunks = chunksOf(shape, space, bestPixels, order, best);
         // The batch is not known. 512 to 256 channels, k 4 s 2 from 4 x 4: with
@@ -323,8 +329,12 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
   };
   SmallVector<PhaseSplitAttr> apart = *splitConvolution(op, 0);
   consider(PlanShape(op, machine, 0, apart, Lanes::Channels));
-  if (allowsLanesAcrossGroups(op))
-    consider(PlanShape(op, machine, 0, apart, Lanes::Groups));
+  if (allowsLanesAcrossGroups(op)) {
+    PlanShape shape(op, machine, 0, apart, Lanes::Groups);
+    consider(shape);
+    shape.blockByBlock = true;
+    consider(shape);
+  }
   if (allowsLanesOfPixels(op))
     consider(PlanShape(op, machine, 0, apart, Lanes::Pixels));
   // Where the input is one pixel each output pixel has a tap of its own; where

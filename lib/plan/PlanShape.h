@@ -41,8 +41,11 @@ struct PlanShape {
   double inputBytes, outputBytes;
   bool contiguous; ///< merged lanes follow each other in the output
   bool inputChannelsLast, outputPixelsAreNeighbours, allowsInputPrefetch;
-  bool longEpilogue;
+  bool longEpilogue, hasBias;
   int64_t epilogueOps; ///< instructions repeated for each vector of a tile
+  /// Across groups: whether the next row of the same channels comes before
+  /// other channels of this one.
+  bool blockByBlock = false;
 
   PlanShape(conv::ConvolutionOp op, const Machine &machine, int64_t merged,
             llvm::ArrayRef<conv::PhaseSplitAttr> splits, conv::Lanes lanesHold);
