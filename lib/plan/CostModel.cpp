@@ -254,13 +254,15 @@ double PlanShape::besideStores(int64_t pixels, int64_t width,
   if (featureLast && splits.back().getStep() > 1 && !splits.back().isMerged() &&
       !lines(width))
     again = pixels * lineBytes / 2.0;
-  // Past the caches, single lines go out slower than neighbours do. Depthwise,
-  // k 4 s 2, 128 channels at 64 x 64: 16 channels by 11 pixels 0.51 ms, 32 by 6
-  // 0.30.
+  // Past the caches, few lines go out slower than many neighbours do.
+  // Depthwise, k 4 s 2, 128 channels at 64 x 64: 16 channels by 11 pixels 0.51
+  // ms, 32 by 6 0.30; k 5 x 3 x 1, 192 at 12 x 36 x 24, 32, 48 and 64
+  // channels 11.8, 10.4 and 9.9.
   double single = 1;
-  if (featureLast && width * elementBytes <= lineBytes &&
-      channels.lanesInRun() > width)
-    single = 0.6;
+  double linesOfPixel = static_cast<double>(width * elementBytes) / lineBytes;
+  bool shows = channels.lanes == Lanes::Groups || linesOfPixel <= 1;
+  if (featureLast && channels.lanesInRun() > width && shows)
+    single = std::min(1.0, 0.45 + 0.15 * linesOfPixel);
   // What stays in the third level does not wait for memory. Depthwise, k 3, 108
   // channels at 16 x 28 x 28 (11 MB together), 32 channels by 6 and 10 pixels:
   // 0.886 and 0.835 ms.
