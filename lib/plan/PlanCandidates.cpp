@@ -51,79 +51,6 @@ int64_t chunksOf(const PlanShape &shape, const TaskSpace &space, int64_t pixels,
   return std::clamp<int64_t>(std::min(wanted, tiles / 4), 1, 1024);
 }
 
-/// Outputs of a tile of partial sums: all, or equal parts of them.
-SmallVector<int64_t> reductionWidths(const PlanShape &shape) {
-  SmallVector<int64_t> widths;
-  int64_t run = shape.channels.lanesInRun();
-  constexpr int64_t mostOutputs = 28, mostBlocks = 16;
-  bool cutAnywhere = shape.channels.phases == 1 ||
-                     (shape.contiguous && shape.onlyRowsMerge() &&
-                      llvm::all_of(shape.splits, hasUniformLanes));
-  for (int64_t blocks = 1; blocks <= (cutAnywhere ? mostBlocks : 1); ++blocks) {
-    int64_t width = llvm::divideCeil(run, blocks);
-    if (width <= mostOutputs && !llvm::is_contained(widths, width))
-      widths.push_back(width);
-  }
-  return widths;
-}
-
-/// Channels of neighbouring groups, whole groups and whole vectors of them: 48
-/// of groups with 3.
-SmallVector<int64_t> groupWidths(const PlanShape &shape) {
-  SmallVector<int64_t> widths;
-  int64_t run = shape.channels.lanesInRun();
-  // 112 lanes, of groups with 7, are no faster than 7 of 8 lanes, and long
-  // code.
-  constexpr int64_t mostLanes = 64;
-  if (run < shape.lanes)
-    return {static_cast<int64_t>(llvm::bit_ceil<uint64_t>(run))};
-  int64_t whole = std::lcm(shape.channels.perGroup, shape.lanes);
-  for (int64_t vectors = 1; vectors <= 4; ++vectors)
-    if (int64_t width = vectors * whole;
-        width <= mostLanes && (vectors == 1 || width <= 4 * shape.lanes) &&
-        width - whole < run)
-      widths.push_back(width);
-  if (widths.empty() && run <= mostLanes)
-    widths.push_back(run);
-  return widths;
-}
-
-SmallVector<int64_t> widthsOf(const PlanShape &shape) {
-  if (shape.channels.lanes == Lanes::Groups)
-    return groupWidths(shape);
-  if (shape.channels.lanes == Lanes::Reduction)
-    return reductionWidths(shape);
-  SmallVector<int64_t> widths;
-  int64_t run = shape.channels.lanesInRun(), lanes = shape.lanes;
-  if (shape.channels.lanes == Lanes::Pixels) {
-    constexpr int64_t mostRows = 16;
-    if (shape.channels.phases > 1)
-      return run <= mostRows ? SmallVector<int64_t>{run} : widths;
-    for (int64_t width : {1, 2, 3, 4, 6, 8, 12})
-      if (width <= run)
-        widths.push_back(width);
-    return widths;
-  }
-  if (run < lanes)
-    return {static_cast<int64_t>(
-        llvm::bit_ceil<uint64_t>(std::max<int64_t>(1, run)))};
-  constexpr int64_t mostVectors = 6;
-  bool cutAnywhere = shape.channels.phases == 1 ||
-                     (shape.contiguous && shape.onlyRowsMerge() &&
-                      llvm::all_of(shape.splits, hasUniformLanes));
-  if (cutAnywhere)
-    for (int64_t vectors = 1; vectors <= 4; ++vectors)
-      if (vectors == 1 || (vectors - 1) * lanes < run)
-        // All lanes as they are, below, where masks would only add to them.
-        if (vectors * lanes <= run || shape.channels.vectorWidth(run) != run)
-          widths.push_back(vectors * lanes);
-  // All lanes in one block, where they are not whole vectors.
-  if ((run % lanes || !cutAnywhere) && shape.vectors(run) <= mostVectors &&
-      run <= 256 && !llvm::is_contained(widths, run))
-    widths.push_back(run);
-  return widths;
-}
-
 /// Few output channels share the lanes with pixels of a row, whose taps
 /// overlap.
 void considerFolds(ConvolutionOp op, const Machine &machine,
@@ -165,7 +92,7 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
   int64_t rank = op.getDimensionNumbers().getRank();
   SmallVector<PlanCandidate> found;
   auto consider = [&](const PlanShape &shape) {
-    for (int64_t width : widthsOf(shape)) {
+    for (int64_t width : shape.tileWidths()) {
       int64_t vectors = shape.vectors(width);
       TaskSpace space{shape.channels, shape.splits, 1};
       space.channels.width = width;
@@ -348,7 +275,7 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
   PlanShape shape(op, machine, 0, apart, Lanes::Channels);
   if (onePixel || (op.getDimensionNumbers().getInputBatch() != 0 &&
                    shape.reduction <= mostPlanes && !allowsOuterProducts(op))) {
-    SmallVector<int64_t> widths = widthsOf(shape);
+    SmallVector<int64_t> widths = shape.tileWidths();
     // A line of neighbouring channels by one vector: for k 2 s 2 from 64 to 32
     // channels 25 ms, eight channels by two vectors 32 ms.
     if (!onePixel && !widths.empty())

@@ -50,6 +50,9 @@ struct PlanShape {
   PlanShape(conv::ConvolutionOp op, const Machine &machine, int64_t merged,
             llvm::ArrayRef<conv::PhaseSplitAttr> splits, conv::Lanes lanesHold);
 
+  /// Lanes that a tile may have.
+  llvm::SmallVector<int64_t> tileWidths() const;
+
   bool onlyRowsMerge() const {
     return channels.phases == splits.back().getLanePhases();
   }
@@ -118,6 +121,14 @@ struct PlanShape {
   /// Its weights come at `weightRate` bytes a cycle.
   double stepCycles(int64_t pixels, int64_t width, double share,
                     double weightRate) const;
+  double pixelStepCycles(int64_t pixels, int64_t width, double share) const;
+
+  /// What a step reads, in cycles: behind its FMAs, and beside them.
+  struct StepLoads {
+    double hidden, shown;
+  };
+  /// Across groups; an FMA of all lanes takes `each` cycles.
+  StepLoads groupLoads(int64_t pixels, int64_t width, double each) const;
 
   /// The mean over taps of the share of lanes that have one, in whole vectors.
   double activeShare(int64_t width) const;
