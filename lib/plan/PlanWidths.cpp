@@ -81,11 +81,15 @@ SmallVector<int64_t> PlanShape::tileWidths() const {
       channels.phases == 1 ||
       (contiguous && onlyRowsMerge() && llvm::all_of(splits, hasUniformLanes));
   if (cutAnywhere)
-    for (int64_t whole = 1; whole <= 4; ++whole)
+    for (int64_t whole = 1; whole <= 4; ++whole) {
+      ChannelBlocks blocks = channels;
+      blocks.width = whole * lanes;
       // All lanes as they are, below, where masks would only add to them.
-      if (whole * lanes <= run ||
-          ((whole - 1) * lanes < run && channels.vectorWidth(run) != run))
-        widths.push_back(whole * lanes);
+      bool allAsTheyAre =
+          blocks.width > run && blocks.vectorWidth(run) == run && run > lanes;
+      if (blocks.width - lanes < run && !allAsTheyAre)
+        widths.push_back(blocks.width);
+    }
   // All lanes in one block, where they are not whole vectors.
   if ((run % lanes || !cutAnywhere) && vectors(run) <= mostVectors &&
       run <= 256 && !llvm::is_contained(widths, run))

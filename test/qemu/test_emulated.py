@@ -26,14 +26,18 @@ LAYERS = [line for line in (HERE / "layers.txt").read_text().splitlines()
           if line and not line.startswith("#")]
 
 # Their plans have pixels or input channels in the lanes, and masked loads at the
-# borders.
-MASKED_LOADS = {
+# borders, or a channel more than whole vectors, and multiply-adds of one element.
+READ_IN_PART = {
     "convT3d:in=8x3x4x5,oc=8,k=4,s=2,g=4,layout=channels_first,residual",
     "conv2d:in=16x9x9,oc=16,k=3,g=16,layout=channels_first",
     "convolution:n=11x13,k=5x4,ws=3x4,ld=2x1,rd=2x1,pad=0:9x0:3,rev=1x0,ic=20,oc=6,"
     "bg=2,x=b01f,w=01io,y=b01f,bias",
+    "convT1d:in=11x6,oc=9,k=5,s=3,dtype=f64,bias,act=gelu",
+    "conv2d:in=9x11x3,oc=33,k=7,s=2,bias,act=relu",
+    "convolution:n=9x11,k=3x3,ws=1x1,ld=2x2,rd=1x1,pad=2:1x1:2,rev=1x1,ic=10,oc=9,"
+    "x=b01f,xs=6000x320x16x1,w=01oi,y=b01f",
 }
-assert MASKED_LOADS <= set(LAYERS)
+assert READ_IN_PART <= set(LAYERS)
 
 # What code is made for, and QEMU's CPU for it. AArch64: no SVE; SVE with registers
 # of 256 bits, of 512, and of 128, where NEON is used.
@@ -72,12 +76,17 @@ def aarch64(folder, layer, cpu, emulated, *how):
 
 
 def x86_64(_, layers, cpu, emulated):
-    # QEMU 7.2 reads all of vmaskmovps's operand, also what the mask leaves out,
-    # which real CPUs do not: borders of these layers fault.
+    # QEMU 7.2 reads all of vmaskmovps's operand, also what the mask leaves out, and
+    # 16 bytes for vfmadd231ss, which real CPUs do not: the ends of these layers'
+    # buffers fault. They run without it, where this machine can.
+    verify = [CONVJIT, "verify", f"--target-cpu={cpu}", "--seed", "1", "--jobs", "1"]
+    wrong = ""
     if cpu == "x86-64-v3":
-        layers = [layer for layer in layers if layer not in MASKED_LOADS]
-    return run("qemu-x86_64", "-cpu", emulated, CONVJIT, "verify",
-               f"--target-cpu={cpu}", "--seed", "1", "--jobs", "1", *layers)
+        layers = [layer for layer in layers if layer not in READ_IN_PART]
+        wrong = run(*verify, *sorted(READ_IN_PART))
+        if "this machine cannot run it" in wrong:
+            wrong = ""
+    return wrong or run("qemu-x86_64", "-cpu", emulated, *verify, *layers)
 
 
 CASES = {cpu: (x86_64, LAYERS, cpu, emulated) for cpu, emulated in X86_64.items()}
