@@ -388,7 +388,7 @@ def ConvSeparateBroadcasts : Pass<"conv-separate-broadcasts", "::mlir::ModuleOp"
     A tile whose lanes are not whole vectors multiplies each scalar by vectors of
     two widths. LLVM broadcasts it once, to the widest, takes the others to be free
     as parts of that register, and then cannot add in place: it copies and spills
-    sums (12 pixels by 24 lanes: 26 moves beside 28 multiply-adds). With a load of
+    sums (14 pixels by 24 lanes: 26 moves beside 28 multiply-adds). With a load of
     its own each width is an operand in memory. LLVM finds out that two loads are of
     one address and merges them, so that the second goes through a pointer that it
     cannot see through, an empty piece of assembly.

@@ -161,15 +161,15 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
         // the peak, by one 92; 8 by 14, 28 x 28 x 128 to 128, k 3 s 2, by four
         // 77, by one 86.
         constexpr int64_t fewRegisters = 16;
-        bool whole = !ofPixels &&
-                     (vectors > 1 || machine.registers <= fewRegisters) &&
-                     (machine.registers <= fewRegisters ||
-                      (shape.channels.lanesInRun() % shape.lanes == 0 &&
-                       width % shape.lanes == 0)) &&
-                     shape.fusesProducts() &&
-                     llvm::all_of(shape.splits, hasUniformLanes);
+        bool few = machine.registers <= fewRegisters;
+        bool wholeVectors = shape.channels.lanesInRun() % shape.lanes == 0 &&
+                            width % shape.lanes == 0;
+        bool weightsFirst = !ofPixels &&
+                            (few || (vectors > 1 && wholeVectors)) &&
+                            shape.fusesProducts() &&
+                            llvm::all_of(shape.splits, hasUniformLanes);
         auto fits = [&](int64_t times) {
-          return !whole ||
+          return !weightsFirst ||
                  (vectors > 1 && (pixels + times) * vectors < registers);
         };
         while (unroll < 4 && unroll * 2 <= channels && cycles * unroll < full &&
@@ -239,6 +239,7 @@ SmallVector<PlanCandidate> convjit::planCandidates(ConvolutionOp op,
       double rows = std::max<int64_t>(1, space.tasksPerImage());
       for (Order order :
            {Order::Filter, Order::Block, Order::Input, Order::Batch}) {
+        // Those in which the rows' cycles are as counted.
         if (shape.channels.lanes == Lanes::Groups &&
             shape.blockByBlock == (order == Order::Input))
           continue;

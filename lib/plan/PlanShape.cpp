@@ -195,46 +195,45 @@ double PlanShape::allWeights(int64_t width) const {
   return taps * reduction * elementBytes * width * blocks.blocks();
 }
 
+int64_t PlanShape::inputPlaneBytes() const {
+  int64_t bytes = elementBytes;
+  for (PhaseSplitAttr split : splits)
+    bytes *= split.getInput();
+  return bytes;
+}
+
 double PlanShape::planeBytesAgain(int64_t pixels) const {
-  if (numbers.getInputSpatial().back() !=
-      static_cast<int64_t>(splits.size()) + 1)
+  if (!inputRowsLast())
     return 0;
   double bytes = pixels * pixelBytes,
          lines = std::ceil(bytes / lineBytes) + 0.5;
-  int64_t planeBytes = elementBytes;
-  for (PhaseSplitAttr split : splits)
-    planeBytes *= split.getInput();
   // Planes a multiple of 4 KB apart have their lines in the same sets, others
   // in as many times more as there are distances.
   int64_t sets = l1Period / lineBytes;
-  double apart = std::gcd(planeBytes, l1Period);
+  double apart = std::gcd(inputPlaneBytes(), l1Period);
   double used = std::min<double>(sets, lines * l1Period / apart);
   return reduction * lines > l1Ways * used ? lines * lineBytes : 0;
 }
 
-double PlanShape::farPlaneCycles(int64_t pixels, bool added) const {
+PlanShape::StepLoads PlanShape::farPlanes(int64_t pixels) const {
   // The third level is soon enough: 40 to 96 channels, k 1, at 16 x 32 x 32.
-  if (inputBytes < sharedCache || numbers.getInputSpatial().back() !=
-                                      static_cast<int64_t>(splits.size()) + 1)
-    return 0;
-  int64_t planeBytes = elementBytes;
-  for (PhaseSplitAttr split : splits)
-    planeBytes *= split.getInput();
-  int64_t rowBytes = splits.back().getInput() * elementBytes;
-  int64_t distinct = l2Period / std::gcd(planeBytes, l2Period);
+  if (inputBytes < sharedCache || !inputRowsLast())
+    return {0, 0};
+  int64_t distinct = l2Period / std::gcd(inputPlaneBytes(), l2Period);
   if (reduction <= l2Ways * distinct)
-    return 0;
+    return {0, 0};
+  int64_t bytes = pixels * pixelBytes;
+  int64_t rowBytes = splits.back().getInput() * elementBytes;
+  int64_t aligned = std::gcd(std::gcd(bytes, rowBytes), lineBytes);
+  double lines = static_cast<double>(bytes + lineBytes - aligned) / lineBytes;
   // 256 to 8 channels, k 2 s 2, at 32 x 32 x 16 (64 KB apart, Zen 4): beside 8,
   // 12 and 16 FMAs a step takes 19, 20 and 23 cycles; 192 at 24 x 48 x 16 (72
   // KB): beside 2, 4, 8 and 16 10.6, 10.7, 9.6 and 18.4.
   constexpr int64_t veryFew = 2;
   constexpr double waiting = 8, together = 10;
-  if (added != (distinct <= veryFew))
-    return 0;
-  int64_t bytes = pixels * pixelBytes;
-  int64_t aligned = std::gcd(std::gcd(bytes, rowBytes), lineBytes);
-  double lines = static_cast<double>(bytes + lineBytes - aligned) / lineBytes;
-  return lines * (added ? waiting : together);
+  if (distinct <= veryFew)
+    return {0, waiting * lines};
+  return {together * lines, 0};
 }
 
 double PlanShape::outputLinesHeld() const {
@@ -265,9 +264,6 @@ Prefetch PlanShape::prefetch(int64_t pixels, int64_t width) const {
   // 2, at 24 x 48 x 16, all phases in a tile, 2.6 and 2.2.
   if (!inputChannelsLast) {
     double line = lineBytes, lines = std::ceil(pixels * pixelBytes / line);
-    int64_t planeBytes = elementBytes;
-    for (PhaseSplitAttr split : splits)
-      planeBytes *= split.getInput();
     bool once = ofPixels && splits.back().getInputStep() > 1;
     bool alone = ofPixels && width >= channels.lanesInRun() &&
                  llvm::all_of(splits, [](PhaseSplitAttr split) {
@@ -275,7 +271,7 @@ Prefetch PlanShape::prefetch(int64_t pixels, int64_t width) const {
                           *llvm::max_element(split.getTaps()) <= 1;
                  });
     input &= alone || (reduction * (lines + 0.5) * line > nearestCache &&
-                       (once || planeBytes % l1Period != 0));
+                       (once || inputPlaneBytes() % l1Period != 0));
   }
   // From the second level, weights need no help: 87 % of the peak either way.
   // From the third they do where FMAs do not hide it, for each tile or for the

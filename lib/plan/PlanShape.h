@@ -95,15 +95,18 @@ struct PlanShape {
   /// Bytes of the weights of all lanes, in blocks of `width`.
   double allWeights(int64_t width) const;
 
+  /// Whether rows of the input are last in memory, and channels planes; the
+  /// bytes of one.
+  bool inputRowsLast() const {
+    return numbers.getInputSpatial().back() ==
+           static_cast<int64_t>(splits.size()) + 1;
+  }
+  int64_t inputPlaneBytes() const;
+
   /// With input channels that are planes: the bytes of lines that come from the
   /// second-level cache for each step of a tile of `pixels`, since those of all
   /// channels do not stay in the first.
   double planeBytesAgain(int64_t pixels) const;
-
-  /// With input channels that are planes whose lines share sets of the second
-  /// level, too: the cycles that those of a step of a tile of `pixels` take, at
-  /// least (`added` to its FMAs where the sets are very few).
-  double farPlaneCycles(int64_t pixels, bool added) const;
 
   /// Lines at one place of output channels that are planes, of which so many
   /// stay in the first level together.
@@ -129,6 +132,10 @@ struct PlanShape {
   };
   /// Across groups; an FMA of all lanes takes `each` cycles.
   StepLoads groupLoads(int64_t pixels, int64_t width, double each) const;
+  /// With input channels that are planes, whose lines share sets of the second
+  /// level, too, and come from memory: those of a tile of `pixels`, at the
+  /// least. Beside FMAs where the sets are very few.
+  StepLoads farPlanes(int64_t pixels) const;
 
   /// The mean over taps of the share of lanes that have one, in whole vectors.
   double activeShare(int64_t width) const;

@@ -66,8 +66,9 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
     if (choosesSums())
       sums *= fusesProducts() ? 1.75 : 1.33;
     sums += pixels * machine.broadcastCycles;
-    loads = std::max(loads, farPlaneCycles(pixels, /*added=*/false));
-    shown += farPlaneCycles(pixels, /*added=*/true);
+    StepLoads far = farPlanes(pixels);
+    loads = std::max(loads, far.hidden);
+    shown += far.shown;
   }
   double weight = acrossGroups ? loadWeightOfGroups : loadWeight;
   return std::max({sums, loads, latency}) + weight * loads + shown;
@@ -80,9 +81,7 @@ double PlanShape::pixelStepCycles(int64_t pixels, int64_t width,
   // k 3, at 7 x 7 x 7 with SSE: 7 of 8 pixels 13.1 ms, 12 channels 6.5.
   int64_t padded = paddedPixels(pixels, 8 * elementBytes);
   bool chooses = padded != pixels && !hasMasks();
-  double vectors = fmaCycles(padded);
-  if (chooses)
-    vectors *= 2;
+  double vectors = fmaCycles(padded) * (chooses ? 2 : 1);
   double step = splits.back().getInputStep(), taps = rowTaps();
   double rows = width * share;
   // Loads of pixels cross lines. All elements of a row are loaded and
@@ -97,15 +96,15 @@ double PlanShape::pixelStepCycles(int64_t pixels, int64_t width,
   // Each tap loads its lines anew. 32 channels to 3, k 4 s 2, tiles of 64
   // pixels, Emerald Rapids: 10.3 cycles a step at 64 x 64, whose lines are in
   // few sets, where FMAs take 6; at 63 x 64 8.0.
-  double again = std::max(planeBytesAgain(padded) / nearRate,
-                          farPlaneCycles(pixels, /*added=*/false));
-  double waiting = farPlaneCycles(pixels, /*added=*/true);
+  StepLoads far = farPlanes(pixels);
+  double again = std::max(planeBytesAgain(padded) / nearRate, far.hidden);
+  double shown = far.shown;
   if (step > 1) {
     again /= taps;
-    waiting /= taps;
+    shown /= taps;
   }
   return std::max({rows * vectors + shuffles, loads, again, latency}) +
-         loadWeight * loads + waiting;
+         loadWeight * loads + shown;
 }
 
 PlanShape::StepLoads PlanShape::groupLoads(int64_t pixels, int64_t width,

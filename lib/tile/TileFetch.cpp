@@ -146,7 +146,7 @@ void Tiler::fetchRow(ArrayRef<Value> outerTaps, int64_t pixels) {
   // asked for, as far ahead as the next row of output reads (a tile ahead where
   // that is too much to keep, or there is one row). Depthwise, k 3, from
   // memory, a tile ahead and a row: 88 channels at 200 x 200 1.92 and 1.38 ms,
-  // 64 at 400 x 400 6.4 and 4.9, 72 at 24 x 60 x 60, s 2, 1.85 and 1.55.
+  // 64 at 400 x 400 4.9 and 4.0, 72 at 24 x 60 x 60, s 2, 1.85 and 1.55.
   constexpr int64_t mostRowBytes = 512 << 10;
   if (channels != all) {
     int64_t ahead = pixels * this->row.getInputStep(), nextRow = 0;
