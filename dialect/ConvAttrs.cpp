@@ -378,7 +378,7 @@ LogicalResult PlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                Lanes, int64_t width, int64_t pixels,
                                int64_t unroll, RowForm, int64_t chunks,
                                int64_t merged, Order, int64_t fold, Prefetch,
-                               int64_t strip) {
+                               int64_t strip, int64_t streamFrom) {
   auto check = [&](StringRef field, int64_t value, int64_t low, int64_t high) {
     if (value >= low && value <= high)
       return success();
@@ -391,7 +391,8 @@ LogicalResult PlanAttr::verify(function_ref<InFlightDiagnostic()> emitError,
       failed(check("chunks", chunks, 1, 1 << 20)) ||
       failed(check("merged", merged, 0, 3)) ||
       failed(check("fold", fold, 1, 16)) ||
-      failed(check("strip", strip, 0, 1 << 20)))
+      failed(check("strip", strip, 0, 1 << 20)) ||
+      failed(check("stream_from", streamFrom, 0, maxStreamingBytes)))
     return failure();
   return success();
 }

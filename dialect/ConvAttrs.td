@@ -232,7 +232,9 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
       that the tile itself writes parts of;
     - `strip`: of three dimensions, so many rows of a plane are followed by those
       of the next plane, not by the plane's other rows, so that the planes that
-      an output reads stay in the cache; with 0 whole planes follow each other.
+      an output reads stay in the cache; with 0 whole planes follow each other;
+    - `stream_from`: of a call whose output has so many bytes, lines that a tile
+      writes as a whole go past the caches, to memory.
 
     With `row = outer` a register tile is `pixels` images by `width` output
     channels, or, where images are last in memory in the input and the output,
@@ -265,13 +267,15 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
     Conv_OrderParameter:$order,
     DefaultValuedParameter<"int64_t", "1">:$fold,
     Conv_PrefetchParameter:$prefetch,
-    DefaultValuedParameter<"int64_t", "0">:$strip);
+    DefaultValuedParameter<"int64_t", "0">:$strip,
+    DefaultValuedParameter<"int64_t", "::convjit::conv::streamingBytes">:$stream_from);
   let builders = [
     AttrBuilder<(ins "Lanes":$lanes, "int64_t":$width, "int64_t":$pixels,
                      "int64_t":$unroll, "RowForm":$row, "int64_t":$chunks,
                      "int64_t":$merged, "Order":$order, "int64_t":$fold), [{
       return $_get($_ctxt, lanes, width, pixels, unroll, row, chunks, merged,
-                   order, fold, Prefetch::None, /*strip=*/0);
+                   order, fold, Prefetch::None, /*strip=*/0,
+                   streamingBytes);
     }]>
   ];
   let assemblyFormat = "`<` struct(params) `>`";

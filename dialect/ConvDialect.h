@@ -20,6 +20,18 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+namespace convjit::conv {
+
+/// An output of this many bytes outgrows a core's own cache: unless a plan says
+/// otherwise, its lines go to memory without being read first. 14 MB from one
+/// input channel: 2.7 ms by plain stores, 1.3 ms by these (Zen 4); layers bound
+/// by FMAs do not change.
+inline constexpr int64_t streamingBytes = int64_t(4) << 20;
+/// The most that a plan may say.
+inline constexpr int64_t maxStreamingBytes = int64_t(1) << 40;
+
+} // namespace convjit::conv
+
 #include "ConvDialect.h.inc"
 #include "ConvEnums.h.inc"
 

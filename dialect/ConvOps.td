@@ -327,8 +327,8 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
 
     With `images`, the tile's pixels are one pixel of neighbouring images.
 
-    `whole_lines`: what a pixel stores is whole cache lines, if the output
-    begins with one, and the output is large.
+    `stream_from`: what a pixel stores is whole cache lines, if the output begins
+    with one; where it has so many bytes they go past the caches.
 
     `input_ahead`, `filter_ahead`: so many input channels further on, the pixels'
     lines or the weights are fetched while these are multiplied.
@@ -356,7 +356,7 @@ def Conv_TileOp : Conv_Op<"tile", [AttrSizedOperandSegments]> {
     OptionalAttr<DenseBoolArrayAttr>:$clipped,
     OptionalAttr<DenseI64ArrayAttr>:$active,
     OptionalAttr<I64Attr>:$reduction,
-    UnitAttr:$images, UnitAttr:$whole_lines,
+    UnitAttr:$images, OptionalAttr<I64Attr>:$stream_from,
     OptionalAttr<I64Attr>:$input_ahead, OptionalAttr<I64Attr>:$filter_ahead,
     OptionalAttr<Conv_EpilogueAttr>:$epilogue);
   let assemblyFormat = [{

@@ -112,8 +112,9 @@ void registerPipelines();
 /// arguments, each used once; null if the function has another form.
 conv::ConvolutionOp onlyConvolution(mlir::func::FuncOp func);
 
-/// On an epilogue: its stores are whole lines, if the output begins a line. On
-/// a function: it may store past the cache.
+/// On an epilogue: its stores are whole lines, if the output begins a line, and
+/// go past the caches where that has so many bytes. On a function: it may store
+/// past the caches.
 constexpr llvm::StringLiteral streamingAttr = "conv.streaming";
 /// LLVM's attribute of a function whose instructions are in the order that
 /// registers were counted for: the code generator keeps it.

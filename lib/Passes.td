@@ -248,7 +248,8 @@ def ConvToLinalg : Pass<"conv-to-linalg", "::mlir::ModuleOp"> {
     - `conv.tap_pixels`: the pixels of each tap (lanes across groups, where one
       contraction takes all taps of a row).
     Buffers with `conv.buffer` hold a tile on its way to scattered places of the
-    output; `conv.streaming` marks stores of whole cache lines.
+    output; `conv.streaming` says of how many bytes on stores of whole cache
+    lines go past the caches.
 
     After:
     ```mlir

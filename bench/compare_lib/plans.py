@@ -59,8 +59,9 @@ def neighbours(text):
     plans = []
     for key, value in changes:
         changed = {**fields, key: value}
-        if "strip" in changed:  # the last field in a plan's text
-            changed["strip"] = changed.pop("strip")
+        for last in ("strip", "stream_from"):  # the last fields in a plan's text
+            if last in changed:
+                changed[last] = changed.pop(last)
         plans.append(plan_text(changed))
     return [plan for plan in dict.fromkeys(plans) if plan != text]
 

@@ -94,6 +94,41 @@ double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
   return last ? stores : stores + each * pixels * width;
 }
 
+bool PlanShape::storesWholeLines(int64_t width) const {
+  auto lines = [&](int64_t elements) {
+    return elements * elementBytes % lineBytes == 0;
+  };
+  return numbers.getOutputFeature() ==
+             static_cast<int64_t>(numbers.getOutputSpatial().size()) + 1 &&
+         lines(width) &&
+         (channels.lanes == Lanes::Groups
+              ? lines(channels.lanesInRun())
+              : channels.lanes == Lanes::Channels && lines(channels.perGroup));
+}
+
+int64_t PlanShape::streamFrom(int64_t width) const {
+  if (machine.hasMesh() || outputBytes == 0 || !storesWholeLines(width))
+    return streamingBytes;
+  // Lines go to memory no faster than that, and FMAs that take longer hide it;
+  // the third level is faster while it holds both tensors. MB of both, and ms
+  // past the caches and by plain stores: depthwise, transposed, k 4 s 2, 64
+  // channels at 16384 (12) 0.300 and 0.220, 128 at 64 x 64 (10) 0.331 and
+  // 0.308; k 1, 4 to 32 channels at 256 x 256 (9) 0.293 and 0.166. With as many
+  // products as hide it: 64 to 64, k 2 s 2, at 64 x 96 1.72 and 1.73. Larger:
+  // depthwise, transposed, k 4 s 2, 64 at 8 x 16 x 16, 4 images (38), 0.825
+  // and 1.20.
+  constexpr double held = 13 << 20;
+  double row = std::accumulate(splits.back().getTaps().begin(),
+                               splits.back().getTaps().end(), 0.0) /
+               std::max<double>(1, splits.back().getTaps().size());
+  double products = reduction * meanOuterTaps() * row;
+  if (products * 8 / machine.fmaBits >= 1 / machine.streamRate)
+    return streamingBytes;
+  double share = outputBytes / (inputBytes + outputBytes);
+  auto from = llvm::alignTo(static_cast<uint64_t>(held * share), 1 << 20);
+  return std::max<int64_t>(streamingBytes, from);
+}
+
 double PlanShape::besideStores(int64_t pixels, int64_t width,
                                double cycles) const {
   if (outputBytes < streamingBytes)
@@ -104,11 +139,6 @@ double PlanShape::besideStores(int64_t pixels, int64_t width,
   auto lines = [&](int64_t elements) {
     return elements * elementBytes % lineBytes == 0;
   };
-  bool wholeLines =
-      featureLast && lines(width) &&
-      (channels.lanes == Lanes::Groups
-           ? lines(channels.lanesInRun())
-           : channels.lanes == Lanes::Channels && lines(channels.perGroup));
   double bytes = pixels * width * elementBytes;
   // Phases apart leave lines in parts, which come back from the second level.
   // 20 channels to 20, k 2 s 2: 40 lanes of both phases 1.35 times as fast.
@@ -129,10 +159,11 @@ double PlanShape::besideStores(int64_t pixels, int64_t width,
   // channels at 16 x 28 x 28 (11 MB together), 32 channels by 6 and 10 pixels:
   // 0.886 and 0.835 ms.
   bool stays = !machine.hasMesh() && inputBytes + outputBytes < 2 * sharedCache;
+  bool past = storesWholeLines(width) && outputBytes >= streamFrom(width);
   double stores =
-      (bytes + again) / (wholeLines ? single * machine.streamRate
-                                    : std::max(machine.storeRate,
-                                               stays ? machine.l3Rate / 2 : 0));
+      (bytes + again) /
+      (past ? single * machine.streamRate
+            : std::max(machine.storeRate, stays ? machine.l3Rate / 2 : 0));
   // Between the vectors of a long epilogue there is time enough. (Tried where a
   // long tile could hide 3 KB of stores on a Xeon: 31 layers, 0.98 times as
   // fast.)

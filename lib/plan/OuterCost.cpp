@@ -326,11 +326,11 @@ void OuterTimes::add(const Form &form, int64_t rows, int64_t width) {
     bool isNear = outputBytes + size * pixelBytes < 0.85 * machine.l2Bytes;
     double further = place(form, size, rows, width, isNear) - 1;
     double inPiece = pixels.each / pieces;
-    auto plan =
-        PlanAttr::get(op.getContext(), form.lanes, width, rows,
-                      /*unroll=*/1, RowForm::Outer, chunks,
-                      /*merged=*/0, isNear ? Order::Filter : Order::Block,
-                      /*fold=*/1, prefetch(chunks, isNear), /*strip=*/0);
+    auto plan = PlanAttr::get(
+        op.getContext(), form.lanes, width, rows,
+        /*unroll=*/1, RowForm::Outer, chunks,
+        /*merged=*/0, isNear ? Order::Filter : Order::Block,
+        /*fold=*/1, prefetch(chunks, isNear), /*strip=*/0, streamingBytes);
     double tile = 0;
     for (auto [count, share] : tiles) {
       double used = rowsOf(count), sums = used * lanesOf(count);

@@ -160,6 +160,9 @@ std::string convjit::whyPlanIsImpossible(ConvolutionOp op, PlanAttr plan) {
   if (plan.getStrip() && (outer || op.getDimensionNumbers().getRank() < 3))
     return "strip = " + std::to_string(plan.getStrip()) +
            "; valid with row = outer, or less than three dimensions: 0";
+  if (plan.getStreamFrom() != streamingBytes && outer)
+    return "stream_from = " + std::to_string(plan.getStreamFrom()) +
+           "; valid with row = outer: " + std::to_string(streamingBytes);
   int64_t merged = plan.getMerged();
   if (plan.getFold() > 1 && (merged == 0 || plan.getLanes() != Lanes::Channels))
     return "fold = " + std::to_string(plan.getFold()) +

@@ -23,9 +23,10 @@ static bool isLong(EpilogueAttr epilogue) {
 }
 
 PlanShape::PlanShape(ConvolutionOp op, const Machine &machine, int64_t merged,
-                     ArrayRef<PhaseSplitAttr> splits, Lanes lanesHold)
+                     ArrayRef<PhaseSplitAttr> splits, Lanes lanesHold,
+                     bool blockByBlock)
     : machine(machine), numbers(op.getDimensionNumbers()), merged(merged),
-      splits(splits) {
+      splits(splits), blockByBlock(blockByBlock) {
   auto input = cast<RankedTensorType>(op.getInput().getType());
   auto filter = cast<RankedTensorType>(op.getFilter().getType());
   elementBytes = input.getElementTypeBitWidth() / 8;

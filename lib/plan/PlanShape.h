@@ -45,10 +45,11 @@ struct PlanShape {
   int64_t epilogueOps; ///< instructions repeated for each vector of a tile
   /// Across groups: whether the next row of the same channels comes before
   /// other channels of this one.
-  bool blockByBlock = false;
+  bool blockByBlock;
 
   PlanShape(conv::ConvolutionOp op, const Machine &machine, int64_t merged,
-            llvm::ArrayRef<conv::PhaseSplitAttr> splits, conv::Lanes lanesHold);
+            llvm::ArrayRef<conv::PhaseSplitAttr> splits, conv::Lanes lanesHold,
+            bool blockByBlock = false);
 
   /// Lanes that a tile may have.
   llvm::SmallVector<int64_t> tileWidths() const;
@@ -149,6 +150,12 @@ struct PlanShape {
                              double weightRate) const;
 
   double storeCycles(int64_t pixels, int64_t width) const;
+
+  /// Whether tiles of `width` lanes write whole lines, if the output begins
+  /// one.
+  bool storesWholeLines(int64_t width) const;
+  /// Bytes of a call's output from which they go past the caches.
+  int64_t streamFrom(int64_t width) const;
 
   /// Cycles of a tile that takes `cycles` and whose outputs go to memory.
   double besideStores(int64_t pixels, int64_t width, double cycles) const;

@@ -222,8 +222,8 @@ void TileStore::store(int64_t first, int64_t count, bool staged) {
       });
   if (staged)
     lanes->copy(op.getOutput(), buffer, first, count, /*store=*/true);
-  else if (op.getWholeLines())
-    generic->setAttr(streamingAttr, b.getUnitAttr());
+  else if (IntegerAttr from = op.getStreamFromAttr())
+    generic->setAttr(streamingAttr, from);
 }
 
 void convjit::storeTile(TileOp op, Value accumulators, bool lanesOfPixels,

@@ -284,15 +284,16 @@ int64_t Tiler::channelsPerGroup() {
          static_cast<int64_t>(op.getFeatureGroupCount());
 }
 
-bool Tiler::storesWholeLines() const {
+bool Tiler::storesWholeLines() {
   auto output = cast<MemRefType>(outputBuffer.getType());
   int64_t bytes = output.getElementTypeBitWidth() / 8;
   auto lines = [&](int64_t elements) {
     return elements * bytes % lineBytes == 0;
   };
   // Less than this stays in the second-level cache in any batch worth a
-  // thought.
-  constexpr int64_t fewBytes = int64_t(512) << 10;
+  // thought, unless the plan says so.
+  int64_t fewBytes =
+      std::min<int64_t>(int64_t(512) << 10, op.getPlanAttr().getStreamFrom());
   const ChannelBlocks &channels = space.channels;
   // Blocks of neighbouring groups begin anywhere, those of others in a group.
   bool blocksAreLines =
@@ -302,6 +303,12 @@ bool Tiler::storesWholeLines() const {
   return imageBytes(output) >= fewBytes && blocksAreLines &&
          numbers.getOutputFeature() == rank + 1 &&
          lines(channels.groups * channels.perGroup) && lines(valid);
+}
+
+IntegerAttr Tiler::streamFrom() {
+  return storesWholeLines()
+             ? b.getI64IntegerAttr(op.getPlanAttr().getStreamFrom())
+             : nullptr;
 }
 
 /// One body for full blocks and one for the last, where both exist.

@@ -189,6 +189,6 @@ void Tiler::tile(Value q, int64_t pixels, Value phaseIndex, const Phase &phase,
       space.channels.lanes == Lanes::Reduction
           ? b.getI64IntegerAttr(channelsPerGroup())
           : nullptr,
-      ofImages, storesWholeLines(), inputAhead(pixels), filterAhead(),
+      ofImages, streamFrom(), inputAhead(pixels), filterAhead(),
       op.getEpilogueAttr());
 }

@@ -61,7 +61,8 @@ private:
   mlir::Value laneBias(mlir::Value group);
   /// Input channels that an output channel reads.
   int64_t channelsPerGroup();
-  bool storesWholeLines() const;
+  bool storesWholeLines();
+  mlir::IntegerAttr streamFrom();
   /// What `prefetch` of the plan means for a tile.
   mlir::IntegerAttr filterAhead();
   mlir::IntegerAttr inputAhead(int64_t pixels);

@@ -125,8 +125,8 @@ void cloneAsVector(Operation &inner, int64_t lanes, OpBuilder &b,
 
 } // namespace
 
-/// Whether the call's output is large, and begins a line.
-Value EpilogueVectorizer::streams(Value view) {
+/// Whether the call's output has so many bytes, and begins a line.
+Value EpilogueVectorizer::streams(Value view, int64_t from) {
   if (streaming)
     return streaming;
   Value output = view.getDefiningOp<memref::ReinterpretCastOp>().getSource();
@@ -148,8 +148,7 @@ Value EpilogueVectorizer::streams(Value view) {
       b.createOrFold<arith::RemUIOp>(loc, address, math.constant(lineBytes));
   using Predicate = arith::CmpIPredicate;
   Value aligned = math.compare(Predicate::eq, offset, math.constant(0));
-  Value large =
-      math.compare(Predicate::sge, total, math.constant(streamingBytes));
+  Value large = math.compare(Predicate::sge, total, math.constant(from));
   streaming = arith::AndIOp::create(b, loc, aligned, large);
   func->setAttr(streamingAttr, b.getUnitAttr());
   return streaming;
@@ -286,9 +285,10 @@ void EpilogueVectorizer::vectorize(linalg::GenericOp op, ArrayRef<Value> rows,
         storeLanes(result.value, target, result.pixel, result.lane, streaming,
                    b, loc);
     };
-    if (op->hasAttr(streamingAttr))
+    if (auto from = op->getAttrOfType<IntegerAttr>(streamingAttr))
       math.branch(
-          streams(output.buffer), [&] { all(true); }, [&] { all(false); });
+          streams(output.buffer, from.getInt()), [&] { all(true); },
+          [&] { all(false); });
     else
       all(false);
     results.clear();

@@ -35,7 +35,7 @@ public:
                  llvm::ArrayRef<LanePiece> pieces, mlir::OpBuilder &b);
 
 private:
-  mlir::Value streams(mlir::Value view);
+  mlir::Value streams(mlir::Value view, int64_t from);
 
   mlir::func::FuncOp func;
   mlir::Value streaming;

@@ -164,6 +164,9 @@ std::string convjit::cli::randomPlan(std::string plan, uint64_t seed) {
   if (random.chance(50))
     replaceField(plan, "strip",
                  std::to_string(random.pick<int64_t>({1, 2, 3})));
+  if (random.chance(50))
+    replaceField(plan, "stream_from",
+                 std::to_string(random.pick<int64_t>({0, 1 << 20})));
   if (random.chance(60))
     replaceField(plan, "prefetch", random.pick({"input", "filter", "both"}));
   if (random.chance(50))

@@ -13,7 +13,7 @@ WANTED = {
 }
 # Of these, some value: how often a number is legal depends on the plans that the
 # machine at hand prefers.
-ANY = ["fold", "strip"]
+ANY = ["fold", "strip", "stream_from"]
 # Of these, some plan has both.
 TOGETHER = [("row = outer", "prefetch = both"), ("row = outer", "lanes = groups")]
 
