@@ -116,6 +116,26 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
       shared =
           outputBytes * line / (channels.perGroup * bytes) / machine.memoryRate;
   }
+  // What the next block reads is in the third level, at least. Across groups
+  // those are other lines, but the next row's, of the same block, are gone.
+  double againRate = taskInput < sharedCache
+                         ? std::max(imageRate, machine.l3Rate)
+                         : imageRate;
+  double inputAgain = (inputPasses - 1) * inputBytes / againRate;
+  // What is asked for ahead hides half. Depthwise, k 3 s 1 x 2 x 2, 54 channels
+  // at 16 x 112 x 112, haswell: rows for each block 11.1 ms, blocks for each
+  // row 7.3; k 5 s 2, 320 at 32 x 32 x 16, 4 images, 11.6 and 14.5.
+  if (channels.lanes == Lanes::Groups && !rowByRow)
+    inputAgain =
+        std::max(0.0, rows * taskInput - inputBytes) / (2 * againRate);
+  // Parts of pixels that go to memory, if the others' turn is far away.
+  // Depthwise, transposed, k 7 s 3, 384 channels at 105 x 158, 64 of them a
+  // block: by blocks 26.6 ms, by rows 15.5; k 3 s 2 d 4, 768 at 16 x 32 x 16,
+  // 64.5 and 46.9.
+  constexpr double partRate = 5.4;
+  if (channels.lanes == Lanes::Groups && width < run &&
+      outputBytes > sharedCache && order != Order::Input)
+    shared += outputBytes / partRate;
   // Taps of one row: where the input is tiny, each row has its own.
   double rowShare = 1;
   for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
@@ -141,7 +161,7 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
            late * blocks * groupShare * inputBytes / imageRate;
   case Order::Input:
     return shared + weights(blockBytes * blocks, rows, whole) +
-           late * inputPasses * inputBytes / imageRate;
+           late * (inputBytes / imageRate + inputAgain);
   }
   llvm_unreachable("unknown order");
 }
