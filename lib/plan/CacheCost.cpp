@@ -80,7 +80,11 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
                     std::max(0.0, 1 - reused / sharedCache);
     return std::max(bytes / machine.l3Rate, all - hidden);
   };
+  // Each group reads its part of every pixel, and of lines that it shares.
   double groupShare = 1.0 / channels.groups;
+  if (inputChannelsLast)
+    groupShare = std::min(
+        1.0, groupShare * (1 + (lineBytes - 1.0) / (reduction * elementBytes)));
   // The input rows that one row of output reads survive the blocks between.
   double taskInput = inputBytes / space.chunks;
   for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
@@ -110,8 +114,6 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
   double shared = 0;
   if (channels.groups > 1 && channels.lanes == Lanes::Channels && !rowByRow) {
     double line = lineBytes - 1, bytes = elementBytes;
-    if (inputChannelsLast)
-      inputPasses *= 1 + line / (reduction * bytes);
     if (outputBytes > near)
       shared =
           outputBytes * line / (channels.perGroup * bytes) / machine.memoryRate;
