@@ -88,8 +88,9 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
   // The input rows that one row of output reads survive the blocks between.
   double taskInput = inputBytes / space.chunks;
   for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
-    taskInput *= std::min(1.0, static_cast<double>(split.getTaps().front()) /
-                                   std::max<int64_t>(1, split.getInput()));
+    taskInput *= std::min(
+        1.0, static_cast<double>(*llvm::max_element(split.getTaps())) /
+                 std::max<int64_t>(1, split.getInput()));
   // Blocks of groups read parts of the same lines, unless they begin lines.
   // From memory, passes of strided lines take as long as parts: 64 channels at
   // 400 x 400, k 3, by rows 4.7 ms, by blocks of 32 5.7.
