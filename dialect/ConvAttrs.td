@@ -228,8 +228,9 @@ def Conv_PlanAttr : Conv_Attr<"Plan", "plan"> {
       not its own: of 3 taps, 6;
     - `prefetch`: `input`, `filter` or `both`: what a tile asks for that later
       ones read, where it comes from beyond the second-level cache and the CPU
-      does not see it coming; with `input`, also the lines of a large output
-      that the tile itself writes parts of;
+      does not see it coming (of images that stay near one by one, where a call
+      has many); with `input`, also the lines of a large output that the tile
+      itself writes parts of;
     - `strip`: of three dimensions, so many rows of a plane are followed by those
       of the next plane, not by the plane's other rows, so that the planes that
       an output reads stay in the cache; with 0 whole planes follow each other;

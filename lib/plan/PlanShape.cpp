@@ -259,7 +259,10 @@ Prefetch PlanShape::prefetch(int64_t pixels, int64_t width) const {
   // and 0.120. From memory, where batches of more than 4 MB an image are, too,
   // it is too late: 108 channels at 16 x 28 x 28 0.82 ms without and 0.87, 16
   // images 31.4 and 24.5; 240 to 3, k 4 s 2, at 8 x 64 x 64 52 % and 61.
-  bool input = allowsInputPrefetch && inputBytes > streamingBytes;
+  // Of smaller images a kernel asks where a call has many of them.
+  constexpr double smallImage = 256 << 10;
+  bool input = allowsInputPrefetch &&
+               inputBytes > (inputChannelsLast ? smallImage : streamingBytes);
   // Of planes, a tile's lines that do not stay from one tap to the next. Those
   // of all channels that share a set would push each other out before their
   // turn: 256 to 16, k 3, at 64 x 64 81 % of the peak, 74 with. Not where one

@@ -109,13 +109,16 @@ double PlanShape::reductionTileCycles(int64_t pixels, int64_t width,
   // k 4 s 2, at 16 x 16 x 16, haswell: 6 outputs by 2 pixels 73 GFLOP/s, 24
   // channels of all phases 97.
   double alone = machine.registers <= 16 ? 2 : 1;
-  // Rows that outgrow the first-level cache come from the second for each block
-  // of outputs, half of which shows. 128 to 3 channels, k 4 s 2, at 128 x 128:
+  // Rows that outgrow the first-level cache come from the second again for each
+  // further block or phase of outputs, half of which shows. 128 to 3 channels, k 4 s 2, at 128 x 128:
   // 2 of a row's 6 outputs by 11 pixels 63 % of the peak, all 6 by 3 78 %.
+  double uses = llvm::divideCeil(channels.lanesInRun(), width);
+  for (PhaseSplitAttr split : splits)
+    uses *= split.isMerged() ? 1 : std::min(split.getStep(), split.getOutput());
   double pixelRow = outerTaps * reduction * elementBytes;
   double rowBytes = reduction * row.getInput() * elementBytes;
   if (this->outerTaps() * rowBytes > l1Bytes)
-    body += pixels * row.getInputStep() * pixelRow /
+    body += (1 - 1 / uses) * pixels * row.getInputStep() * pixelRow /
             (2 * nearRate * outerTaps * vectors);
   return outerTaps * vectors * body +
          alone * (bodies * (tapStart + vectors * chunkStart) +

@@ -77,6 +77,27 @@ bool Tiler::staysNear(int64_t dim) {
   return bytes * *llvm::max_element(space.splits[dim].getTaps()) <= most;
 }
 
+/// Whether a call's input comes from memory, which a batch of images does that
+/// would stay in the cache one by one; null where one alone does. 32 to 8
+/// channels, k 4 s 3, at 128 x 128, 2 MB: one image 0.130 ms and 0.131 if asked
+/// for ahead, 16 images 4.0 and 2.75.
+Value Tiler::inputIsFar() {
+  auto input = cast<MemRefType>(op.getInput().getType());
+  int64_t bytes = imageBytes(input), batch = numbers.getInputBatch();
+  if (bytes > streamingBytes || !input.isDynamicDim(batch))
+    return nullptr;
+  constexpr int64_t sharedCache = int64_t(8) << 20;
+  if (!farInput) {
+    auto func = op->getParentOfType<func::FuncOp>();
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(&func.getBody().front());
+    Value images = memref::DimOp::create(b, op.getLoc(), op.getInput(), batch);
+    farInput = math.compare(arith::CmpIPredicate::sgt, math.mul(images, bytes),
+                            math.constant(sharedCache));
+  }
+  return farInput;
+}
+
 /// Half a page ahead, or further, in the rows of input that no row of output
 /// has read. Heads from memory gain most, since the CPU itself stops at the end
 /// of a page: 32 channels to 1, k 3 s 2, at 97 x 128 x 256 104 ms without, 73
@@ -86,7 +107,7 @@ void Tiler::fetchInput(int64_t pixels, Value phaseIndex) {
     return;
   // Phases of a row follow each other, and with some orders those of all
   // dimensions and blocks of channels: the first asks for all.
-  Value first;
+  Value first = inputIsFar();
   auto only = [&](Value index, int64_t which, int64_t count) {
     if (count == 1)
       return;

@@ -67,6 +67,7 @@ private:
   mlir::IntegerAttr filterAhead();
   mlir::IntegerAttr inputAhead(int64_t pixels);
   bool fetchesInput();
+  mlir::Value inputIsFar();
   void fetchInput(int64_t pixels, mlir::Value phaseIndex);
   void fetchOutput(int64_t pixels);
   bool staysNear(int64_t dim);
@@ -87,6 +88,7 @@ private:
   mlir::DenseI64ArrayAttr active;
   llvm::SmallVector<mlir::Value> inputAt, filterAt, outputAt, outerRanges,
       phaseIndices;
+  mlir::Value farInput;
   mlir::Value block, blockOfGroup, chunk, firstLane, bias;
   mlir::Value liveRows, liveStarts, liveFirst, liveLast;
   int64_t width = 1, valid = 1;
