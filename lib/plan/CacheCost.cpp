@@ -88,9 +88,9 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
   // The input rows that one row of output reads survive the blocks between.
   double taskInput = inputBytes / space.chunks;
   for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
-    taskInput *= std::min(
-        1.0, static_cast<double>(*llvm::max_element(split.getTaps())) /
-                 std::max<int64_t>(1, split.getInput()));
+    taskInput *=
+        std::min(1.0, static_cast<double>(*llvm::max_element(split.getTaps())) /
+                          std::max<int64_t>(1, split.getInput()));
   // Blocks of groups read parts of the same lines, unless they begin lines.
   // From memory, passes of strided lines take as long as parts: 64 channels at
   // 400 x 400, k 3, by rows 4.7 ms, by blocks of 32 5.7.
@@ -121,16 +121,14 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
   }
   // What the next block reads is in the third level, at least. Across groups
   // those are other lines, but the next row's, of the same block, are gone.
-  double againRate = taskInput < sharedCache
-                         ? std::max(imageRate, machine.l3Rate)
-                         : imageRate;
+  double againRate =
+      taskInput < sharedCache ? std::max(imageRate, machine.l3Rate) : imageRate;
   double inputAgain = (inputPasses - 1) * inputBytes / againRate;
   // What is asked for ahead hides half. Depthwise, k 3 s 1 x 2 x 2, 54 channels
   // at 16 x 112 x 112, haswell: rows for each block 11.1 ms, blocks for each
   // row 7.3; k 5 s 2, 320 at 32 x 32 x 16, 4 images, 11.6 and 14.5.
   if (channels.lanes == Lanes::Groups && !rowByRow)
-    inputAgain =
-        std::max(0.0, rows * taskInput - inputBytes) / (2 * againRate);
+    inputAgain = std::max(0.0, rows * taskInput - inputBytes) / (2 * againRate);
   // Parts of pixels that go to memory, if the others' turn is far away.
   // Depthwise, transposed, k 7 s 3, 384 channels at 105 x 158, 64 of them a
   // block: by blocks 26.6 ms, by rows 15.5; k 3 s 2 d 4, 768 at 16 x 32 x 16,

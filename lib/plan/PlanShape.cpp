@@ -54,6 +54,7 @@ PlanShape::PlanShape(ConvolutionOp op, const Machine &machine, int64_t merged,
   outputBytes = imageBytes(cast<RankedTensorType>(op.getType()));
   longEpilogue = isLong(op.getEpilogueAttr());
   hasBias = static_cast<bool>(op.getBias());
+  hasResidual = static_cast<bool>(op.getResidual());
   epilogueOps = longEpilogue ? 2 : 3;
   auto output = cast<RankedTensorType>(op.getType());
   int64_t apart = 1;

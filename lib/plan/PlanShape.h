@@ -41,7 +41,7 @@ struct PlanShape {
   double inputBytes, outputBytes;
   bool contiguous; ///< merged lanes follow each other in the output
   bool inputChannelsLast, outputPixelsAreNeighbours, allowsInputPrefetch;
-  bool longEpilogue, hasBias;
+  bool longEpilogue, hasBias, hasResidual;
   int64_t epilogueOps; ///< instructions repeated for each vector of a tile
   /// Across groups: whether the next row of the same channels comes before
   /// other channels of this one.

@@ -110,8 +110,9 @@ double PlanShape::reductionTileCycles(int64_t pixels, int64_t width,
   // channels of all phases 97.
   double alone = machine.registers <= 16 ? 2 : 1;
   // Rows that outgrow the first-level cache come from the second again for each
-  // further block or phase of outputs, half of which shows. 128 to 3 channels, k 4 s 2, at 128 x 128:
-  // 2 of a row's 6 outputs by 11 pixels 63 % of the peak, all 6 by 3 78 %.
+  // further block or phase of outputs, half of which shows. 128 to 3 channels,
+  // k 4 s 2, at 128 x 128: 2 of a row's 6 outputs by 11 pixels 63 % of the
+  // peak, all 6 by 3 78 %.
   double uses = llvm::divideCeil(channels.lanesInRun(), width);
   for (PhaseSplitAttr split : splits)
     uses *= split.isMerged() ? 1 : std::min(split.getStep(), split.getOutput());

@@ -47,8 +47,8 @@ double PlanShape::stepCycles(int64_t pixels, int64_t width, double share,
   // channels by 7, 12 and 14 pixels: 75, 76 and 77 % of the peak, 16 by 6 97.
   if (machine.registers <= 16 && fusesProducts() && !acrossGroups)
     loads *= 1.17;
-  // Nor by half vectors: 32 to 8, k 4 s 3, at 128 x 128, 8 channels by 25 pixels
-  // 86 % of the peak, 8 outputs by 2 of partial sums 97.
+  // Nor by half vectors: 32 to 8, k 4 s 3, at 128 x 128, 8 channels by 25
+  // pixels 86 % of the peak, 8 outputs by 2 of partial sums 97.
   else if (hasMasks() && width < lanes && !acrossGroups)
     loads *= 1.05;
   // Pixels whose lines fall into one set of the first-level cache push each
