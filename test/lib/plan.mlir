@@ -153,8 +153,8 @@ func.func @batch_of_tiny_images(%x: tensor<?x4x4x512xf32>, %w: tensor<4x4x256x51
 // Four output channels share the lanes with four pixels, or with two where
 // vectors of 8 are as fast.
 // CHECK-LABEL: @few_to_few
-// MESH: plan <lanes = channels, width = 16, {{.*}} merged = 1, {{.*}}fold = 4>
-// AVX512: plan <lanes = channels, width = 8, {{.*}} merged = 1, {{.*}}fold = 2>
+// MESH: plan <lanes = channels, width = 16, {{.*}} merged = 1, {{.*}}fold = 4
+// AVX512: plan <lanes = channels, width = 8, {{.*}} merged = 1, {{.*}}fold = 2
 func.func @few_to_few(%x: tensor<?x64x64x64x4xf32>, %w: tensor<3x3x3x4x4xf32>) -> tensor<?x62x62x62x4xf32> {
   %y = conv.convolution %x, %w window <rank = 3> dims <[b, 0, 1, 2, f]x[0, 1, 2, i, o]->[b, 0, 1, 2, f]>
       : (tensor<?x64x64x64x4xf32>, tensor<3x3x3x4x4xf32>) -> tensor<?x62x62x62x4xf32>
@@ -182,10 +182,10 @@ func.func @wide_depthwise(%x: tensor<?x58x58x96xf32>, %w: tensor<3x3x1x96xf32>) 
 }
 
 // Weights of 75 MB stream from the third level, which a mesh does not hide. An
-// input of 1 MB comes from there in time.
+// input of 1 MB comes from there in time, of many images from memory.
 // CHECK-LABEL: func.func @streams(
-// MESH: prefetch = filter>
-// AVX512: plan <lanes = channels, {{.*}} order = block>
+// MESH: prefetch = both>
+// AVX512: plan <lanes = channels, {{.*}} order = block, prefetch = input>
 func.func @streams(%x: tensor<?x9x9x4096xf32>, %w: tensor<3x3x4096x512xf32>) -> tensor<?x7x7x512xf32> {
   %y = conv.convolution %x, %w window <rank = 2> dims <[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]>
       : (tensor<?x9x9x4096xf32>, tensor<3x3x4096x512xf32>) -> tensor<?x7x7x512xf32>
