@@ -231,3 +231,13 @@ func.func @near(%x: tensor<?x9x9x64xf32>, %w: tensor<3x3x64x64xf32>) -> tensor<?
       : (tensor<?x9x9x64xf32>, tensor<3x3x64x64xf32>) -> tensor<?x7x7x64xf32>
   return %y : tensor<?x7x7x64xf32>
 }
+
+// Rows of one pixel leave a tile one sum for each vector of weights; images of a
+// batch share them.
+// CHECK-LABEL: func.func @short_rows(
+// AVX512: plan <lanes = channels, width = 32, {{.*}} row = images, {{.*}} order = batch>
+func.func @short_rows(%x: tensor<?x9x9x5x512xf32>, %w: tensor<5x5x5x512x160xf32>) -> tensor<?x3x3x1x160xf32> {
+  %y = conv.convolution %x, %w window <rank = 3, stride = [2, 2, 2]> dims <[b, 0, 1, 2, f]x[0, 1, 2, i, o]->[b, 0, 1, 2, f]>
+      : (tensor<?x9x9x5x512xf32>, tensor<5x5x5x512x160xf32>) -> tensor<?x3x3x1x160xf32>
+  return %y : tensor<?x3x3x1x160xf32>
+}
