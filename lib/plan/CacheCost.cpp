@@ -18,6 +18,34 @@ using namespace mlir;
 using namespace convjit;
 using namespace convjit::conv;
 
+double PlanShape::taskInputBytes(const TaskSpace &space) const {
+  double bytes = inputBytes / space.chunks;
+  for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
+    bytes *=
+        std::min(1.0, static_cast<double>(*llvm::max_element(split.getTaps())) /
+                          std::max<int64_t>(1, split.getInput()));
+  return bytes;
+}
+
+double PlanShape::partsOfOutputs(int64_t width, Order order,
+                                 bool rowByRow) const {
+  // Groups of a pixel share lines, and come back to them one after another.
+  if (channels.groups > 1 && channels.lanes == Lanes::Channels && !rowByRow &&
+      outputBytes > nearBytes())
+    return outputBytes * (lineBytes - 1) /
+           static_cast<double>(channels.perGroup * elementBytes) /
+           machine.memoryRate;
+  // Parts of pixels that go to memory, if the others' turn is far away.
+  // Depthwise, transposed, k 7 s 3, 384 channels at 105 x 158, 64 of them a
+  // block: by blocks 26.6 ms, by rows 15.5; k 3 s 2 d 4, 768 at 16 x 32 x 16,
+  // 64.5 and 46.9.
+  constexpr double partRate = 5.4;
+  if (channels.lanes == Lanes::Groups && width < channels.lanesInRun() &&
+      outputBytes > sharedCache && order != Order::Input)
+    return outputBytes / partRate;
+  return 0;
+}
+
 double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
                             double images, double nearCycles) const {
   // Pieces of rows that the weights survive, or not.
@@ -85,12 +113,7 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
   if (inputChannelsLast)
     groupShare = std::min(
         1.0, groupShare * (1 + (lineBytes - 1.0) / (reduction * elementBytes)));
-  // The input rows that one row of output reads survive the blocks between.
-  double taskInput = inputBytes / space.chunks;
-  for (PhaseSplitAttr split : ArrayRef(splits).drop_back())
-    taskInput *=
-        std::min(1.0, static_cast<double>(*llvm::max_element(split.getTaps())) /
-                          std::max<int64_t>(1, split.getInput()));
+  double taskInput = taskInputBytes(space);
   // Blocks of groups read parts of the same lines, unless they begin lines.
   // From memory, passes of strided lines take as long as parts: 64 channels at
   // 400 x 400, k 3, by rows 4.7 ms, by blocks of 32 5.7.
@@ -104,6 +127,7 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
   // 32 x 16, k 5 s 2, whose rows are 0.5 MB, by rows 14.3 ms, by blocks 11.0;
   // 768 at 16 x 32 x 16, transposed, k 3 s 2 d 4, 0.44 MB, 46.9 and 64.5.
   double room = channels.lanes == Lanes::Groups ? 0.75 * near : near;
+  // The input rows that one row of output reads survive the blocks between.
   bool rowByRow = order == Order::Input && taskInput < room;
   double inputPasses = rowByRow ? 1 : blocks * groupShare;
   // Few products hide what the first of several phases asks for, and those of
@@ -111,14 +135,6 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
   // phases in a tile 68 ms, four apart 79; from the second level the other way
   // about (16 x 16 x 16, us): 72 and 65.
   double late = channels.lanes == Lanes::Reduction ? 2 - 1 / phases : 1;
-  // Groups of a pixel share lines, and come back to them one after another.
-  double shared = 0;
-  if (channels.groups > 1 && channels.lanes == Lanes::Channels && !rowByRow) {
-    double line = lineBytes - 1, bytes = elementBytes;
-    if (outputBytes > near)
-      shared =
-          outputBytes * line / (channels.perGroup * bytes) / machine.memoryRate;
-  }
   // What the next block reads is in the third level, at least. Across groups
   // those are other lines, but the next row's, of the same block, are gone.
   double againRate =
@@ -129,14 +145,7 @@ double PlanShape::farCycles(const TaskSpace &space, int64_t width, Order order,
   // row 7.3; k 5 s 2, 320 at 32 x 32 x 16, 4 images, 11.6 and 14.5.
   if (channels.lanes == Lanes::Groups && !rowByRow)
     inputAgain = std::max(0.0, rows * taskInput - inputBytes) / (2 * againRate);
-  // Parts of pixels that go to memory, if the others' turn is far away.
-  // Depthwise, transposed, k 7 s 3, 384 channels at 105 x 158, 64 of them a
-  // block: by blocks 26.6 ms, by rows 15.5; k 3 s 2 d 4, 768 at 16 x 32 x 16,
-  // 64.5 and 46.9.
-  constexpr double partRate = 5.4;
-  if (channels.lanes == Lanes::Groups && width < run &&
-      outputBytes > sharedCache && order != Order::Input)
-    shared += outputBytes / partRate;
+  double shared = partsOfOutputs(width, order, rowByRow);
   // Taps of one row: where the input is tiny, each row has its own.
   double rowShare = 1;
   for (PhaseSplitAttr split : ArrayRef(splits).drop_back())

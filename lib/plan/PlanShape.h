@@ -166,6 +166,12 @@ struct PlanShape {
   /// Cycles of one image, `images` of them a tile.
   double imagesCycles(int64_t images, int64_t width) const;
 
+  /// Bytes of the input that a task reads.
+  double taskInputBytes(const TaskSpace &space) const;
+  /// Cycles for lines, or neighbouring lines, of the output that several blocks
+  /// write parts of. `rowByRow`: those of a row follow each other.
+  double partsOfOutputs(int64_t width, conv::Order order, bool rowByRow) const;
+
   /// What comes from beyond the second-level cache in this order of tasks, for
   /// each of `images`, beyond what `nearCycles` of each hide.
   double farCycles(const TaskSpace &space, int64_t width, conv::Order order,
