@@ -238,15 +238,17 @@ void Tiler::imageTiles(Value image, llvm::function_ref<void()> body) {
                      math.constant(most)),
         [&] { from(image, most); },
         [&] {
-          // The last few: four at a time, then one.
-          constexpr int64_t quad = 4;
-          Value rest = image;
-          if (most > quad) {
-            Value quads = math.floorDiv(math.sub(count, image), quad);
-            rest = math.add(image, math.mul(quads, quad));
-            math.loop(image, rest, quad, [&](Value at) { from(at, quad); });
+          // The last few: four at a time, two, and one.
+          Value at = image;
+          for (int64_t size : {4, 2}) {
+            if (most <= size)
+              continue;
+            Value times = math.floorDiv(math.sub(count, at), size);
+            Value end = math.add(at, math.mul(times, size));
+            math.loop(at, end, size, [&](Value first) { from(first, size); });
+            at = end;
           }
-          math.loop(rest, count, 1, [&](Value single) { from(single, 1); });
+          math.loop(at, count, 1, [&](Value single) { from(single, 1); });
         });
   });
 }

@@ -6,12 +6,14 @@
 // One input pixel: every output pixel has a tap of its own, so that a tile of
 // pixels would use each weight once. A tile of 4 images uses it four times; the
 // task of every fourth image does the work of four, and what is left at the end
-// goes one at a time.
+// goes two at a time, and one.
 // CHECK-LABEL: func.func @first_layer(
 // CHECK: arith.remui
 // CHECK: scf.if
 // CHECK: conv.tile {{.*}} images, {{.*}} pixels = 4
 // CHECK: else
+// CHECK: scf.for
+// CHECK: conv.tile {{.*}} images, {{.*}} pixels = 2
 // CHECK: scf.for
 // CHECK: conv.tile {{.*}} images, {{.*}} pixels = 1
 // Pixels of the tile are 8 elements apart in the input and 64 in the output.
