@@ -162,6 +162,20 @@ bool convjit::mergedLanesAreContiguous(ArrayRef<int64_t> output,
   return channels == perGroup && feature == rank + 1 && row == rank;
 }
 
+bool convjit::storesWholeLines(const ChannelBlocks &channels,
+                               DimensionNumbersAttr numbers,
+                               int64_t elementBytes) {
+  auto lines = [&](int64_t elements) {
+    return elements * elementBytes % lineBytes == 0;
+  };
+  if (numbers.getOutputFeature() != numbers.getRank() + 1 ||
+      !lines(channels.width))
+    return false;
+  if (channels.lanes == Lanes::Groups)
+    return lines(channels.lanesInRun());
+  return channels.lanes == Lanes::Channels && lines(channels.perGroup);
+}
+
 SmallVector<int64_t> convjit::stridesOf(MemRefType buffer) {
   return buffer.getStridesAndOffset().first;
 }

@@ -50,6 +50,8 @@ std::string whyPlanIsImpossible(conv::ConvolutionOp op, conv::GPUPlanAttr plan);
 
 /// Bytes of a cache line.
 constexpr int64_t lineBytes = 64;
+/// What is larger comes from memory, not from the third-level cache.
+constexpr int64_t sharedCache = int64_t(8) << 20;
 /// Elements of `bits` bits in a line.
 constexpr int64_t lineElements(int64_t bits) { return lineBytes * 8 / bits; }
 
@@ -114,6 +116,12 @@ struct ChannelBlocks {
   /// The output channel in `lane` of `block`, or -1. Without merged phases.
   int64_t channel(int64_t block, int64_t lane) const;
 };
+
+/// Whether what blocks of channels write of a pixel is whole lines, if the
+/// output begins with one. Blocks of neighbouring groups begin anywhere, others
+/// in a group.
+bool storesWholeLines(const ChannelBlocks &channels,
+                      conv::DimensionNumbersAttr numbers, int64_t elementBytes);
 
 /// Part of a vector that is a power of two long.
 struct LanePiece {

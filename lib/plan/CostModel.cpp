@@ -95,15 +95,9 @@ double PlanShape::storeCycles(int64_t pixels, int64_t width) const {
 }
 
 bool PlanShape::storesWholeLines(int64_t width) const {
-  auto lines = [&](int64_t elements) {
-    return elements * elementBytes % lineBytes == 0;
-  };
-  return numbers.getOutputFeature() ==
-             static_cast<int64_t>(numbers.getOutputSpatial().size()) + 1 &&
-         lines(width) &&
-         (channels.lanes == Lanes::Groups
-              ? lines(channels.lanesInRun())
-              : channels.lanes == Lanes::Channels && lines(channels.perGroup));
+  ChannelBlocks blocks = channels;
+  blocks.width = width;
+  return convjit::storesWholeLines(blocks, numbers, elementBytes);
 }
 
 int64_t PlanShape::streamFrom(int64_t width) const {

@@ -57,7 +57,7 @@ private:
   void considerPixels(int64_t merged, ArrayRef<PhaseSplitAttr> splits);
   void considerReduction(int64_t merged, ArrayRef<PhaseSplitAttr> splits);
   void considerMerged();
-  void considerFolds();
+  void considerFolds(int64_t merged, ArrayRef<PhaseSplitAttr> splits);
   void considerImages(const PlanShape &shape);
   void addPacking(int64_t outputs);
 
@@ -111,31 +111,22 @@ void Candidates::consider(const PlanShape &shape) {
 
 /// Few output channels share the lanes with pixels of a row, whose taps
 /// overlap.
-void Candidates::considerFolds() {
-  if (op.getLive())
+void Candidates::considerFolds(int64_t merged,
+                               ArrayRef<PhaseSplitAttr> splits) {
+  PlanShape plain(op, machine, merged, splits, Lanes::Channels);
+  int64_t run = plain.channels.lanesInRun();
+  if (plain.rowTaps() < 2 || run >= plain.lanes)
     return;
-  for (int64_t merged = 1; merged <= rank; ++merged) {
-    auto splits = splitConvolution(op, merged);
-    if (!splits)
-      return;
-    // Dimensions before the row have nothing to fold.
-    if (merged > 1 && !(*splits)[rank - merged].isMerged())
+  for (int64_t fold : {2, 3, 4, 6, 8, 16}) {
+    if (run * fold > 2 * plain.lanes)
+      break;
+    auto folded = splitConvolution(op, merged, fold);
+    // As many taps as lanes have together: no input is read by two.
+    if (!folded || plain.rowTaps() * fold <= folded->back().getTaps().front())
       continue;
-    PlanShape plain(op, machine, merged, *splits, Lanes::Channels);
-    int64_t run = plain.channels.lanesInRun();
-    if (plain.rowTaps() < 2 || run >= plain.lanes)
-      continue;
-    for (int64_t fold : {2, 3, 4, 6, 8, 16}) {
-      if (run * fold > 2 * plain.lanes)
-        break;
-      auto folded = splitConvolution(op, merged, fold);
-      // As many taps as lanes have together: no input is read by two.
-      if (!folded || plain.rowTaps() * fold <= folded->back().getTaps().front())
-        continue;
-      PlanShape shape(op, machine, merged, *folded, Lanes::Channels);
-      shape.fold = fold;
-      consider(shape);
-    }
+    PlanShape shape(op, machine, merged, *folded, Lanes::Channels);
+    shape.fold = fold;
+    consider(shape);
   }
 }
 
@@ -167,11 +158,15 @@ void Candidates::considerMerged() {
     auto splits = splitConvolution(op, merged);
     if (!splits)
       return;
-    if (!(*splits)[rank - merged].isMerged())
-      continue;
-    consider(PlanShape(op, machine, merged, *splits, Lanes::Channels));
-    considerReduction(merged, *splits);
-    considerPixels(merged, *splits);
+    bool isMerged = (*splits)[rank - merged].isMerged();
+    if (isMerged) {
+      consider(PlanShape(op, machine, merged, *splits, Lanes::Channels));
+      considerReduction(merged, *splits);
+      considerPixels(merged, *splits);
+    }
+    // Dimensions before the row have nothing to fold.
+    if (isMerged || merged == 1)
+      considerFolds(merged, *splits);
   }
 }
 
@@ -244,7 +239,6 @@ SmallVector<PlanCandidate> Candidates::find() {
   addOuterCandidates(op, machine, images, shape, found);
   considerReduction(0, apart);
   considerMerged();
-  considerFolds();
   addPacking(shape.channels.perGroup);
   // Of equals, the plainest.
   auto key = [](const PlanCandidate &candidate) {

@@ -21,8 +21,6 @@ constexpr int64_t l1Period = 64 * lineBytes, l1Ways = 8;
 constexpr int64_t l2Period = 128 << 10, l2Ways = 8;
 /// Of the first-level cache, what a tile's input may fill.
 constexpr double nearestCache = 24 << 10;
-/// An image of more than this comes from memory.
-constexpr double sharedCache = 8 << 20;
 
 /// Of `taps` of a dimension, the most that an output can have inside the input;
 /// at least 1.

@@ -66,6 +66,16 @@ Value convjit::tensorView(OpBuilder &b, Location loc, Value tensor,
       b, loc, result, tensor, OpFoldResult(offset), sizes, strides);
 }
 
+Value convjit::bytesOf(OpBuilder &b, Location loc, Value buffer) {
+  IndexMath math{b, loc};
+  auto type = cast<MemRefType>(buffer.getType());
+  int64_t bytes = imageBytes(type);
+  for (int64_t axis = 0; axis < type.getRank(); ++axis)
+    if (type.isDynamicDim(axis))
+      return math.mul(memref::DimOp::create(b, loc, buffer, axis), bytes);
+  return math.constant(bytes);
+}
+
 Value convjit::matrixView(OpBuilder &b, Location loc, Value matrix,
                           OpFoldResult row, OpFoldResult column, int64_t rows,
                           int64_t columns) {

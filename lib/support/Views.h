@@ -29,6 +29,10 @@ mlir::Value tensorView(mlir::OpBuilder &b, mlir::Location loc,
                        mlir::Value tensor, llvm::ArrayRef<mlir::Value> at,
                        llvm::ArrayRef<ViewAxis> axes);
 
+/// Bytes of all of a buffer, gaps not counted, of which one axis at most is
+/// dynamic.
+mlir::Value bytesOf(mlir::OpBuilder &b, mlir::Location loc, mlir::Value buffer);
+
 /// Rows [first, first + rows) and columns [at, at + columns) of a matrix.
 mlir::Value matrixView(mlir::OpBuilder &b, mlir::Location loc,
                        mlir::Value matrix, mlir::OpFoldResult row,

@@ -288,23 +288,13 @@ int64_t Tiler::channelsPerGroup() {
 
 bool Tiler::storesWholeLines() {
   auto output = cast<MemRefType>(outputBuffer.getType());
-  int64_t bytes = output.getElementTypeBitWidth() / 8;
-  auto lines = [&](int64_t elements) {
-    return elements * bytes % lineBytes == 0;
-  };
   // Less than this stays in the second-level cache in any batch worth a
   // thought, unless the plan says so.
   int64_t fewBytes =
       std::min<int64_t>(int64_t(512) << 10, op.getPlanAttr().getStreamFrom());
-  const ChannelBlocks &channels = space.channels;
-  // Blocks of neighbouring groups begin anywhere, those of others in a group.
-  bool blocksAreLines =
-      lines(channels.width) &&
-      (channels.lanes == Lanes::Groups ||
-       (channels.lanes == Lanes::Channels && lines(channels.perGroup)));
-  return imageBytes(output) >= fewBytes && blocksAreLines &&
-         numbers.getOutputFeature() == rank + 1 &&
-         lines(channels.groups * channels.perGroup) && lines(valid);
+  return imageBytes(output) >= fewBytes &&
+         convjit::storesWholeLines(space.channels, numbers,
+                                   output.getElementTypeBitWidth() / 8);
 }
 
 IntegerAttr Tiler::streamFrom() {

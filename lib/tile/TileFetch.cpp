@@ -83,16 +83,15 @@ bool Tiler::staysNear(int64_t dim) {
 /// for ahead, 16 images 4.0 and 2.75.
 Value Tiler::inputIsFar() {
   auto input = cast<MemRefType>(op.getInput().getType());
-  int64_t bytes = imageBytes(input), batch = numbers.getInputBatch();
-  if (bytes > streamingBytes || !input.isDynamicDim(batch))
+  if (imageBytes(input) > streamingBytes ||
+      !input.isDynamicDim(numbers.getInputBatch()))
     return nullptr;
-  constexpr int64_t sharedCache = int64_t(8) << 20;
   if (!farInput) {
     auto func = op->getParentOfType<func::FuncOp>();
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(&func.getBody().front());
-    Value images = memref::DimOp::create(b, op.getLoc(), op.getInput(), batch);
-    farInput = math.compare(arith::CmpIPredicate::sgt, math.mul(images, bytes),
+    farInput = math.compare(arith::CmpIPredicate::sgt,
+                            bytesOf(b, op.getLoc(), op.getInput()),
                             math.constant(sharedCache));
   }
   return farInput;

@@ -133,22 +133,14 @@ Value EpilogueVectorizer::streams(Value view, int64_t from) {
   OpBuilder b = OpBuilder::atBlockBegin(&func.getBody().front());
   Location loc = func.getLoc();
   IndexMath math{b, loc};
-  auto type = cast<MemRefType>(output.getType());
-  int64_t bytes = type.getElementTypeBitWidth() / 8;
-  Value total;
-  for (int64_t axis = 0; axis < type.getRank(); ++axis)
-    if (type.isDynamicDim(axis))
-      total = memref::DimOp::create(b, loc, output, axis);
-    else
-      bytes *= type.getDimSize(axis);
-  total = total ? math.mul(total, bytes) : math.constant(bytes);
   Value address =
       memref::ExtractAlignedPointerAsIndexOp::create(b, loc, output);
   Value offset =
       b.createOrFold<arith::RemUIOp>(loc, address, math.constant(lineBytes));
   using Predicate = arith::CmpIPredicate;
   Value aligned = math.compare(Predicate::eq, offset, math.constant(0));
-  Value large = math.compare(Predicate::sge, total, math.constant(from));
+  Value large = math.compare(Predicate::sge, bytesOf(b, loc, output),
+                             math.constant(from));
   streaming = arith::AndIOp::create(b, loc, aligned, large);
   func->setAttr(streamingAttr, b.getUnitAttr());
   return streaming;
